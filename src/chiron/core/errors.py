@@ -1,0 +1,62 @@
+"""The errors a user can meet: one root, one subclass a layer, each with the exit code the command line returns.
+
+A message reads: `<what must hold>. Got <value, shape or path>. <what to do next>.`
+"""
+
+EXIT_DONE = 0
+EXIT_CHECK_FAILED = 1  # a leak, a broken agreement
+EXIT_USER_MISTAKE = 2
+EXIT_COULD_NOT_FINISH = 3  # disk, memory, NaN, a dead worker
+EXIT_INTERRUPTED = 130
+
+
+class ChironError(Exception):
+    """Root of all errors that Chiron raises on purpose; `str(error)` is one or more clear sentences."""
+
+    exit_code = EXIT_USER_MISTAKE
+
+
+class SpecError(ChironError):
+    """A recipe, option or saved specification does not say what it must."""
+
+
+class PreprocessError(ChironError):
+    """An image cannot be decoded or does not fit the input specification."""
+
+
+class ModelError(ChironError):
+    """A model name, argument or weight file does not fit."""
+
+
+class DataError(ChironError):
+    """A data set, manifest or predictions table does not hold what it must."""
+
+
+class MetricError(ChironError):
+    """The arrays given to a metric cannot be scored."""
+
+
+class BundleError(ChironError):
+    """A bundle is incomplete, damaged or of another format."""
+
+
+class LeakError(ChironError):
+    """The same patient, group or picture stands in two splits."""
+
+    exit_code = EXIT_CHECK_FAILED
+
+
+class EngineError(ChironError):
+    """Training or scoring could not finish."""
+
+    exit_code = EXIT_COULD_NOT_FINISH
+
+
+class OutputError(ChironError):
+    """A result could not be written."""
+
+    exit_code = EXIT_COULD_NOT_FINISH
+
+
+class ReportError(ChironError):
+    """A report cannot be made from what is stored."""

@@ -1,0 +1,94 @@
+"""Writing so that nothing is ever half written: a temporary name, synced, then renamed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chiron.core.errors import OutputError, SpecError
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its rename is already durable enough
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file that is either the old one or the whole new one, even after a power cut.
+
+    Raises:
+        OutputError: the disk is full, the folder cannot be written, or a file stands where a folder must be.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        raise output_error(path, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path` and renames it to `path` when the block ends well.
+
+    A folder that stood at `path` is replaced in the last step; after an error it is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The one sentence for a failed write."""
+    return OutputError(
+        f"The output must be writable. Got {error.strerror or error} at {path}. "
+        "Free space or choose another place with --out."
+    )
+
+
+def require_new(path: Path, *, force: bool) -> None:
+    """Refuses an output that exists, unless `force`.
+
+    Raises:
+        SpecError: something stands at `path`, or one of its parents is a regular file.
+    """
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise SpecError(
+                f"The output must lie in a folder. Got {path}, but {parent} is a file. Choose another --out."
+            )
+    if path.exists() and not force and not (path.is_dir() and not any(path.iterdir())):
+        raise SpecError(
+            f"The output must not exist yet. Got {path}. Choose another --out, or add --force to replace it."
+        )

@@ -1,0 +1,42 @@
+"""The names of all models, read from an index that is made beforehand: knowing them needs neither torch nor timm."""
+
+import functools
+import importlib.metadata
+import json
+from importlib.resources import files
+from typing import Any
+
+ENTRY_POINTS = "chiron.models"
+
+
+def known_model_names() -> tuple[str, ...]:
+    """Chiron's models, then timm's, each followed by its `architecture.tag` names of pretrained weights."""
+    return tuple(
+        full
+        for models in (_index()["chiron"], _index()["timm"])
+        for name, tags in models.items()
+        for full in (name, *(f"{name}.{tag}" for tag in tags))
+    )
+
+
+def is_known_model(name: str) -> bool:
+    """Whether the index has the name, or an outside package announces its family (`chiron_<entry point>...`)."""
+    if name in known_model_names():
+        return True
+    outside = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return any(name.partition(".")[0].startswith(f"chiron_{entry.name}") for entry in outside)
+
+
+def pretrained_tags(name: str) -> tuple[str, ...]:
+    """Tags of a model's pretrained weights, timm's default first; empty where it has none or is unknown."""
+    return tuple(_index()["chiron"].get(name) or _index()["timm"].get(name) or ())
+
+
+def indexed_timm_version() -> str:
+    """The timm release that the index was made with."""
+    return _index()["timm_version"]
+
+
+@functools.cache
+def _index() -> dict[str, Any]:
+    return json.loads(files("chiron").joinpath("models/index.json").read_text(encoding="utf-8"))

@@ -1,0 +1,25 @@
+"""Provenance: where a bundle comes from. Nothing in it names a person, a path or a machine."""
+
+from typing import Any
+
+from chiron.spec.frozen import Frozen
+
+DISCLAIMER = "Research use only. Chiron is not a medical device; a model output is not a diagnosis and does not rule out disease."
+
+
+class Provenance(Frozen):
+    """What made the weights, as far as it may leave the run folder."""
+
+    created: str  # ISO 8601, UTC
+    chiron_version: str
+    library_versions: dict[str, str]
+    recipe: dict[str, Any]  # the resolved recipe
+    data_digest: str  # SHA-256 of the manifest's content
+    data_counts: dict[str, dict[str, int]]  # split -> {"images", "groups"}
+    grouping: str
+    accepted_leaks: int
+    init: str
+    num_parameters: int
+    best_epoch: int
+    selected_by: str
+    selection_value: float | None
