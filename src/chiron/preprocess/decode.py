@@ -4,7 +4,6 @@ Canonical array: (height, width, channels), uint8 or uint16 over the full range,
 """
 
 import io
-import warnings
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from chiron.core.errors import PreprocessError
 
-MAX_PIXELS = 200_000_000  # a larger picture is refused as a decompression bomb
+MAX_PIXELS = 178_956_970  # Pillow's own limit; a larger picture is refused as a decompression bomb
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
@@ -31,17 +30,19 @@ def decode_image(data: bytes, name: str = "image") -> CanonicalImage:
         name: how to call the image in a message.
     Raises:
         PreprocessError: the bytes are empty, are not such an image, are truncated, hold several frames, or unpack to
-            more than 200 million pixels.
+            more than 179 million pixels.
     """
     if not data:
         raise PreprocessError(f"An image file must not be empty. Got 0 bytes in {name}. Replace or remove the file.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own, stated limit decides below
-            with Image.open(io.BytesIO(data)) as image:
-                return _canonical(image, data, name)
+        with Image.open(io.BytesIO(data)) as image:
+            return _canonical(image, data, name)
     except PreprocessError:
         raise
+    except Image.DecompressionBombError as error:
+        raise PreprocessError(
+            f"An image must have at most {MAX_PIXELS:,} pixels. Got more in {name}. Scale it down first."
+        ) from error
     except UnidentifiedImageError as error:
         raise PreprocessError(
             f"A file must be a JPEG, PNG, BMP, TIFF or WebP image. Got other content in {name}. "
@@ -55,14 +56,10 @@ def decode_image(data: bytes, name: str = "image") -> CanonicalImage:
 
 
 def _canonical(image: Image.Image, data: bytes, name: str) -> CanonicalImage:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
+    num_frames = getattr(image, "n_frames", 1)
+    if num_frames > 1 and image.format != "MPO":  # phones append a depth map as a second frame
         raise PreprocessError(
-            f"An image must have at most {MAX_PIXELS:,} pixels. Got {width} x {height} in {name}. Scale it down first."
-        )
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # phones append a depth map as a second frame
-        raise PreprocessError(
-            f"An image file must hold one frame. Got {image.n_frames} in {name}. Save the wanted frame as its own file."
+            f"An image file must hold one frame. Got {num_frames} in {name}. Save the wanted frame as its own file."
         )
     orientation = image.getexif().get(0x0112, 1)
     if data and image.format == "PNG" and _png_is_deep_colour(data):
@@ -124,7 +121,8 @@ def decode_array(array: np.ndarray, name: str = "array") -> CanonicalImage:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise PreprocessError(
-            f"An image array must have shape (height, width) or (height, width, 1, 3 or 4). Got {array.shape} in {name}."
+            f"An image array must have shape (height, width) or (height, width, 1 | 3 | 4). "
+            f"Got {array.shape} in {name}."
         )
     return np.ascontiguousarray(array[..., :3] if array.shape[2] == 4 else array)
 

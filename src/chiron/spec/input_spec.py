@@ -1,4 +1,4 @@
-"""InputSpec: everything that decides which pixels a network sees. It travels in the bundle and has no copy elsewhere."""
+"""InputSpec: all that decides which pixels a network sees. It travels in the bundle and has no copy elsewhere."""
 
 from typing import Literal, Self
 

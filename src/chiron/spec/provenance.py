@@ -4,7 +4,10 @@ from typing import Any
 
 from chiron.spec.frozen import Frozen
 
-DISCLAIMER = "Research use only. Chiron is not a medical device; a model output is not a diagnosis and does not rule out disease."
+DISCLAIMER = (
+    "Research use only. Chiron is not a medical device; "
+    "a model output is not a diagnosis and does not rule out disease."
+)
 
 
 class Provenance(Frozen):

@@ -65,10 +65,7 @@ def _apply(document: Document, override: str) -> None:
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         raise SpecError(f"A change must be key=value. Got --set {override!r}. For example --set train.epochs=5.")
-    if text.startswith("@"):
-        value = _value_file(Path(text[1:]), override)
-    else:
-        value = parse_value(text)
+    value = _value_file(Path(text[1:]), override) if text.startswith("@") else parse_value(text)
     place: Any = document.values
     for part in path[:-1]:
         if not isinstance(place.setdefault(part, {}), dict):
@@ -108,8 +105,8 @@ def _known_part(values: Any, path: KeyPath) -> KeyPath:
     """`path` without pydantic's union branches (such as `int` or `literal['auto']`), which no file holds."""
     kept: list[str | int] = []
     for position, part in enumerate(path):
-        if isinstance(values, dict) and part in values or isinstance(values, list) and isinstance(part, int):
-            values = values[part] if not isinstance(values, list) or part < len(values) else None
+        if (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
+            values = values[part]  # type: ignore[index]
             kept.append(part)
         elif position == len(path) - 1 and isinstance(values, dict):
             kept.append(part)  # a missing key

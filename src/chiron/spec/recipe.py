@@ -33,7 +33,7 @@ class DataRecipe(Frozen):
     reader: str | None = Field(default=None, description="force a reader; by default the layout is recognized")
     groups: str | None = Field(default=None, description="another reading of the group ids that the reader offers")
     fractions: dict[SplitRole, Share] = Field(
-        default_factory=lambda: {"train": 0.7, "val": 0.15, "test": 0.15},
+        default={"train": 0.7, "val": 0.15, "test": 0.15},
         description="share of the groups a role gets, where the data set does not say",
     )
     split_seed: int = 0

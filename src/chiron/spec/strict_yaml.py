@@ -34,7 +34,7 @@ class Document:
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2's core schema."""
 
-    yaml_implicit_resolvers: dict = {}
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - PyYAML's way to start without YAML 1.1's scalars
 
 
 _SCALARS = (
@@ -50,8 +50,8 @@ _SCALARS = (
 for _tag, _pattern, _first in _SCALARS:
     _StrictLoader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
 # YAML 1.2 has no octal by leading zero and no sexagesimals: 007 and 1:30 keep their plain meaning.
-_StrictLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
-_StrictLoader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: _float(loader.construct_scalar(node)))
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(str(node.value)))
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: _float(str(node.value)))
 
 
 def _float(text: str) -> float:

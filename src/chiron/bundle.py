@@ -1,0 +1,109 @@
+"""The bundle on disk: `weights.safetensors` + `bundle.json` + `README.md`. Data, never code.
+
+`bundle.json` holds the SHA-256 of the weights and of itself, so that a damaged bundle is refused, not used.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from chiron.core.errors import BundleError
+from chiron.core.files import new_folder
+from chiron.core.hashing import sha256_bytes, sha256_json
+from chiron.model_card import model_card
+from chiron.spec.decision import Decision
+from chiron.spec.frozen import Frozen
+from chiron.spec.input_spec import InputSpec
+from chiron.spec.labels import LabelSpace
+from chiron.spec.provenance import Provenance
+from chiron.spec.recipe import IntendedUse
+
+FORMAT = "chiron-bundle"
+VERSION = 1
+
+
+class NetworkSpec(Frozen):
+    """How to build a network before its weights are loaded."""
+
+    name: str
+    args: dict[str, Any]
+    members: int = 1
+
+
+class BundleSpec(Frozen):
+    """Everything in a bundle but the tensors."""
+
+    network: NetworkSpec
+    input: InputSpec
+    labels: LabelSpace
+    decision: Decision
+    intended_use: IntendedUse
+    provenance: Provenance
+
+
+def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor]) -> str:
+    """Writes the bundle as a whole or not at all and returns its id (first 16 digits of its SHA-256)."""
+    weights = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())})
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        **spec.model_dump(mode="json"),
+        "weights_sha256": sha256_bytes(weights),
+    }
+    content["sha256"] = sha256_json(content)
+    with new_folder(folder) as target:
+        (target / "weights.safetensors").write_bytes(weights)
+        (target / "bundle.json").write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+        (target / "README.md").write_text(
+            model_card(bundle_id(content), spec.network.name, spec.labels, spec.intended_use, spec.provenance),
+            encoding="utf-8",
+        )
+    return bundle_id(content)
+
+
+def read_bundle(folder: Path) -> tuple[str, BundleSpec, dict[str, Tensor]]:
+    """Id, specification and tensors of the bundle at `folder` (or of a run folder that holds one).
+
+    Raises:
+        BundleError: a file is missing, a checksum differs, or the format is unknown.
+    """
+    folder = folder / "bundle" if (folder / "bundle" / "bundle.json").is_file() else folder
+    content = _read_json(folder / "bundle.json")
+    try:
+        weights = (folder / "weights.safetensors").read_bytes()
+    except OSError as error:
+        raise BundleError(f"A bundle must hold weights.safetensors. Got {error.strerror} at {folder}.") from error
+    stated = content.pop("sha256", None)
+    if stated != sha256_json(content) or content.get("weights_sha256") != sha256_bytes(weights):
+        raise BundleError(f"A bundle's checksums must hold. Got changed content at {folder}. Copy or train it again.")
+    spec = {key: content[key] for key in BundleSpec.model_fields if key in content}
+    try:
+        return bundle_id({"sha256": stated}), BundleSpec.model_validate_json(json.dumps(spec)), load_tensors(weights)
+    except (ValidationError, SafetensorError) as error:
+        raise BundleError(f"A bundle must hold what this version expects. Got {error} at {folder}.") from error
+
+
+def bundle_id(content: dict[str, Any]) -> str:
+    """The short name of a bundle's exact content."""
+    return content["sha256"][:16]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(
+            f"A bundle must be a folder with bundle.json. Got {error.strerror} at {path}. "
+            "Give the folder `bundle` of a run."
+        ) from error
+    except ValueError as error:
+        raise BundleError(f"bundle.json must be JSON. Got {error} at {path}. Copy or train it again.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise BundleError(f"bundle.json must be of format {FORMAT} {VERSION}. Got another one at {path}.")
+    return content

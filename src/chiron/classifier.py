@@ -1,0 +1,221 @@
+"""Classifier = preprocess + network + decision: the one object for use, saved and loaded as a bundle."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from PIL import Image
+from torch import Tensor, nn
+
+from chiron.bundle import BundleSpec, NetworkSpec, read_bundle, write_bundle
+from chiron.core.errors import BundleError, DataError
+from chiron.data.dataset import to_tensor
+from chiron.models.create import create_model
+from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image, decode_pil
+from chiron.preprocess.finish import Finish
+from chiron.preprocess.resize import StoredImage, canonical_resize
+from chiron.spec.decision import Decision
+from chiron.spec.input_spec import InputSpec
+from chiron.spec.labels import LabelSpace
+from chiron.spec.provenance import DISCLAIMER, Provenance
+from chiron.spec.recipe import IntendedUse
+
+ImageLike = str | Path | bytes | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of one image. `confidence` is the network's own probability of the class named."""
+
+    predicted_class: str
+    predicted_class_description: str
+    confidence: float
+    probabilities: dict[str, float]
+    disclaimer: str = DISCLAIMER
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+class Classifier:
+    """One or more networks that read the same input, and all that is needed to use them.
+
+    Kept numbers are computed in fp32, eager, in evaluation mode: `logits` is the only road from pixels to numbers.
+    """
+
+    def __init__(
+        self,
+        networks: list[nn.Module],
+        *,
+        network_spec: NetworkSpec,
+        input_spec: InputSpec,
+        labels: LabelSpace,
+        provenance: Provenance | None = None,  # there is none yet while a network is trained
+        decision: Decision | None = None,
+        intended_use: IntendedUse | None = None,
+        bundle_id: str = "unsaved",
+    ) -> None:
+        self.networks = nn.ModuleList(networks).eval().float()
+        self.network_spec, self.input_spec, self.labels = network_spec, input_spec, labels
+        self.decision, self.intended_use = decision or Decision(), intended_use or IntendedUse()
+        self.provenance, self.bundle_id = provenance, bundle_id
+        self.finish = Finish(input_spec)
+
+    def to(self, device: torch.device | str) -> "Classifier":
+        """Moves networks and preprocessing to `device`."""
+        self.networks.to(device)
+        self.finish.to(device)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.finish.mean.device
+
+    def store(self, image: ImageLike) -> StoredImage:
+        """`decode` and `canonical resize` of a path, encoded bytes, an open Pillow image or a uint8 / uint16 array."""
+        return canonical_resize(decode_any(image), self.input_spec)
+
+    @torch.inference_mode()
+    def logits(self, stored: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits, one column a class of `labels.names`; of several networks the mean.
+
+        A one-logit network gives its z for the positive class and 0 for the other.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            inputs = self.finish(stored.to(self.device))
+            out = torch.stack([network(inputs) for network in self.networks]).mean(0)
+        return class_logits(out, self.labels)
+
+    def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+        """Softmax over classes, or a sigmoid a class where several may be true; in float64."""
+        return logits.double().sigmoid() if self.labels.kind == "multi_label" else logits.double().softmax(-1)
+
+    def predict(self, image: ImageLike) -> Prediction:
+        """The model output for one image.
+
+        Raises:
+            PreprocessError: the image cannot be decoded.
+            DataError: a path that does not exist.
+        """
+        return self.read_out(self.logits(to_tensor(self.store(image))[None]))[0]
+
+    def read_out(self, logits: Float[Tensor, "batch classes"]) -> list[Prediction]:
+        """One Prediction a row of logits."""
+        return [self._prediction(row) for row in self.probabilities(logits).cpu().numpy()]
+
+    def _prediction(self, probs: np.ndarray) -> Prediction:
+        names = self.labels.names
+        best = names[int(probs.argmax())]
+        return Prediction(
+            predicted_class=best,
+            predicted_class_description=self.labels.descriptions.get(best, ""),
+            confidence=float(probs.max()),
+            probabilities={name: float(p) for name, p in zip(names, probs, strict=True)},
+        )
+
+    def save(self, folder: str | Path) -> str:
+        """Writes the bundle and returns its id.
+
+        Raises:
+            BundleError: the classifier has no provenance.
+            OutputError: the folder cannot be written.
+        """
+        if self.provenance is None:
+            raise BundleError(
+                "A bundle must say where it comes from. Got a classifier without provenance. Set it first."
+            )
+        tensors = {
+            f"member_{k}.{name}": tensor
+            for k, network in enumerate(self.networks)
+            for name, tensor in network.state_dict().items()
+        }
+        spec = BundleSpec(
+            network=self.network_spec,
+            input=self.input_spec,
+            labels=self.labels,
+            decision=self.decision,
+            intended_use=self.intended_use,
+            provenance=self.provenance,
+        )
+        self.bundle_id = write_bundle(Path(folder), spec, tensors)
+        return self.bundle_id
+
+
+def load(folder: str | Path, *, device: str = "cpu") -> Classifier:
+    """The classifier in a bundle or run folder; predicts the same as the one that was saved.
+
+    Raises:
+        BundleError: the bundle is missing, damaged, or its tensors do not fit its network.
+    """
+    identity, spec, tensors = read_bundle(Path(folder))
+    networks = []
+    for k in range(spec.network.members):
+        network = build_network(spec.network, spec.input, spec.labels)
+        prefix = f"member_{k}."
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        try:
+            network.load_state_dict(own, strict=True)
+        except RuntimeError as error:
+            raise BundleError(
+                f"A bundle's tensors must fit its network {spec.network.name}. Got {error}. "
+                "Use the library versions named in its README.md."
+            ) from error
+        networks.append(network)
+    classifier = Classifier(
+        networks,
+        network_spec=spec.network,
+        input_spec=spec.input,
+        labels=spec.labels,
+        decision=spec.decision,
+        intended_use=spec.intended_use,
+        provenance=spec.provenance,
+        bundle_id=identity,
+    )
+    return classifier.to(device)
+
+
+def build_network(
+    network: NetworkSpec, input_spec: InputSpec, labels: LabelSpace, *, init: str = "scratch", seed: int = 0
+) -> nn.Module:
+    """The network of a specification with its first weights."""
+    return create_model(
+        network.name,
+        num_classes=labels.num_outputs,
+        in_chans=input_spec.in_chans,
+        img_size=input_spec.img_size,
+        init=init,
+        seed=seed,
+        **network.args,
+    )
+
+
+def class_logits(out: Float[Tensor, "batch outputs"], labels: LabelSpace) -> Float[Tensor, "batch classes"]:
+    """A column a class; the one logit of a binary network becomes (0, z) in the order of the names."""
+    if not labels.one_logit:
+        return out
+    zeros = torch.zeros_like(out)
+    return torch.cat([out, zeros] if labels.positive_index == 0 else [zeros, out], dim=1)
+
+
+def decode_any(image: ImageLike) -> CanonicalImage:
+    """The canonical array of anything a user may hand over."""
+    if isinstance(image, str | Path):
+        path = Path(image)
+        try:
+            return decode_image(path.read_bytes(), path.name)
+        except OSError as error:
+            raise DataError(f"An image file must be readable. Got {error.strerror} at {path}.") from error
+    if isinstance(image, bytes):
+        return decode_image(image)
+    if isinstance(image, Image.Image):
+        return decode_pil(image)
+    if isinstance(image, np.ndarray):
+        return decode_array(image)
+    raise DataError(
+        f"An image must be a path, bytes, a Pillow image or a uint8 / uint16 array. Got {type(image).__name__}."
+    )

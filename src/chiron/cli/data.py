@@ -1,0 +1,133 @@
+"""`chiron data inspect | split | make`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chiron.cli.options import Data, Debug, Force, Groups, Json, Quiet, Reader, say, say_json, say_table, start_logging
+from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
+
+app = typer.Typer(help="Look at, split and make data.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("inspect")
+def inspect_command(
+    path: Data,
+    reader: Reader = None,
+    groups: Groups = None,
+    leaks: Annotated[
+        Path | None, typer.Option("--leaks", help="Write the names of all leaks here, for data.accept_leaks=@FILE.")
+    ] = None,
+    as_json: Json = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a data set holds: classes, groups, splits, broken images, leaks. Exit code 1 on a leak."""
+    start_logging(quiet=quiet, debug=debug)
+    from chiron.workflows.data import describe_data, inspect_data, write_leak_names
+
+    inspection = inspect_data(path, reader=reader, groups=groups)
+    described = describe_data(inspection)
+    if leaks is not None:
+        write_leak_names(inspection.leaks, leaks, force=force)
+    if as_json:
+        say_json(described)
+    else:
+        _say_data(described)
+        if leaks is not None:
+            say(f"leak names: {leaks}")
+    if inspection.leaks.leaks:
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+@app.command("split")
+def split_command(
+    path: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the manifest.")],
+    train: Annotated[float, typer.Option(min=0, max=1)] = 0.7,
+    val: Annotated[float, typer.Option(min=0, max=1)] = 0.15,
+    test: Annotated[float, typer.Option(min=0, max=1)] = 0.15,
+    cal: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
+    external: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    ignore_existing: Annotated[
+        bool, typer.Option("--ignore-existing", help="Split anew, even where the data set comes with splits.")
+    ] = False,
+    reader: Reader = None,
+    groups: Groups = None,
+    as_json: Json = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a manifest whose groups never cross splits; train on it with --data OUT."""
+    start_logging(quiet=quiet, debug=debug)
+    fractions = {"train": train, "val": val, "cal": cal, "test": test, "external": external}
+    if abs(sum(fractions.values()) - 1) > 1e-6:
+        raise SpecError(f"The shares of the splits must sum to 1. Got {sum(fractions.values()):g}. Change --train.")
+    from chiron.workflows.data import describe_data, inspect_manifest, split_data
+
+    manifest = split_data(
+        path,
+        out,
+        fractions={role: share for role, share in fractions.items() if share},
+        seed=seed,
+        reader=reader,
+        groups=groups,
+        keep_existing=not ignore_existing,
+        force=force,
+    )
+    described = describe_data(inspect_manifest(manifest))
+    if as_json:
+        say_json(described)
+    else:
+        _say_data(described)
+        say(f"manifest: {out}")
+
+
+@app.command("make")
+def make_command(
+    kind: Annotated[str, typer.Argument(help="phantom-cxr")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    count: Annotated[int, typer.Option("--count", min=2, help="Number of images.")] = 2000,
+    img_size: Annotated[int, typer.Option("--img-size", min=28, max=2048, help="Side in pixels.")] = 96,
+    difficulty: Annotated[float, typer.Option("--difficulty", min=0, max=1)] = 0.5,
+    layout: Annotated[str, typer.Option("--layout", help="manifest, class_folders, kermany, medmnist.")] = "manifest",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw synthetic images with their whole truth, in the layout of a real data set."""
+    start_logging(quiet=quiet, debug=debug)
+    from chiron.workflows.phantoms import make_phantoms
+
+    make_phantoms(
+        kind, out, num_images=count, img_size=img_size, difficulty=difficulty, layout=layout, seed=seed, force=force
+    )
+    say(f"{count} images: {out}")
+
+
+def _say_data(described: dict[str, Any]) -> None:
+    say(f"{described['source']}: {described['num_images']:,} images, {described['num_groups']:,} groups")
+    say(f"reader {described['reader']}; {described['grouping']}")
+    for note in described["notes"]:
+        say(f"note: {note}")
+    say_table(
+        ["split", "class", "images", "groups", "share"],
+        [
+            (split, name, f"{cell['images']:,}", f"{cell['groups']:,}", f"{cell['share']:.3f}")
+            for split, classes in described["splits"].items()
+            for name, cell in classes.items()
+        ],
+    )
+    for path in described["unreadable"][:20]:
+        say(f"unreadable: {path}")
+    for kind, key in (("LEAK", "leaks"), ("suspect", "suspects")):
+        found = described["leaks"][key]
+        for pair in found[:10]:
+            say(f"{kind}: {pair['kind']}: {pair['name']}")
+        if found:
+            say(f"{kind}: {len(found)} in all" + ("; training refuses to start" if kind == "LEAK" else ""))

@@ -1,0 +1,68 @@
+"""`chiron evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chiron.cli.options import Debug, Device, Force, Groups, Json, Quiet, Reader, Threads, say, say_json, start_logging
+
+_FIRST = ("auroc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity", "brier")
+
+
+def evaluate_command(
+    target: Annotated[Path, typer.Argument(help="A run folder, a bundle, or a predictions CSV.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Images with labels, for a bundle.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="train, val, cal, test, external, or all.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; a run keeps its own.")] = None,
+    positive: Annotated[str | None, typer.Option("--positive", help="Class of interest in a two-class CSV.")] = None,
+    reader: Reader = None,
+    groups: Groups = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Score a run, a bundle on other data, or a table of predictions: numbers with intervals, and a report."""
+    start_logging(quiet=quiet, debug=debug)
+    from chiron.workflows.evaluate import evaluate
+
+    done = evaluate(
+        target,
+        data=data,
+        split=split,
+        out=out,
+        positive=positive,
+        reader=reader,
+        groups=groups,
+        force=force,
+        device=device,
+        threads=threads,
+    )
+    if as_json:
+        say_json(done.numbers)
+        return
+    say_evaluation(done.numbers)
+    say(f"report: {done.report}")
+
+
+def say_evaluation(numbers: dict[str, Any]) -> None:
+    """The headline numbers, each with its interval, beside the majority class."""
+    positive = f", positive class {numbers['positive_class']}" if numbers["positive_class"] else ""
+    say(f"{numbers['split']}: {numbers['num_images']:,} images, {numbers['num_groups']:,} groups{positive}")
+    for key in _FIRST:
+        if key in numbers["overall"]:
+            say(f"  {key:<20} {shown(numbers['overall'][key])}")
+    majority = numbers["baselines"]["majority_class"]
+    say(f"  majority class       {shown(majority['accuracy'])} accuracy ({majority['class']})")
+
+
+def shown(estimate: dict[str, Any]) -> str:
+    """`0.944 (95 % CI 0.918-0.959)`, or why there is no number."""
+    if estimate["value"] is None:
+        return f"not defined: {estimate['note']}"
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:.3f} (no interval: {estimate['note'] or estimate['method']})"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"

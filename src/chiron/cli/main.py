@@ -1,0 +1,104 @@
+"""The `chiron` program: collects the verbs, prints errors as sentences, and returns the exit code."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from chiron.cli import check, data, demo, evaluate, models, predict, recipes, train
+from chiron.cli.options import say, want_debug
+from chiron.core.errors import EXIT_COULD_NOT_FINISH, EXIT_INTERRUPTED, EXIT_USER_MISTAKE, ChironError
+from chiron.core.process import prepare_process
+
+app = typer.Typer(
+    name="chiron",
+    help="Medical-image classifiers that can be believed. Research use only; not a medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train_command)
+app.command("evaluate")(evaluate.evaluate_command)
+app.command("predict")(predict.predict_command)
+app.command("demo")(demo.demo_command)
+app.command("check")(check.check_command)
+app.command("models")(models.models_command)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from chiron.version import __version__
+        from chiron.workflows.run_folder import library_versions
+
+        say(f"chiron {__version__}")
+        for name, version in library_versions().items():
+            say(f"  {name} {version}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print versions and leave."
+    ),
+) -> None:
+    """Options of the program itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and leaves with the exit code of `core.errors`."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command; errors are printed to stderr as sentences, without a traceback."""
+    debug = want_debug(arguments)
+    prepare_process()
+    try:
+        app(arguments, standalone_mode=False, prog_name="chiron")
+        return 0
+    except typer.Exit as leave:
+        return leave.exit_code
+    except ChironError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("Interrupted.", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has left
+        return 0
+    except MemoryError:
+        return _fail(
+            "The work must fit in memory. Got none left. Lower train.batch_size or input.img_size.",
+            EXIT_COULD_NOT_FINISH,
+        )
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(f"Files must be readable and writable. Got {error}. Check disk space and rights.", 3)
+    except Exception as error:
+        if debug:
+            raise
+        if hasattr(error, "format_message"):  # wrong options, told by click
+            return _fail(f"{error.format_message()} `chiron --help` shows the options.", EXIT_USER_MISTAKE)
+        return _fail(
+            f"This should not happen: {type(error).__name__}: {error}. Run again with --debug and report it.",
+            EXIT_COULD_NOT_FINISH,
+        )
+
+
+def _fail(message: str, code: int) -> int:
+    logging.shutdown()
+    for line in message.splitlines():
+        print(f"chiron: {line}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""`chiron train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chiron.cli.evaluate import say_evaluation
+from chiron.cli.options import Changes, Debug, Device, Force, Json, Quiet, Threads, say, say_json, start_logging
+from chiron.core.errors import SpecError
+
+
+def train_command(
+    recipe: Annotated[str, typer.Argument(help="A packaged name (chiron recipes list) or a YAML file.")] = "",
+    data: Annotated[Path | None, typer.Option("--data", help="Folder, zip, npz or manifest.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The run folder to write.")] = Path("run"),
+    change: Changes = None,
+    score_test: Annotated[
+        bool, typer.Option("--score-test", help="Also score the test split; it enters the ledger.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out from its checkpoint.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Short for --set train.seed=N.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a classifier and write a run folder: bundle, predictions, report."""
+    start_logging(quiet=quiet, debug=debug)
+    from chiron.workflows.check import check_recipe
+
+    changes = (*(change or ()), *(() if seed is None else (f"train.seed={seed}",)))
+    if not resume:
+        if not recipe:
+            raise SpecError("A training needs a recipe. Got none. `chiron recipes list` shows the packaged ones.")
+        check_recipe(recipe, changes)  # mistakes are told before torch is loaded
+    from chiron.workflows.train import train
+
+    run = train(
+        recipe,
+        data,
+        out,
+        overrides=changes,
+        score_test=score_test,
+        resume=resume,
+        force=force,
+        device=device,
+        threads=threads,
+    )
+    numbers = run.read_metrics()
+    if as_json:
+        say_json({"run": str(run.path), "evaluation": numbers})
+        return
+    say_evaluation(numbers)
+    say(f"run:    {run.path}")
+    say(f"bundle: {run.bundle}")
+    say(f"report: {run.path / 'report.html'}")

@@ -1,0 +1,98 @@
+"""What the loader yields: stored images for scoring, augmented ones for training. Randomness comes from names alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from chiron.core.hashing import seed_of
+from chiron.data.augment import augment, draw_augmentation
+from chiron.data.source import ImageSource
+from chiron.preprocess.resize import StoredImage, canonical_resize
+from chiron.spec.input_spec import InputSpec
+from chiron.spec.recipe import AugmentRecipe
+
+
+@dataclass(frozen=True)
+class DrawKey:
+    """Names one training image: `occurrence` counts how often this sample was drawn before in this epoch."""
+
+    index: int
+    epoch: int
+    occurrence: int = 0
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """(height, width, channels) array to (channels, height, width) tensor; uint16 becomes int32: torch can stack that."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)).astype(_tensor_dtype(image), copy=True))
+
+
+def _tensor_dtype(image: np.ndarray) -> type:
+    return np.int32 if image.dtype == np.uint16 else image.dtype.type
+
+
+class StoredImages(Dataset):
+    """Canonical images of `paths`, unchanged; item i is (pixels, i)."""
+
+    def __init__(self, source: ImageSource, paths: Sequence[str], spec: InputSpec) -> None:
+        self.source, self.paths, self.spec = source, list(paths), spec
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def stored(self, index: int) -> StoredImage:
+        return canonical_resize(self.source.decode(self.paths[index]), self.spec)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return to_tensor(self.stored(index)), index
+
+
+class TrainingImages(StoredImages):
+    """Augmented images; an item is a function of (seed, epoch, sample_id, occurrence), never of worker or order."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        paths: Sequence[str],
+        spec: InputSpec,
+        *,
+        sample_ids: Sequence[str],
+        recipe: AugmentRecipe,
+        seed: int,
+    ) -> None:
+        super().__init__(source, paths, spec)
+        self.sample_ids, self.recipe, self.seed = list(sample_ids), recipe, seed
+
+    def __getitem__(self, key: DrawKey) -> tuple[Tensor, int]:  # type: ignore[override]
+        seed = seed_of("augment", self.seed, key.epoch, self.sample_ids[key.index], key.occurrence)
+        draw = draw_augmentation(self.recipe, seed)
+        image = augment(self.stored(key.index), draw, img_size=self.spec.img_size, max_value=self.spec.max_value)
+        return to_tensor(image), key.index
+
+
+class EpochBatches(Sampler[list[DrawKey]]):
+    """The batches of one epoch in an order drawn from (seed, epoch); `begin` chooses the epoch and where it starts.
+
+    Batch sizes differ by at most one, so that no image is left out and no batch is left with a single image.
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, seed: int) -> None:
+        self.num_samples, self.seed = num_samples, seed
+        self.num_batches = max(1, -(-num_samples // batch_size))
+        self.epoch, self.start = 0, 0
+
+    def begin(self, epoch: int, start: int = 0) -> None:
+        """The next iteration yields the batches of `epoch` from number `start` on."""
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        return self.num_batches - self.start
+
+    def __iter__(self) -> Iterator[list[DrawKey]]:
+        random = np.random.Generator(np.random.Philox(key=seed_of("order", self.seed, self.epoch)))
+        order = random.permutation(self.num_samples)
+        for batch in np.array_split(order, self.num_batches)[self.start :]:
+            yield [DrawKey(int(index), self.epoch) for index in batch]

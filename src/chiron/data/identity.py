@@ -1,0 +1,113 @@
+"""Identity: one pass over all images that hashes bytes and decoded pixels, finds broken files and equal pictures."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from chiron.core.errors import DataError, PreprocessError
+from chiron.core.hashing import sha256_bytes
+from chiron.data.groups import connected_groups, is_blank
+from chiron.data.source import ImageSource
+from chiron.preprocess.decode import CanonicalImage, decode_image
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class LabelConflict:
+    """Images of equal pixels that say different things; (path, label) each."""
+
+    images: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return " = ".join(f"{path} ({label})" for path, label in self.images)
+
+
+def pixels_hash(image: CanonicalImage) -> str:
+    """SHA-256 over shape, type and pixels, the same on every machine."""
+    little_endian = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("<"))
+    return sha256_bytes(f"{image.shape}{image.dtype.name}".encode() + little_endian.tobytes())
+
+
+def identify(source: ImageSource, frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with bytes_sha256, pixels_sha256, status (ok | unreadable) and status_reason of every row's image."""
+
+    def look(path: str) -> tuple[str | None, str | None, str, str | None]:
+        digest = None
+        try:
+            data = source.read_bytes(path)
+            digest = sha256_bytes(data)
+            image = source.decode(path) if source.is_npz else decode_image(data, path)
+        except (DataError, PreprocessError) as error:
+            return digest, None, "unreadable", str(error)
+        return digest, pixels_hash(image), "ok", None
+
+    # Threads, not processes: Pillow and hashlib let go of the interpreter while they work.
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(look, frame["path"]))
+    columns = ("bytes_sha256", "pixels_sha256", "status", "status_reason")
+    values = zip(*found, strict=True) if found else [()] * len(columns)
+    return frame.with_columns(pl.Series(name, column, pl.String) for name, column in zip(columns, values, strict=True))
+
+
+def join_groups(frame: pl.DataFrame, id_columns: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+    """`frame` with a group_id that joins equal ids and identical pixels, and what is to be told of it, with counts."""
+    ids = [frame[name].cast(pl.String).to_list() for name in id_columns]
+    groups = connected_groups(frame["sample_id"].to_list(), [*ids, frame["pixels_sha256"].to_list()])
+    notes = []
+    blank = sum(all(is_blank(value) for value in row) for row in zip(*ids, strict=True)) if ids else 0
+    if blank:
+        notes.append(f"Images without {' or '.join(id_columns)}, each its own group: {blank:,}.")
+    sizes = frame["pixels_sha256"].drop_nulls().value_counts()["count"]
+    repeated = sizes.filter(sizes > 1)
+    if len(repeated):
+        notes.append(
+            f"Sets of images with identical pixels, which join groups: {len(repeated):,} ({repeated.sum():,} images)."
+        )
+    broken = frame.filter(pl.col("status") == "unreadable")["path"].to_list()
+    if broken:
+        notes.append(f"Images that cannot be decoded: {len(broken):,} ({_listed(broken)}).")
+    return frame.with_columns(pl.Series("group_id", groups, pl.String)), notes
+
+
+def label_conflicts(frame: pl.DataFrame) -> list[LabelConflict]:
+    """All sets of images with identical pixels and different known labels, sorted by path."""
+    labels = [name for name in frame.columns if name == "label" or name.startswith("label_")]
+    readable = frame.filter(pl.col("pixels_sha256").is_not_null(), pl.any_horizontal(pl.col(labels).is_not_null()))
+    known = readable.group_by("pixels_sha256").agg(pl.col(name).drop_nulls().n_unique() for name in labels)
+    torn = known.filter(pl.any_horizontal(pl.col(name) > 1 for name in labels))
+    rows = readable.join(torn.select("pixels_sha256"), on="pixels_sha256").sort("path")
+    conflicts = [
+        LabelConflict(tuple((row["path"], _label_text(row, labels)) for row in part.iter_rows(named=True)))
+        for part in rows.partition_by("pixels_sha256", maintain_order=True)
+    ]
+    return sorted(conflicts, key=lambda conflict: conflict.images)
+
+
+def require_one_label(frame: pl.DataFrame) -> None:
+    """Stops when the same picture has two labels: one of them is wrong, and only a person can say which.
+
+    Raises:
+        DataError: naming the images.
+    """
+    conflicts = label_conflicts(frame)
+    if conflicts:
+        raise DataError(
+            f"Identical images must have the same label. Got {len(conflicts):,} sets with different ones: "
+            f"{_listed([str(conflict) for conflict in conflicts], '; ')}. "
+            "Correct the labels or remove the images; `chiron data inspect` lists all."
+        )
+
+
+def _label_text(row: dict[str, str | int | None], labels: list[str]) -> str:
+    if labels == ["label"]:
+        return str(row["label"])
+    return ", ".join(f"{name.removeprefix('label_')} {row[name]}" for name in labels if row[name] is not None)
+
+
+def _listed(names: list[str], separator: str = ", ") -> str:
+    return separator.join(names[:_MOST_NAMED]) + (f"{separator}..." if len(names) > _MOST_NAMED else "")

@@ -1,0 +1,276 @@
+"""Manifest: one row a sample; what the images are, whose they are, what they show, and what they are used for."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+
+from chiron.core.errors import DataError
+from chiron.core.files import write_text
+from chiron.core.hashing import sha256_json
+from chiron.core.suggest import did_you_mean
+from chiron.spec.recipe import SplitRole
+
+SPLITS: tuple[str, ...] = get_args(SplitRole)
+STATUSES = ("ok", "unreadable")
+ColumnRole = Literal["predictor", "technical", "reference_standard", "identifier", "date", "site", "subgroup"]
+Certainty = Literal["certain", "inferred"]
+ID_COLUMNS = ("sample_id", "unit_id", "patient_id", "group_id")
+# In this order in every manifest, before the columns that are carried; `label` or `label_<class>` follow `path`.
+_BEFORE_LABEL = (*ID_COLUMNS, "path")
+_AFTER_LABEL = ("split", "status", "status_reason", "bytes_sha256", "pixels_sha256")
+_LABEL_PREFIX = "label_"
+UNKNOWN_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A table of samples and what it takes to read it; checked when it is made.
+
+    Columns of `frame`: sample_id, unit_id, patient_id (null where unknown), group_id, path, label (a class name) or
+    label_<class> (1, 0, null = not assessed), split (null = none), status, status_reason, bytes_sha256, pixels_sha256,
+    then metadata. A metadata column without a role is carried and never used.
+    """
+
+    frame: pl.DataFrame
+    classes: tuple[str, ...]
+    root: Path
+    reader: str
+    roles: Mapping[str, ColumnRole] = field(default_factory=dict)
+    id_certainty: Mapping[str, Certainty] = field(default_factory=dict)
+    grouping: str = "Every image is its own group; patients unknown, so intervals may still be too narrow."
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frame", _complete(self.frame))
+        _check_columns(self)
+        _check_rows(self)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a sample can have several classes."""
+        return "label" not in self.frame.columns
+
+    @property
+    def label_columns(self) -> list[str]:
+        """`["label"]`, or one column a class in the order of `classes`."""
+        return [_LABEL_PREFIX + name for name in self.classes] if self.is_multi_label else ["label"]
+
+    @property
+    def labels(self) -> Int[np.ndarray, "n"] | Int[np.ndarray, "n classes"]:
+        """Place of each row's class in `classes`, or 0/1 a class when multi-label; -1 where the label is unknown."""
+        if self.is_multi_label:
+            return self.frame.select(pl.col(self.label_columns).fill_null(UNKNOWN_LABEL)).to_numpy().astype(np.int64)
+        place = {name: index for index, name in enumerate(self.classes)}
+        return np.array([place.get(name, UNKNOWN_LABEL) for name in self.frame["label"]], dtype=np.int64)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what is learned from: (sample_id, label, split, pixels) of all rows.
+
+        Independent of the order of rows and of where the files lie.
+        """
+        columns = ["sample_id", *self.label_columns, "split", "pixels_sha256"]
+        return sha256_json(sorted(map(list, self.frame.select(columns).iter_rows())))
+
+    def content_hashes(self, split: str | None = None) -> list[str]:
+        """Sorted hashes of (pixels, label), one a readable row of `split` (default: all rows).
+
+        They hold no name, so that renamed images and parts of a test set are recognized.
+        """
+        part = self.frame.filter(pl.col("status") == "ok", True if split is None else pl.col("split") == split)
+        return sorted(sha256_json(list(row)) for row in part.select("pixels_sha256", *self.label_columns).iter_rows())
+
+    def content_digest(self, split: str | None = None) -> str:
+        """One SHA-256 over `content_hashes`."""
+        return sha256_json(self.content_hashes(split))
+
+    def select(self, split: str) -> "Manifest":
+        """The rows of one split, in the same order.
+
+        Raises:
+            DataError: there is no such role.
+        """
+        if split not in SPLITS:
+            raise DataError(f"A split must be one of {', '.join(SPLITS)}. Got {split!r}. {did_you_mean(split, SPLITS)}")
+        return replace(self, frame=self.frame.filter(pl.col("split") == split))
+
+    def with_splits(self, splits: Mapping[str, str | None], *, notes: Iterable[str] = ()) -> "Manifest":
+        """The same samples with other splits; samples that `splits` does not name get none."""
+        column = pl.Series("split", [splits.get(name) for name in self.frame["sample_id"]], dtype=pl.String)
+        return replace(self, frame=self.frame.with_columns(column), notes=(*self.notes, *notes))
+
+    def save(self, folder: Path) -> None:
+        """Writes `manifest.csv` and `manifest.json` to `folder`, each as a whole or not at all.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        carried = self.frame.drop(*_BEFORE_LABEL, *self.label_columns, *_AFTER_LABEL)
+        facts = {
+            "classes": self.classes,
+            "root": _written_root(self.root.absolute(), folder.absolute()),
+            "reader": self.reader,
+            "roles": dict(self.roles),
+            "id_certainty": dict(self.id_certainty),
+            "grouping": self.grouping,
+            "notes": self.notes,
+            "types": {name: str(dtype) for name, dtype in carried.schema.items()},
+        }
+        write_text(folder / "manifest.csv", self.frame.write_csv())
+        write_text(folder / "manifest.json", json.dumps(facts, indent=2, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, path: Path, root: Path | None = None) -> "Manifest":
+        """The manifest in a folder, or in a CSV file; facts come from `manifest.json` beside it where there is one.
+
+        A table without facts needs the columns sample_id, path and label; its classes are sorted, its images lie
+        beside it, and its ids are taken as certain.
+
+        Args:
+            root: where the images lie now; by default where they lay when the manifest was written.
+        Raises:
+            DataError: a file is missing or damaged, or the table does not hold what it must.
+        """
+        table = path / "manifest.csv" if path.is_dir() else path
+        frame, facts = _read_table(table), _read_facts(table.with_suffix(".json"))
+        frame = _typed(frame, facts.get("types", {}), table)
+        known = [name for name in ID_COLUMNS[1:] if name in frame.columns and frame[name].null_count() < frame.height]
+        try:
+            return cls(
+                frame=frame,
+                classes=tuple(facts["classes"]) if "classes" in facts else _classes_of(frame),
+                root=root or table.parent / facts.get("root", "."),
+                reader=facts.get("reader", "manifest"),
+                roles=facts.get("roles", {}),
+                id_certainty=facts.get("id_certainty", dict.fromkeys(known, "certain")),
+                grouping=facts.get("grouping", _grouping_of(known)),
+                notes=tuple(facts.get("notes", ())),
+            )
+        except DataError as error:
+            raise DataError(f"{error} (in {table})") from error
+
+
+def _written_root(root: Path, folder: Path) -> str:
+    """Relative where the images lie at or below the manifest, so that both can move together; else absolute."""
+    return (root.relative_to(folder) if root.is_relative_to(folder) else root).as_posix()
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether `path` is a manifest: a CSV file, or a folder that holds manifest.csv."""
+    return (path / "manifest.csv").is_file() if path.is_dir() else path.is_file() and path.suffix.lower() == ".csv"
+
+
+def _complete(frame: pl.DataFrame) -> pl.DataFrame:
+    """Blank text becomes null, optional columns are added, and the columns get their order."""
+    text = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    frame = frame.with_columns(
+        pl.when(pl.col(text).str.strip_chars() == "").then(None).otherwise(pl.col(text)).name.keep() if text else []
+    )
+    optional = ("unit_id", "patient_id", "split", "status_reason", "bytes_sha256", "pixels_sha256")
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in optional if name not in frame.columns)
+    if "status" not in frame.columns:
+        frame = frame.with_columns(pl.lit("ok").alias("status"))
+    if "group_id" not in frame.columns and "sample_id" in frame.columns:
+        frame = frame.with_columns(("g-" + pl.col("sample_id")).alias("group_id"))
+    labels = [name for name in frame.columns if name == "label" or name.startswith(_LABEL_PREFIX)]
+    first = [name for name in (*_BEFORE_LABEL, *labels, *_AFTER_LABEL) if name in frame.columns]
+    return frame.select(*first, *[name for name in frame.columns if name not in first])
+
+
+def _check_columns(manifest: Manifest) -> None:
+    columns = manifest.frame.columns
+    for name in ("sample_id", "path"):
+        if name not in columns:
+            hint = did_you_mean(name, columns)
+            raise DataError(f"A manifest must have the column {name!r}. Got {', '.join(columns)}. {hint}".rstrip())
+    if missing := sorted(set(manifest.label_columns) - set(columns)):
+        raise DataError(f"A manifest must have the column 'label' or one label_<class> a class. Got no {missing[0]!r}.")
+    several = [name for name in columns if name.startswith(_LABEL_PREFIX)]
+    if extra := sorted(set(several) - set(manifest.label_columns)):
+        raise DataError(f"Label columns must be of known classes ({', '.join(manifest.classes)}). Got {extra[0]!r}.")
+    if len(set(manifest.classes)) < len(manifest.classes):
+        raise DataError(f"Class names must differ. Got {', '.join(manifest.classes)}.")
+    for what, said, allowed in (
+        ("role", manifest.roles, get_args(ColumnRole)),
+        ("certainty", manifest.id_certainty, get_args(Certainty)),
+    ):
+        for name, value in said.items():
+            if name not in columns or value not in allowed:
+                raise DataError(
+                    f"A {what} must be {', '.join(allowed)} and be given to a column of the manifest. "
+                    f"Got {value!r} for {name!r}."
+                )
+
+
+def _check_rows(manifest: Manifest) -> None:
+    frame = manifest.frame
+    for name in ("sample_id", "path", "group_id"):
+        if frame[name].null_count():
+            raise DataError(f"Every row of a manifest must have a {name}. Got {frame[name].null_count()} without one.")
+    repeated = frame.filter(frame["sample_id"].is_duplicated())["sample_id"].unique().sort().to_list()
+    if repeated:
+        raise DataError(
+            f"Every row of a manifest must have its own sample_id. Got {len(repeated)} repeated: "
+            f"{', '.join(repeated[:5])}. Rename or remove them."
+        )
+    allowed: dict[str, tuple[Any, ...]] = {"split": SPLITS, "status": STATUSES}
+    if manifest.is_multi_label:
+        allowed |= dict.fromkeys(manifest.label_columns, (0, 1))
+    else:
+        allowed["label"] = manifest.classes
+    for name, values in allowed.items():
+        if strangers := sorted(set(map(str, frame[name].drop_nulls().unique())) - set(map(str, values))):
+            listed, hint = ", ".join(map(str, values)), did_you_mean(strangers[0], map(str, values))
+            raise DataError(f"The column {name} must hold {listed} or nothing. Got {strangers[0]!r}. {hint}".rstrip())
+
+
+def _read_table(table: Path) -> pl.DataFrame:
+    try:
+        return pl.read_csv(table, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"A manifest must be a readable CSV file in UTF-8. Got {error} at {table}.") from error
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return facts if isinstance(facts, dict) else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"The facts beside a manifest must be readable JSON. Got {error} at {path}.") from error
+
+
+def _typed(frame: pl.DataFrame, types: Mapping[str, str], table: Path) -> pl.DataFrame:
+    """Text from CSV becomes what it was when it was written; labels of several classes become whole numbers."""
+    wanted = {name: getattr(pl, kind) for name, kind in types.items() if kind in _SAVED_TYPES and name in frame.columns}
+    wanted |= {name: pl.Int8 for name in frame.columns if name.startswith(_LABEL_PREFIX)}
+    try:
+        booleans = [name for name, dtype in wanted.items() if dtype == pl.Boolean]
+        frame = frame.with_columns(pl.col(booleans).replace_strict({"true": True, "false": False}, default=None))
+        return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in wanted.items() if dtype != pl.Boolean)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"A column must hold the type it had when it was written. Got {error} in {table}.") from error
+
+
+_SAVED_TYPES = frozenset(
+    {"Boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"}
+)
+
+
+def _classes_of(frame: pl.DataFrame) -> tuple[str, ...]:
+    if "label" in frame.columns:
+        return tuple(sorted(frame["label"].drop_nulls().unique()))
+    return tuple(name.removeprefix(_LABEL_PREFIX) for name in frame.columns if name.startswith(_LABEL_PREFIX))
+
+
+def _grouping_of(known: list[str]) -> str:
+    if not known:
+        return "Every image is its own group; patients unknown, so intervals may still be too narrow."
+    return f"Grouped by {', '.join(known)} of the table."

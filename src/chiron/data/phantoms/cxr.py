@@ -1,0 +1,215 @@
+"""`phantom-cxr`: synthetic frontal chest radiographs with lung and finding masks; the finding is an opacity.
+
+Both classes come from the same anatomy, pose, exposure and noise: what the label decides is added to the density map
+inside a lung field before exposure, and nothing measured on an image (window, mean, file size) feeds back into it. So
+the two versions of a patient are equal everywhere but at the finding.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from chiron.core.errors import DataError
+from chiron.data.phantoms.canvas import EXTENT, Canvas, generator_of, soften
+from chiron.data.phantoms.opacity import Opacity, draw_opacity
+from chiron.data.phantoms.phantom_set import Finding, PhantomRow, PhantomSet
+from chiron.data.phantoms.thorax import draw_build, draw_plate
+
+NAME = "phantom-cxr"
+CLASSES = ("normal", "opacity")
+_MIN_CANVAS_PX = 192  # small images are drawn large and then shrunk, so that ribs stay ribs
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How one image was taken: pose, exposure and what the detector adds. Never depends on the label."""
+
+    rotation_degrees: float
+    scale: float
+    inspiration: float
+    shift_x: float
+    shift_y: float
+    black: float
+    white: float
+    gamma: float
+    blur_px: float
+    noise: float
+    vignette: float
+    marker: int
+
+
+def draw_phantom_cxr(
+    *,
+    num_images: int,
+    img_size: int,
+    seed: int,
+    finding_share: float = 0.5,
+    difficulty: float = 0.5,
+    images_per_patient: tuple[int, int] = (1, 4),
+) -> PhantomSet:
+    """Synthetic chest radiographs, `normal` or with an `opacity`, together with all that is true about them.
+
+    Image i is a function of the other arguments and i alone: a larger `num_images` only adds images.
+
+    Args:
+        num_images: how many images; the last patient may lose some.
+        img_size: side in pixels, at least 28.
+        seed: names the set; other seeds share no patient.
+        finding_share: probability that a patient has the finding; the label belongs to the patient.
+        difficulty: 0 (large, dense opacities, quiet lungs) to 1 (small, faint ones in noise and clutter).
+        images_per_patient: fewest and most images of one patient.
+    Raises:
+        DataError: an argument lies outside its range.
+    """
+    _check(num_images, img_size, finding_share, difficulty, images_per_patient)
+    images = np.empty((num_images, img_size, img_size), np.uint8)
+    lungs, finding = np.zeros_like(images), np.zeros_like(images)
+    rows: list[PhantomRow] = []
+    patient = 0
+    while len(rows) < num_images:
+        for drawn in _draw_patient(patient, img_size, seed, finding_share, difficulty, images_per_patient):
+            if len(rows) == num_images:
+                break
+            images[len(rows)], lungs[len(rows)], finding[len(rows)], row = drawn
+            rows.append(row)
+        patient += 1
+    return PhantomSet(NAME, CLASSES, images, {"lungs": lungs, "finding": finding}, tuple(rows))
+
+
+def _check(num_images: int, img_size: int, share: float, difficulty: float, per_patient: tuple[int, int]) -> None:
+    if num_images < 1:
+        raise DataError(f"A phantom set must have at least one image. Got {num_images}. Ask for more.")
+    if img_size < 28:
+        raise DataError(f"A chest phantom must be at least 28 pixels wide. Got {img_size}. Choose a larger img_size.")
+    for name, value in (("finding_share", share), ("difficulty", difficulty)):
+        if not 0 <= value <= 1:
+            raise DataError(f"{name} must lie in 0..1. Got {value}. Choose a value between.")
+    if not 1 <= per_patient[0] <= per_patient[1]:
+        raise DataError(
+            f"images_per_patient must be (fewest, most) with 1 <= fewest <= most. Got {per_patient}. Order the two."
+        )
+
+
+Picture: TypeAlias = UInt8[np.ndarray, "size size"]
+Drawn: TypeAlias = tuple[Picture, Picture, Picture, PhantomRow]  # image, lungs, finding and what is true of them
+
+
+def _draw_patient(
+    patient: int, img_size: int, seed: int, share: float, difficulty: float, per_patient: tuple[int, int]
+) -> Iterator[Drawn]:
+    """The images of one patient. Every draw has its own name, so the label shifts none of the others."""
+    named = lambda *names: generator_of(NAME, seed, patient, *names)  # noqa: E731
+    oversampling = max(2, -(-_MIN_CANVAS_PX // img_size))
+    canvas = Canvas(px_per_unit=oversampling * img_size // 2)
+    build = draw_build(named("build"), difficulty)
+    plate = draw_plate(canvas, build, named("thorax"))
+    has_finding = named("label").uniform() < share
+    opacity = draw_opacity(canvas, plate, named("opacity"), difficulty) if has_finding else None
+    density = plate.density + opacity.density if opacity else plate.density
+    for shot_number in range(named("count").integers(per_patient[0], per_patient[1] + 1)):
+        rng = named("shot", shot_number)
+        shot = _draw_shot(rng, difficulty)
+        to_image = _pose(canvas, shot, img_size * oversampling)
+        image = _expose(_view(density, to_image, img_size, oversampling), shot, rng)
+        lungs = _view_mask(plate.lungs, to_image, img_size, oversampling)
+        finding = np.zeros_like(lungs)
+        if opacity:  # a finding's mask takes every pixel that the finding reaches
+            finding = lungs & _view_mask(opacity.mask, to_image, img_size, oversampling, covered=0.1)
+        row = PhantomRow(
+            sample_id=f"s{seed}-p{patient:05d}-{shot_number + 1}",
+            patient_id=f"s{seed}-p{patient:05d}",
+            label=CLASSES[int(has_finding)],
+            params={"view": build.view, "age": round(build.age, 4), **_rounded(shot)},
+            findings=_findings_seen(opacity, canvas, to_image, img_size * oversampling, shot.scale),
+        )
+        yield image, lungs, finding, row
+
+
+def _rounded(shot: Shot) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(shot).items()}
+
+
+def _draw_shot(rng: np.random.Generator, difficulty: float) -> Shot:
+    return Shot(
+        rotation_degrees=rng.normal(0, 2.0),
+        scale=rng.uniform(1.05, 1.25),
+        inspiration=rng.uniform(0.96, 1.06),
+        shift_x=rng.uniform(-0.06, 0.06),
+        shift_y=rng.uniform(-0.06, 0.08),
+        black=rng.uniform(-0.02, 0.10),
+        white=rng.uniform(1.22, 1.55),
+        gamma=rng.uniform(0.85, 1.15),
+        blur_px=rng.uniform(0.0025, 0.0045),
+        noise=rng.uniform(0.6, 1.4) * (0.006 + 0.013 * difficulty),
+        vignette=rng.uniform(0, 0.12),
+        marker=int(rng.integers(0, 4)),
+    )
+
+
+def _pose(canvas: Canvas, shot: Shot, side: int) -> Float[np.ndarray, "2 3"]:
+    """The affine map from plate pixels to the pixels of a `side` x `side` view."""
+    turn, half = np.deg2rad(shot.rotation_degrees), side / 2
+    spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear = shot.scale * spin @ np.diag([1.0, shot.inspiration]) * (half / canvas.px_per_unit)
+    middle = EXTENT * canvas.px_per_unit - 0.5
+    offset = half * np.array([1 + shot.shift_x, 1 + shot.shift_y]) - 0.5 - linear @ [middle, middle]
+    return np.column_stack([linear, offset])
+
+
+def _view(plate: Float[np.ndarray, "p p"], to_image: np.ndarray, img_size: int, oversampling: int) -> np.ndarray:
+    side = img_size * oversampling
+    seen = cv2.warpAffine(plate, to_image, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.resize(seen, (img_size, img_size), interpolation=cv2.INTER_AREA)
+
+
+def _view_mask(
+    mask: UInt8[np.ndarray, "p p"], to_image: np.ndarray, img_size: int, oversampling: int, *, covered: float = 0.5
+) -> np.ndarray:
+    """1 where at least the share `covered` of a pixel lies in the mask."""
+    return (_view(mask.astype(np.float32), to_image, img_size, oversampling) >= covered).astype(np.uint8)
+
+
+def _expose(density: Float[np.ndarray, "s s"], shot: Shot, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
+    """The grey picture of a density map. The window comes from the shot, never from the pixels."""
+    size = len(density)
+    density = soften(density, shot.blur_px * size)
+    # Fewer quanta arrive behind thick parts, so the logarithm is noisier there.
+    quanta = soften(rng.standard_normal(density.shape, dtype=np.float32), 0.0045 * size)
+    quanta /= quanta.std()
+    noisy = density + shot.noise * np.exp(0.5 * (density - 0.6)) * quanta
+    grey = np.clip((noisy - shot.black) / (shot.white - shot.black), 0, 1) ** shot.gamma
+    ticks = np.linspace(-1, 1, size, dtype=np.float32) ** 2
+    grey *= 1 - shot.vignette * (ticks[None, :] + ticks[:, None]) / 2
+    return np.round(255 * _with_marker(grey, shot)).astype(np.uint8)
+
+
+def _with_marker(grey: Float[np.ndarray, "s s"], shot: Shot) -> Float[np.ndarray, "s s"]:
+    """A lead letter R beside the patient's right shoulder, in three of four images of either class."""
+    if shot.marker == 0:
+        return grey
+    scale = 4
+    stamp = np.zeros((len(grey) * scale, len(grey) * scale), np.uint8)
+    corner = (round(len(stamp) * 0.025), round(len(stamp) * (0.10, 0.30, 0.55)[shot.marker - 1]))
+    thickness = max(1, round(len(stamp) * 0.008))
+    cv2.putText(stamp, "R", corner, cv2.FONT_HERSHEY_SIMPLEX, len(stamp) / 480, 255, thickness, cv2.LINE_AA)
+    lead = cv2.resize(stamp, grey.shape, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.maximum(grey, 0.95 * lead)
+
+
+def _findings_seen(
+    opacity: Opacity | None, canvas: Canvas, to_image: np.ndarray, side: int, scale: float
+) -> tuple[Finding, ...]:
+    """The foci as shares of the image side."""
+    if opacity is None:
+        return ()
+    found = []
+    for focus in opacity.foci:
+        plate_px = (np.array([focus.x, focus.y]) + EXTENT) * canvas.px_per_unit - 0.5
+        x, y = (to_image @ [*plate_px, 1.0] + 0.5) / side
+        numbers = (round(float(number), 4) for number in (x, y, focus.radius * scale / 2, focus.strength))
+        found.append(Finding("opacity", *numbers))
+    return tuple(found)

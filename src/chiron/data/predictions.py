@@ -1,0 +1,148 @@
+"""Predictions: one row a sample, the only thing that evaluation ever sees. Also read from other frameworks."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from chiron.core.errors import DataError
+from chiron.core.files import write_text
+from chiron.core.suggest import did_you_mean
+
+STATUSES = ("ok", "unreadable", "excluded", "indeterminate", "no_reference")
+ID_COLUMNS = ("sample_id", "unit_id", "patient_id", "group_id")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A table of model outputs and what it takes to read it.
+
+    Columns of `frame`: sample_id, unit_id, patient_id, group_id, split, fold, seed, model_id, y_true, status, and
+    `logit_<class>` (or `prob_<class>` from other frameworks) in the order of `classes`; further columns are carried.
+    Unreadable rows stay in the table; only rows of status `ok` are scored.
+    """
+
+    frame: pl.DataFrame
+    classes: tuple[str, ...]
+    positive: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # bundle id, accepted leaks, looks at the test set, ...
+
+    def __post_init__(self) -> None:
+        _check(self.frame, self.classes, self.positive)
+
+    @property
+    def scored(self) -> pl.DataFrame:
+        """The rows that count: read, and with a reference label."""
+        return self.frame.filter(pl.col("status") == "ok")
+
+    @property
+    def y_true(self) -> Int[np.ndarray, "n"]:
+        """Place of the reference label in `classes`, one a scored row."""
+        place = {name: index for index, name in enumerate(self.classes)}
+        return np.array([place[name] for name in self.scored["y_true"]], dtype=np.int64)
+
+    @property
+    def y_prob(self) -> Float[np.ndarray, "n classes"]:
+        """Probabilities, one row a scored row: softmax of the logits, in float64."""
+        kind = score_kind(self.frame, self.classes)
+        scores = self.scored.select([f"{kind}_{name}" for name in self.classes]).to_numpy().astype(np.float64)
+        return softmax(scores) if kind == "logit" else scores
+
+    @property
+    def groups(self) -> list[str] | None:
+        """The group of every scored row, or None when the table has none."""
+        return self.scored["group_id"].to_list() if "group_id" in self.frame.columns else None
+
+    def save(self, path: Path) -> None:
+        """Writes `path` (CSV) and the facts beside it (`.json`), each as a whole or not at all."""
+        write_text(path, self.frame.write_csv())
+        facts = {"classes": self.classes, "positive": self.positive, **self.facts}
+        write_text(path.with_suffix(".json"), json.dumps(facts, indent=2, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, path: Path, *, positive: str | None = None) -> "Predictions":
+        """The table at `path`; classes and facts from the `.json` beside it where Chiron wrote one.
+
+        Args:
+            positive: the class of interest; needed for two classes where no `.json` names it.
+        Raises:
+            DataError: the file is missing, is not CSV, or lacks a column that scoring needs.
+        """
+        try:
+            frame = pl.read_csv(path, infer_schema=False)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise DataError(f"A predictions table must be a readable CSV file. Got {error} at {path}.") from error
+        facts: dict[str, Any] = {}
+        if path.with_suffix(".json").is_file():
+            facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        found = [c.split("_", 1)[1] for c in frame.columns if c.startswith("logit_")] or [
+            c.split("_", 1)[1] for c in frame.columns if c.startswith("prob_")
+        ]
+        classes = tuple(facts.pop("classes", found))
+        positive = positive or facts.pop("positive", None)
+        facts.pop("positive", None)
+        return cls(_typed(frame, classes, path), classes, positive, facts)
+
+
+def score_kind(frame: pl.DataFrame, classes: tuple[str, ...]) -> str:
+    """`logit` or `prob`: which of the two the table holds for all classes."""
+    for kind in ("logit", "prob"):
+        if all(f"{kind}_{name}" in frame.columns for name in classes):
+            return kind
+    raise DataError(
+        f"A predictions table must hold logit_<class> or prob_<class> for every class ({', '.join(classes)}). "
+        f"Got the columns {', '.join(frame.columns)}."
+    )
+
+
+def softmax(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
+    """Rows that are positive and sum to one."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True)) if len(logits) else logits
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.DataFrame:
+    if not classes:
+        raise DataError(
+            f"A predictions table must hold logit_<class> or prob_<class> columns. Got {', '.join(frame.columns)} "
+            f"in {path}."
+        )
+    kind = score_kind(frame, classes)
+    columns = [f"{kind}_{name}" for name in classes]
+    if "status" not in frame.columns and "y_true" in frame.columns:
+        reference = pl.col("y_true").is_null() | (pl.col("y_true") == "")
+        frame = frame.with_columns(
+            pl.when(reference).then(pl.lit("no_reference")).otherwise(pl.lit("ok")).alias("status")
+        )
+    try:
+        return frame.with_columns(pl.col(columns).cast(pl.Float64))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"Scores must be numbers. Got another value in {path}: {error}.") from error
+
+
+def _check(frame: pl.DataFrame, classes: tuple[str, ...], positive: str | None) -> None:
+    for name in ("sample_id", "y_true", "status"):
+        if name not in frame.columns:
+            hint = did_you_mean(name, frame.columns)
+            raise DataError(f"A predictions table must have the column {name!r}. Got {frame.columns}. {hint}".rstrip())
+    if frame["sample_id"].null_count() or frame["sample_id"].n_unique() < frame.height:
+        raise DataError("Every row of a predictions table must have its own sample_id. Got missing or repeated ids.")
+    unknown = set(frame["status"].unique()) - set(STATUSES)
+    if unknown:
+        raise DataError(f"status must be one of {', '.join(STATUSES)}. Got {sorted(map(str, unknown))}.")
+    if positive is not None and positive not in classes:
+        raise DataError(f"The positive class must be one of {', '.join(classes)}. Got {positive!r}.")
+    scored = frame.filter(pl.col("status") == "ok")
+    strangers = sorted({str(name) for name in scored["y_true"].unique()} - set(classes))
+    if strangers:
+        raise DataError(f"y_true must be one of {', '.join(classes)}. Got {', '.join(strangers[:5])}.")
+    kind = score_kind(frame, classes)
+    scores = scored.select([f"{kind}_{name}" for name in classes]).to_numpy()
+    if scores.size and not np.isfinite(scores.astype(np.float64)).all():
+        raise DataError("Scores of rows with status ok must be finite numbers. Got missing, NaN or infinite ones.")
+    if kind == "prob" and scores.size and (scores.min() < 0 or np.abs(scores.sum(axis=1) - 1).max() > 1e-3):
+        raise DataError("prob_<class> columns must be at least 0 and sum to 1 in every row. Got other values.")

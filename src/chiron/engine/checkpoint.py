@@ -1,0 +1,126 @@
+"""Checkpoints for resuming: one folder a step with safetensors + JSON, written under a temporary name, then renamed."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.optim import Optimizer
+
+from chiron.core.errors import EngineError
+from chiron.core.files import new_folder, output_error
+
+KEEP = 2  # the newest and the one before it
+_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+@dataclass
+class Progress:
+    """Where a run stands; everything besides tensors that resuming needs."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    loss_sum: float = 0.0
+    images_in_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_value: float | None = None
+    epochs_without_better: int = 0
+    finished: bool = False
+    setting: dict[str, Any] = field(default_factory=dict)  # what byte-equal resuming depends on
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizer: Optimizer, best: dict[str, Tensor] | None, progress: Progress
+) -> Path:
+    """Writes `folder/step-<epoch>-<step>` and removes older ones but the last.
+
+    Raises:
+        OutputError: the disk is full; the checkpoints before stay as they are.
+    """
+    model_state, optimizer_state = get_state_dict(model, optimizer, options=_FULL)
+    tensors: dict[str, Any] = {f"model.{name}": tensor for name, tensor in model_state.items()}
+    values: dict[str, Any] = {"param_groups": optimizer_state["param_groups"], "state": {}}
+    per_parameter: dict[str, dict[str, Any]] = optimizer_state["state"]  # type: ignore[assignment]
+    for parameter, state in per_parameter.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optim.{parameter}/{key}"] = value
+            else:
+                values["state"].setdefault(parameter, {})[key] = value
+    tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
+    target = folder / f"step-{progress.epoch:05d}-{progress.step_in_epoch:07d}"
+    with new_folder(target) as temporary:
+        try:
+            # clone: safetensors refuses tensors that share memory
+            save_file(
+                {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()},
+                temporary / "state.safetensors",
+            )
+        except SafetensorError as error:
+            raise output_error(target, OSError(str(error))) from error
+        (temporary / "state.json").write_text(json.dumps({"progress": asdict(progress), "optimizer": values}))
+    for old in list_checkpoints(folder)[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first; temporary folders of a killed run are not among them."""
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> tuple[Progress, dict[str, Tensor] | None]:
+    """Restores model and optimizer in place; returns the progress and the best weights so far.
+
+    Raises:
+        EngineError: the checkpoint is damaged or of another model.
+    """
+    try:
+        stored = json.loads((path / "state.json").read_text())
+        tensors = load_file(path / "state.safetensors")
+        optimizer_state: dict[str, Any] = {"param_groups": stored["optimizer"]["param_groups"], "state": {}}
+        for parameter, values in stored["optimizer"]["state"].items():
+            optimizer_state["state"].setdefault(parameter, {}).update(values)
+        for name, tensor in _part(tensors, "optim.").items():
+            parameter, key = name.rsplit("/", 1)
+            optimizer_state["state"].setdefault(parameter, {})[key] = tensor
+        set_state_dict(
+            model,
+            optimizer,
+            model_state_dict=dict(_part(tensors, "model.")),
+            optim_state_dict=optimizer_state,
+            options=_FULL,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise EngineError(
+            f"A checkpoint must fit the run's recipe and be whole. Got {error} at {path}. "
+            "Remove this folder to resume from the one before."
+        ) from error
+    return Progress(**stored["progress"]), _part(tensors, "best.") or None
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of all weights on the CPU that later steps cannot change."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def resume_setting(num_threads: int, precision: str, device: torch.device) -> dict[str, Any]:
+    """What weights depend on besides the recipe: kept in the checkpoint, compared on resume."""
+    return {
+        "torch": torch.__version__,
+        "threads": num_threads,
+        "precision": precision,
+        "device": device.type,
+        "processes": 1,
+    }

@@ -1,0 +1,42 @@
+"""Binary cross-entropy a logit: one logit for two classes, or a logit a class where several may be true."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from chiron.core.errors import SpecError
+from chiron.spec.labels import LabelSpace
+
+
+def make_targets(
+    y_true: Int[Tensor, "n"] | Float[Tensor, "n classes"], labels: LabelSpace
+) -> Float[Tensor, "n outputs"]:
+    """0, 1 or NaN (not assessed) a logit; for one logit 1 means the positive class."""
+    if labels.kind == "multi_label":
+        return y_true.float()
+    if not labels.one_logit:
+        raise SpecError(
+            "train.loss bce needs labels.one_logit or several labels an image. Got neither. Use cross_entropy."
+        )
+    return torch.eq(y_true, labels.positive_index).float()[:, None]
+
+
+def loss(
+    logits: Float[Tensor, "n outputs"],
+    targets: Float[Tensor, "n outputs"],
+    class_weights: Float[Tensor, "two"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over assessed labels, in nats.
+
+    Args:
+        class_weights: for one logit only: the weights of (negative, positive); the mean is weighted by them.
+    """
+    assessed = ~torch.isnan(targets)
+    each = functional.binary_cross_entropy_with_logits(
+        logits.float(), torch.where(assessed, targets, 0.0), reduction="none"
+    )
+    weight = assessed.float()
+    if class_weights is not None:
+        weight = weight * torch.where(targets == 1, class_weights[1], class_weights[0])
+    return (each * weight).sum() / weight.sum().clamp_min(torch.finfo(torch.float32).tiny)

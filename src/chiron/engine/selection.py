@@ -1,0 +1,42 @@
+"""The few val metrics that are computed every epoch and may choose the best one."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from chiron.metrics.scores.accuracy import accuracy
+from chiron.metrics.scores.auroc import auroc
+from chiron.metrics.scores.balanced_accuracy import balanced_accuracy
+from chiron.metrics.scores.f1 import f1
+from chiron.metrics.scores.log_loss import log_loss
+from chiron.spec.labels import LabelSpace
+
+
+def selection_metrics(
+    y_true: Int[np.ndarray, "n"], y_prob: Float[np.ndarray, "n classes"], labels: LabelSpace
+) -> dict[str, float | None]:
+    """loss (unweighted log loss), accuracy, balanced_accuracy, macro_f1, and auroc of the positive class or the macro.
+
+    None where a metric is not defined, for example when a class is absent.
+    """
+    count = len(labels.names)
+    y_pred = y_prob.argmax(axis=1)
+    positives = range(count) if labels.positive_index is None or count > 2 else [labels.positive_index]
+    values = {
+        "loss": log_loss(y_true, y_prob),
+        "accuracy": accuracy(y_true, y_pred, num_classes=count),
+        "balanced_accuracy": balanced_accuracy(y_true, y_pred, num_classes=count),
+        "macro_f1": float(np.mean(f1(y_true, y_pred, num_classes=count))),
+        "auroc": float(np.mean([auroc((y_true == k).astype(np.int64), y_prob[:, k]) for k in positives])),
+    }
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def is_better(key: str, value: float | None, best: float | None) -> bool:
+    """Whether `value` beats `best`, strictly; a loss is better when it is smaller; undefined never wins."""
+    if value is None:
+        return False
+    if best is None:
+        return True
+    return value < best if key == "loss" else value > best

@@ -1,0 +1,134 @@
+"""`Estimator`: gives each metric of one evaluation its value, its default interval and its warnings."""
+
+import numpy as np
+from jaxtyping import Bool
+
+from chiron.metrics.cases import Cases
+from chiron.metrics.confusion import Counts, confusion_matrix, one_vs_rest
+from chiron.metrics.estimate import Estimate, Interval
+from chiron.metrics.intervals.auroc import auroc_interval
+from chiron.metrics.intervals.bootstrap import bootstrap_interval, left_out_weights, resampled_weights
+from chiron.metrics.intervals.proportion import proportion_interval
+from chiron.metrics.intervals.table import RULES, Rule, region_note, rule_for
+from chiron.metrics.metric import Family, Metric, Need
+from chiron.metrics.statistics import StatisticKey, Statistics
+
+
+class Estimator:
+    """All values, resampled once, from which the estimates are read."""
+
+    def __init__(
+        self, cases: Cases, metrics: dict[str, Metric], *, num_resamples: int, confidence: float, seed: int
+    ) -> None:
+        self.cases = cases
+        self.confidence = confidence
+        self.counts = one_vs_rest(confusion_matrix(cases.y_true, cases.y_pred, num_classes=cases.num_classes))
+        self.groups_by_class = [cases.groups_among(cases.y_true == i) for i in range(cases.num_classes)]
+        statistics = Statistics(cases, metrics.values())
+        sizes = {"num_rows": cases.num_images, "seed": seed}
+        self._values = statistics.of_data()
+        self._resampled = statistics.of_blocks(resampled_weights(cases.num_groups, num_resamples, **sizes))
+        self._left_out = statistics.of_blocks(left_out_weights(cases.num_groups, **sizes))
+        self._unit = "groups" if cases.groups_given else "images"
+
+    def overall(self, metric: Metric) -> Estimate:
+        """The estimate of a metric with one value for all classes together (not the calibration error)."""
+        if metric.family == Family.PROPORTION:
+            return self.proportion(metric.compute(self.cases) > 0, np.ones(self.cases.num_images, dtype=bool))
+        rule = rule_for(metric)
+        smallest = min(self.groups_by_class) if Need.CLASS in metric.needs else self.cases.num_groups
+        what = f"{self._unit} of the rarest class" if Need.CLASS in metric.needs else self._unit
+        return self._resampled_estimate((metric.key, None), metric, rule, smallest, what)
+
+    def average(self, metric: Metric, key: str) -> Estimate:
+        """The estimate of the mean over classes of a metric."""
+        rule, what = rule_for(metric, average=True), f"{self._unit} of the rarest class"
+        return self._resampled_estimate((key, None), metric, rule, min(self.groups_by_class), what)
+
+    def one_class(self, metric: Metric, index: int) -> Estimate:
+        """The estimate of a metric for one class against all others."""
+        if metric.family == Family.PROPORTION:
+            return self._class_proportion(metric, index)
+        groups = self.groups_by_class[index]
+        others = self.cases.groups_among(self.cases.y_true != index)
+        rule, name = rule_for(metric), self.cases.classes[index]
+        what = f"{self._unit} of class {name!r}" if groups <= others else f"{self._unit} of other classes than {name!r}"
+        smallest = min(groups, others)
+        if metric.family == Family.RESAMPLED:
+            return self._resampled_estimate((metric.key, index), metric, rule, smallest, what, groups)
+        reason = self.undefined_reason(metric, index)
+        if reason:
+            return self._estimate(np.nan, Interval(None, None, rule.method), self._all_rows(), groups, reason)
+        of_class = self.cases.y_true == index
+        scores = self.cases.y_prob[:, index]
+        interval = auroc_interval(of_class, scores, self.cases.group_index, confidence=self.confidence)
+        value = self._values[metric.key, index][0]
+        return self._estimate(value, interval, self._all_rows(), groups, region_note(rule, smallest, what))
+
+    def proportion(
+        self, success: Bool[np.ndarray, "n"], counted: Bool[np.ndarray, "n"], positive_groups: int | None = None
+    ) -> Estimate:
+        """The share of `success` among the rows that count (at least one), with its interval."""
+        index, num_groups = self.cases.group_index, self.cases.num_groups
+        totals = np.bincount(index[counted], minlength=num_groups)
+        successes = np.bincount(index[counted & success], minlength=num_groups)
+        interval = proportion_interval(successes, totals, confidence=self.confidence)
+        note = region_note(RULES[Family.PROPORTION], int((totals > 0).sum()), f"{self._unit} counted")
+        return self._estimate(successes.sum() / totals.sum(), interval, counted, positive_groups, note)
+
+    def undefined_reason(self, metric: Metric, index: int) -> str | None:
+        """Why a metric is undefined for a class; None where it is defined."""
+        counts = Counts(*(count[index] for count in self.counts))
+        unmet = [need for need in metric.needs if not need.is_met(counts)]
+        return unmet[0].reason(self.cases.classes[index]) if unmet else None
+
+    def _class_proportion(self, metric: Metric, index: int) -> Estimate:
+        groups = self.groups_by_class[index]
+        is_true, is_predicted = self.cases.y_true == index, self.cases.y_pred == index
+        one_row = Counts(
+            is_true & is_predicted, ~is_true & is_predicted, is_true & ~is_predicted, ~is_true & ~is_predicted
+        )
+        success, counted = metric.compute(Counts(*(kind.astype(np.int64) for kind in one_row)))
+        reason = self.undefined_reason(metric, index)
+        if reason:
+            no_limits = Interval(None, None, rule_for(metric).method)
+            return self._estimate(np.nan, no_limits, counted > 0, groups, reason)
+        return self.proportion(success > 0, counted > 0, groups)
+
+    def _resampled_estimate(
+        self, key: StatisticKey, metric: Metric, rule: Rule, smallest: int, what: str, groups: int | None = None
+    ) -> Estimate:
+        value = float(self._values[key][0])
+        if np.isnan(value):
+            indices = range(self.cases.num_classes) if key[1] is None else [key[1]]
+            reasons = [reason for i in indices if (reason := self.undefined_reason(metric, i))]
+            no_limits = Interval(None, None, rule.method)
+            return self._estimate(value, no_limits, self._all_rows(), groups, "; ".join(reasons))
+        interval = bootstrap_interval(
+            value,
+            self._resampled[key],
+            self._left_out[key],
+            degrees_of_freedom=smallest - 1,
+            upper_bound=metric.upper_bound,
+            confidence=self.confidence,
+            method="bootstrap" if self.cases.num_groups == self.cases.num_images else "cluster bootstrap",
+        )
+        return self._estimate(value, interval, self._all_rows(), groups, region_note(rule, smallest, what))
+
+    def _all_rows(self) -> Bool[np.ndarray, "n"]:
+        return np.ones(self.cases.num_images, dtype=bool)
+
+    def _estimate(
+        self, value: float, interval: Interval, rows: np.ndarray, positive_groups: int | None, note: str | None
+    ) -> Estimate:
+        notes = [text for text in (note, interval.note) if text]
+        return Estimate(
+            value=None if np.isnan(value) else float(value),
+            low=interval.low,
+            high=interval.high,
+            method=interval.method if self.cases.groups_given else f"{interval.method}; every image its own group",
+            num_images=int(rows.sum()),
+            num_groups=self.cases.groups_among(rows),
+            num_positive_groups=positive_groups,
+            note="; ".join(notes) or None,
+        )

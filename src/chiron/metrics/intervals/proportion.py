@@ -1,0 +1,103 @@
+"""Intervals of proportions: Wilson, Wilson on an effective number when images come in groups, Clopper-Pearson."""
+
+import numpy as np
+from jaxtyping import Num
+from scipy import special
+
+from chiron.core.errors import MetricError
+from chiron.metrics.estimate import Interval
+
+
+def wilson(successes: float, total: float, *, quantile: float) -> tuple[float, float]:
+    """Lower and upper limit of the score interval of a proportion.
+
+    Args:
+        successes: may be a fraction when `total` is an effective number.
+        quantile: of the normal (or t) distribution, 1.96 for 95 %.
+    Raises:
+        MetricError: `successes` does not lie in 0..total, or total is not above 0.
+    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
+    Example:
+        >>> [round(limit, 4) for limit in wilson(9, 10, quantile=1.959964)]
+        [0.5958, 0.9821]
+    """
+    _check_counts(successes, total)
+    share = successes / total
+    shrink = 1 + quantile**2 / total
+    center = (share + quantile**2 / (2 * total)) / shrink
+    half = quantile * np.sqrt(share * (1 - share) / total + quantile**2 / (4 * total**2)) / shrink
+    low = 0.0 if successes == 0 else max(0.0, center - half)
+    high = 1.0 if successes == total else min(1.0, center + half)
+    return float(low), float(high)
+
+
+def clopper_pearson(successes: float, total: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Lower and upper limit of the exact interval of a proportion: never covers less often than stated, often more.
+
+    Args:
+        successes: may be a fraction when `total` is an effective number.
+    Raises:
+        MetricError: `successes` does not lie in 0..total, or total is not above 0.
+    Source: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
+    Example:
+        >>> [round(limit, 4) for limit in clopper_pearson(9, 10)]
+        [0.555, 0.9975]
+    """
+    _check_counts(successes, total)
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else special.betaincinv(successes, total - successes + 1, tail)
+    high = 1.0 if successes == total else special.betainccinv(successes + 1, total - successes, tail)
+    return float(low), float(high)
+
+
+def design_effect(successes: Num[np.ndarray, "groups"], totals: Num[np.ndarray, "groups"]) -> float:
+    """How many times more variable the proportion is than with independent images, at least 1.
+
+    When all images succeed, or none does, the data do not show how alike the images of a group are; they are then taken
+    as fully alike, which makes the effective number sum(m)^2 / sum(m^2).
+
+    Args:
+        successes: images of each group that succeed.
+        totals: images of each group, above 0.
+    Source: ratio estimator over clusters, Rao and Scott 1992, doi:10.2307/2532311.
+    """
+    num_groups, total = len(totals), totals.sum()
+    share = successes.sum() / total
+    if share in (0.0, 1.0):
+        return float((totals.astype(np.float64) ** 2).sum() / total)
+    residuals = successes - share * totals
+    clustered = num_groups / (num_groups - 1) * (residuals**2).sum() / total**2
+    return max(1.0, float(clustered / (share * (1 - share) / total)))
+
+
+def proportion_interval(
+    successes: Num[np.ndarray, "groups"], totals: Num[np.ndarray, "groups"], *, confidence: float = 0.95
+) -> Interval:
+    """Wilson interval; with several images a group, on the effective number with the t quantile of groups - 1.
+
+    Args:
+        successes: images of each group that succeed.
+        totals: images of each group that count; groups with 0 play no part.
+    """
+    counted = totals > 0
+    successes, totals = successes[counted], totals[counted]
+    tail = (1 + confidence) / 2
+    if len(totals) == 0:
+        return Interval(None, None, "Wilson", "no image to count")
+    if (totals == 1).all():
+        low, high = wilson(float(successes.sum()), float(totals.sum()), quantile=float(special.ndtri(tail)))
+        return Interval(low, high, "Wilson")
+    method = "clustered Wilson"
+    if len(totals) < 2:
+        return Interval(None, None, method, "all images come from one group")
+    effect = design_effect(successes, totals)
+    quantile = float(special.stdtrit(len(totals) - 1, tail))
+    low, high = wilson(float(successes.sum()) / effect, float(totals.sum()) / effect, quantile=quantile)
+    return Interval(low, high, method)
+
+
+def _check_counts(successes: float, total: float) -> None:
+    if not (total > 0 and 0 <= successes <= total):
+        raise MetricError(
+            f"Successes must lie between 0 and a total above 0. Got {successes} of {total}. Check the counts."
+        )

@@ -1,0 +1,46 @@
+"""The one place that says which interval a metric gets by default, and from how many cases on it is reliable."""
+
+from dataclasses import dataclass
+
+from chiron.metrics.metric import Family, Metric
+
+AVERAGE_MIN_GROUPS = 20  # of every class, for an average over classes
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The default interval of a metric and its region of validity."""
+
+    method: str
+    min_groups: int  # of each side that counts: the denominator, each class, the class and the rest
+
+
+RULES: dict[Family, Rule] = {
+    Family.PROPORTION: Rule(method="Wilson", min_groups=10),
+    Family.AUROC: Rule(method="wider of DeLong (logit) and Hanley-McNeil score", min_groups=10),
+    Family.RESAMPLED: Rule(method="bootstrap, BCa", min_groups=20),
+    Family.CALIBRATION: Rule(method="consistency band", min_groups=0),
+}
+
+
+def rule_for(metric: Metric, *, average: bool = False) -> Rule:
+    """The rule of a metric; `average` asks for that of its mean over classes, which is always resampled."""
+    if average:
+        return Rule(RULES[Family.RESAMPLED].method, max(AVERAGE_MIN_GROUPS, metric.min_groups))
+    rule = RULES[metric.family]
+    return Rule(rule.method, max(rule.min_groups, metric.min_groups))
+
+
+def region_note(rule: Rule, num_groups: int, what: str) -> str | None:
+    """The warning of an interval outside its region of validity, None inside.
+
+    Args:
+        num_groups: groups on the side that has fewest.
+        what: what was counted, for example "groups of class 'mel'".
+    Example:
+        >>> region_note(RULES[Family.PROPORTION], 4, "groups of class 'mel'")
+        "too few cases for a reliable interval (4 of 10 needed, groups of class 'mel')"
+    """
+    if num_groups >= rule.min_groups:
+        return None
+    return f"too few cases for a reliable interval ({num_groups} of {rule.min_groups} needed, {what})"

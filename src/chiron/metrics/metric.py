@@ -1,0 +1,105 @@
+"""`Metric`: what a leaf of `chiron.metrics.scores` says about itself, and how all of them are found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from chiron.core.registry import leaf_names, load_leaf
+from chiron.metrics.confusion import Counts
+
+SCORES_PACKAGE = "chiron.metrics.scores"
+
+
+class Family(StrEnum):
+    """What decides the interval; `chiron.metrics.intervals.table` maps each family to its method."""
+
+    PROPORTION = "proportion"
+    AUROC = "auroc"
+    RESAMPLED = "resampled"  # a mean of losses or a nonlinear function of the data
+    CALIBRATION = "calibration"
+
+
+class Basis(StrEnum):
+    """What `Metric.compute` is given and what it returns."""
+
+    ROWS = "rows"  # Cases -> one value a row; the metric is their mean
+    COUNTS = "counts"  # Counts one-vs-rest -> (numerator, denominator) of each class
+    CONFUSION = "confusion"  # confusion matrices -> one value a matrix
+    RANKS = "ranks"  # RankedCounts of one class -> one value a resample
+    BINS = "bins"  # Cases -> one value
+
+
+class Need(StrEnum):
+    """What must be there for a one-vs-rest value to be defined."""
+
+    CLASS = "class"
+    REST = "rest"
+    PREDICTED = "predicted"
+    PREDICTED_REST = "predicted_rest"
+
+    def is_met(self, counts: Counts) -> np.ndarray:
+        """True where the counts hold what is needed."""
+        present = {
+            Need.CLASS: counts.tp + counts.fn,
+            Need.REST: counts.fp + counts.tn,
+            Need.PREDICTED: counts.tp + counts.fp,
+            Need.PREDICTED_REST: counts.fn + counts.tn,
+        }[self]
+        return np.asarray(present > 0)
+
+    def reason(self, name: str) -> str:
+        """Why a value of class `name` is undefined when this is missing."""
+        return {
+            Need.CLASS: f"class {name!r} has no image here",
+            Need.REST: f"every image here is of class {name!r}",
+            Need.PREDICTED: f"the model never predicts {name!r}",
+            Need.PREDICTED_REST: f"the model predicts {name!r} for every image",
+        }[self]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric: its name, where it is reported, what it needs and how it is computed.
+
+    `averages` maps "macro" and "weighted" to the key of that average over classes. An average that always equals
+    another metric takes that metric's estimate through `same_as` (average key to metric key): computed once.
+    `positive_key` is the key of the named positive class among the overall numbers of a two-class problem.
+    `min_groups` raises the family's least number of groups a class for a reliable interval.
+    """
+
+    key: str
+    title: str
+    direction: Literal["up", "down"]
+    family: Family
+    basis: Basis
+    compute: Callable[..., Any]
+    needs: tuple[Need, ...] = ()
+    per_class: bool = False
+    positive_key: str | None = None
+    averages: tuple[tuple[Literal["macro", "weighted"], str], ...] = ()
+    averages_from_classes: int = 2
+    same_as: tuple[tuple[str, str], ...] = ()
+    upper_bound: float = 1.0
+    min_groups: int = 0
+
+    @property
+    def is_overall(self) -> bool:
+        """True for a metric with one value for all classes together."""
+        return self.basis in (Basis.ROWS, Basis.CONFUSION, Basis.BINS)
+
+    def values(self, counts: Counts) -> Float[np.ndarray, "*batch"]:
+        """One-vs-rest values of a metric on counts, NaN where something it needs is missing."""
+        numerator, denominator = self.compute(counts)
+        defined = np.asarray(denominator) > 0
+        for need in self.needs:
+            defined = defined & need.is_met(counts)
+        return np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=defined)
+
+
+def registered_metrics() -> dict[str, Metric]:
+    """Every metric by its leaf's name, those of outside packages included."""
+    return {name: load_leaf(SCORES_PACKAGE, name, kind="metric").METRIC for name in leaf_names(SCORES_PACKAGE)}

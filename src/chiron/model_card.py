@@ -1,0 +1,61 @@
+"""The model card of a bundle: what a stranger must know before using it, from the bundle's own facts."""
+
+from chiron.spec.labels import LabelSpace
+from chiron.spec.provenance import DISCLAIMER, Provenance
+from chiron.spec.recipe import IntendedUse
+
+NOT_STATED = "not stated by the author"
+
+
+def model_card(
+    bundle_id: str, model_name: str, labels: LabelSpace, intended_use: IntendedUse, provenance: Provenance
+) -> str:
+    """Markdown text; facts that only a person can know are marked as not stated."""
+    classes = "\n".join(f"- `{name}`: {labels.descriptions.get(name, NOT_STATED)}" for name in labels.names)
+    splits = "\n".join(
+        f"| {split} | {counts['images']:,} | {counts['groups']:,} |" for split, counts in provenance.data_counts.items()
+    )
+    selection = "not defined" if provenance.selection_value is None else f"{provenance.selection_value:.4f}"
+    leaks = (
+        f"**{provenance.accepted_leaks} leaks between splits were accepted by name; scores may be too good.**"
+        if provenance.accepted_leaks
+        else "None was found between splits (ids, bytes, pixels)."
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance.library_versions.items()))
+    return f"""# {model_name} ({bundle_id})
+
+{DISCLAIMER}
+
+## Intended use
+Question: {intended_use.question or NOT_STATED}
+Population: {intended_use.population or NOT_STATED}
+
+## Classes
+{classes}
+
+Positive class: {labels.positive or "none (more than two classes)"}
+
+## How it was made
+Network: {model_name}, {provenance.num_parameters:,} parameters, init: {provenance.init}.
+Chosen by {provenance.selected_by} on the val split: epoch {provenance.best_epoch}, {selection}.
+Probabilities are the network's own; they are not calibrated. The class named is the one with the largest probability.
+Made {provenance.created} with Chiron {provenance.chiron_version} ({versions}).
+
+## Data
+| split | images | groups |
+|---|---|---|
+{splits}
+
+Grouping: {provenance.grouping}
+Leaks: {leaks}
+Data digest: `{provenance.data_digest}`
+
+## Limits
+Scores hold for data like the above. No external testing is recorded in this bundle.
+
+## Use
+```python
+import chiron
+print(chiron.load("path/to/this/folder").predict("image.png"))
+```
+"""

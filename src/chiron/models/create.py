@@ -1,0 +1,196 @@
+"""`create_model`: any network by name, with weights that are a function of names alone."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from chiron.core.errors import ModelError
+from chiron.core.suggest import did_you_mean
+from chiron.models.pretrained import imagenet_config, no_weights, weight_tags, weights_file
+from chiron.models.registry import chiron_model_names
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int,
+    in_chans: int = 3,
+    img_size: int,
+    init: str,
+    seed: int,
+    **model_args: Any,
+) -> nn.Module:
+    """A network on the CPU in training mode that was shown to accept its input and to give `num_classes` logits.
+
+    Random weights are a function of (name, arguments, seed) and leave the global random state as it was.
+
+    Args:
+        name: a Chiron family or any timm model; `architecture.tag` names one set of ImageNet weights.
+        img_size: side of the square input, pixels; told to the models that want to know it.
+        init: `imagenet` loads timm's weights and draws only the head, `scratch` draws all.
+        model_args: passed on, for example `drop_rate`.
+    Raises:
+        ModelError: unknown name or argument, an input that does not fit, or weights that cannot be had.
+    """
+    _require_known(name)
+    if init not in ("scratch", "imagenet"):
+        raise ModelError(f"init must be 'scratch' or 'imagenet'. Got {init!r}. Choose one by name.")
+    if num_classes < 1 or in_chans < 1:
+        raise ModelError(
+            f"A classifier needs at least one class and one channel. Got num_classes {num_classes}, "
+            f"in_chans {in_chans}. Look at the labels and the input."
+        )
+    architecture = name.partition(".")[0]
+    arguments = {"num_classes": num_classes, "in_chans": in_chans, **model_args}
+    config = imagenet_config(name) if init == "imagenet" else None  # before anything is built or fetched
+    model = _build(architecture, arguments, img_size, seed)
+    _require_fit(model, name, num_classes, in_chans, img_size)
+    if config is None:
+        return model
+    file = weights_file(config)
+    overlay = {"file": str(file)} if file else {}
+    try:
+        return _build(
+            f"{architecture}.{config.tag}", arguments, img_size, seed, pretrained=True, pretrained_cfg_overlay=overlay
+        )
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged file, a full disk, a lost connection: errors of several libraries
+        raise no_weights(f"{architecture}.{config.tag}", config.hf_hub_id or config.url or "", error) from error
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What `chiron models` tells of a network."""
+
+    name: str
+    num_parameters: int
+    num_macs: int  # multiplications with addition for one image
+    num_classes: int
+    in_chans: int
+    img_size: int  # pixels
+    weight_tags: dict[str, str | None]  # sets of pretrained weights and their licenses, None where timm names none
+
+
+def describe_model(
+    name: str, *, num_classes: int = 2, in_chans: int = 3, img_size: int | None = None, **model_args: Any
+) -> ModelDescription:
+    """Counts of a network with random weights, found by building it and running one black image.
+
+    Args:
+        img_size: side of the input, pixels; None takes the size that the model was made for.
+    Raises:
+        ModelError: as `create_model`.
+    """
+    _require_known(name)
+    architecture = name.partition(".")[0]
+    if img_size is None:
+        config = timm.models.get_pretrained_cfg(architecture)
+        img_size = config.input_size[-1] if config else 224
+    model = create_model(
+        name, num_classes=num_classes, in_chans=in_chans, img_size=img_size, init="scratch", seed=0, **model_args
+    )
+    return ModelDescription(
+        name=name,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_macs=count_macs(model, in_chans, img_size),
+        num_classes=num_classes,
+        in_chans=in_chans,
+        img_size=img_size,
+        weight_tags={tag: config.license for tag, config in weight_tags(architecture).items()},
+    )
+
+
+def count_macs(model: nn.Module, in_chans: int, img_size: int) -> int:
+    """Multiply-adds of convolutions, linear layers and attention for one image."""
+    was_training = model.training
+    # The plain kernel is made of matrix products, which the counter knows on every version and device.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.eval()(torch.zeros(1, in_chans, img_size, img_size))
+    model.train(was_training)
+    return counter.get_total_flops() // 2
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """All names that `create_model` takes, Chiron's first; `pattern` has wildcards, for example `*resnet*`."""
+    own = chiron_model_names()
+    names = own + [name for name in timm.list_models() if name not in own]
+    return [name for name in names if pattern is None or fnmatch(name, pattern)]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Builds on the CPU from `seed`; the generators of all devices are as before when the block ends."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
+        yield
+
+
+def _build(name: str, arguments: dict[str, Any], img_size: int, seed: int, **timm_arguments: Any) -> nn.Module:
+    """timm's model; `img_size` is left out where the architecture has no such argument."""
+    for sizes in ({"img_size": img_size}, {}):
+        try:
+            with _seeded(seed):
+                return timm.create_model(name, **timm_arguments, **{**sizes, **arguments})
+        except TypeError as error:
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            if unknown is None:
+                raise _misfit(name, arguments, error) from error
+            if unknown[1] not in sizes:
+                raise ModelError(
+                    f"The arguments of {name} must be ones that it takes. Got {unknown[1]!r}. "
+                    "Take it out of model.args."
+                ) from error
+        except (AssertionError, ValueError, RuntimeError) as error:
+            if timm_arguments.get("pretrained"):
+                raise  # the arguments were tried before: it is the weights
+            raise _misfit(name, {**arguments, **sizes}, error) from error
+    raise AssertionError("unreachable: the second round has no img_size to refuse")
+
+
+def _misfit(name: str, arguments: dict[str, Any], error: Exception) -> ModelError:
+    told = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+    return ModelError(f"The arguments of {name} must fit together. Got {told}: {reason}. Change them.")
+
+
+def _require_known(name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        suggestion = did_you_mean(architecture, list_models())
+        raise ModelError(
+            f"A model must be a Chiron family or a timm model. Got {name!r}. {suggestion} "
+            "`chiron models` lists the names.".replace("  ", " ")
+        )
+    if tag and tag not in weight_tags(architecture):
+        known = ", ".join(weight_tags(architecture)) or "none"
+        raise ModelError(f"A tag after the dot must be one of {architecture}'s ({known}). Got {tag!r}. Change it.")
+
+
+def _require_fit(model: nn.Module, name: str, num_classes: int, in_chans: int, img_size: int) -> None:
+    """One black image through the network, so that a wrong size is told now and not in the first training step."""
+    was_training = model.training
+    try:
+        with torch.no_grad(), torch.device("cpu"):
+            logits = model.eval()(torch.zeros(1, in_chans, img_size, img_size))
+    except ModelError:
+        raise
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        raise _misfit(name, {"in_chans": in_chans, "img_size": img_size}, error) from error
+    finally:
+        model.train(was_training)
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, num_classes):
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(
+            f"A model must give logits of shape (1, {num_classes}) for one image. Got {got} from {name}. "
+            "Choose a classification model."
+        )

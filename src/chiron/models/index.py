@@ -1,0 +1,48 @@
+"""Writes `index.json`, the list of model names that `chiron check` reads without loading torch or timm.
+
+Run `python -m chiron.models.index` after a family was added or timm was raised.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import timm
+
+from chiron.core.files import write_text
+from chiron.models.pretrained import weight_tags
+from chiron.models.registry import chiron_model_names
+
+INDEX_FILE = Path(__file__).with_name("index.json")
+_FAMILIES_HERE = __package__ + "."
+
+
+def build_index() -> dict[str, Any]:
+    """Names and weight tags of Chiron's own models and of timm's, with timm's version."""
+    own = [name for name in chiron_model_names() if _is_own(name)]
+    others = [name for name in timm.list_models() if name not in chiron_model_names()]
+    return {
+        "timm_version": timm.__version__,
+        "chiron": {name: list(weight_tags(name)) for name in own},
+        "timm": {name: list(weight_tags(name)) for name in others},
+    }
+
+
+def index_text(index: dict[str, Any]) -> str:
+    """The index as JSON with one line a model."""
+
+    def lines(models: dict[str, list[str]]) -> str:
+        return ",\n".join(f"{json.dumps(name)}: {json.dumps(tags)}" for name, tags in models.items())
+
+    version = json.dumps(index["timm_version"])
+    chiron, others = lines(index["chiron"]), lines(index["timm"])
+    return f'{{"timm_version": {version},\n"chiron": {{\n{chiron}\n}},\n"timm": {{\n{others}\n}}}}\n'
+
+
+def _is_own(name: str) -> bool:
+    """Whether the model is defined in this package; those of outside packages are not ours to list."""
+    return timm.model_entrypoint(name).__module__.startswith(_FAMILIES_HERE)
+
+
+if __name__ == "__main__":
+    write_text(INDEX_FILE, index_text(build_index()))

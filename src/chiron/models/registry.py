@@ -1,0 +1,90 @@
+"""`register_model`: timm's registry with the checks that it leaves out.
+
+timm only warns when a name is taken, leaves `pretrained_cfg` empty, and hands every entry four arguments of its own.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import timm
+from timm.models import generate_default_cfgs
+from timm.models import register_model as register_in_timm
+from torch import nn
+
+from chiron.core.errors import ModelError
+from chiron.spec.input_spec import IMAGENET_MEAN, IMAGENET_STD
+
+PREFIX = "chiron_"
+
+Entry = Callable[..., nn.Module]
+
+
+def register_model(
+    *, img_size: int, first_conv: str, classifier: str = "head", license: str | None = None
+) -> Callable[[Entry], Entry]:
+    """A decorator that puts a model's entry function into timm's registry under its own name.
+
+    The function takes model arguments alone; timm's `pretrained`, `pretrained_cfg`, `pretrained_cfg_overlay` and
+    `cache_dir` are taken out here. The module may define `default_cfgs` with weights, as timm's modules do.
+
+    Args:
+        img_size: side of the input that the numbers of this variant are made for, pixels.
+        first_conv: dotted name of the convolution that sees the image.
+        classifier: dotted name of the layer that gives the logits.
+        license: of the weights; None while there are none.
+    Raises:
+        ModelError: the name has no prefix `chiron_`, or is taken.
+    """
+
+    def decorate(entry: Entry) -> Entry:
+        name = entry.__name__
+        if not name.startswith(PREFIX):
+            raise ModelError(f"A model's name must start with {PREFIX}. Got {name!r}. Rename its function.")
+        if timm.is_model(name):
+            raise ModelError(f"A model's name must be free. Got {name!r}, which timm's registry holds. Choose another.")
+        module = vars(sys.modules[entry.__module__])
+        config = {
+            "input_size": (3, img_size, img_size),
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
+            "crop_pct": 1.0,
+            "first_conv": first_conv,
+            "classifier": classifier,
+            "license": license,
+        }
+        for key, value in generate_default_cfgs({name: config}).items():
+            module.setdefault("default_cfgs", {}).setdefault(key, value)
+        build = _without_timm_arguments(entry, name)
+        module[name] = build
+        return register_in_timm(build)
+
+    return decorate
+
+
+def chiron_model_names(pattern: str = "*") -> list[str]:
+    """Sorted names of the registered Chiron models that fit a wildcard pattern such as `*_nano`."""
+    return timm.list_models(PREFIX + pattern)
+
+
+def _without_timm_arguments(entry: Entry, name: str) -> Entry:
+    @functools.wraps(entry)
+    def build(
+        pretrained: bool = False,
+        pretrained_cfg: Any = None,
+        pretrained_cfg_overlay: dict[str, Any] | None = None,
+        cache_dir: Any = None,
+        **model_args: Any,
+    ) -> nn.Module:
+        if pretrained:
+            raise ModelError(
+                f"Pretrained weights must exist for the model. Got {name!r}, which has none. "
+                "Ask for random weights by name: init: scratch."
+            )
+        model = entry(**model_args)
+        config = timm.models.resolve_pretrained_cfg(name, pretrained_cfg, pretrained_cfg_overlay)
+        model.pretrained_cfg = model.default_cfg = config.to_dict()
+        return model
+
+    return build

@@ -1,0 +1,56 @@
+"""ReportContext: everything a report says that is not in the evaluation itself. Plain values, so that it can be stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from chiron.core.errors import ReportError
+
+SplitCounts = Mapping[str, Mapping[str, Mapping[str, int]]]  # role -> class -> {"images": n, "groups": g}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContext:
+    """Where an evaluation comes from. `dataclasses.asdict` and `ReportContext(**values)` go to JSON and back."""
+
+    title: str  # name of the run
+    model: str
+    init: str  # scratch | imagenet | ...
+    recipe_text: str  # resolved recipe, YAML
+    data_source: str  # name of the data set
+    reader: str
+    grouping: str  # a sentence: what a group is
+    splits: SplitCounts
+
+    task: str = ""  # the question in the author's words
+    population: str = ""  # who is in the data, in the author's words
+    reference_standard: str = ""  # how the labels were made, in the author's words
+    clinic_prevalence: Mapping[str, float] | None = None  # class -> share, where the classifier would be used
+    num_parameters: int | None = None
+    unit: Literal["image"] = "image"
+    patients: Literal["known", "unknown"] = "unknown"
+    ids: Literal["certain", "inferred", "absent"] = "absent"
+    data_notes: list[str] = field(default_factory=list)
+    num_unreadable: int = 0
+    leaks_accepted: list[str] = field(default_factory=list)  # names of the pairs that stand in two splits
+    test_looks: int | Literal["unknown"] | None = None  # None: the test split was not scored
+    split_scored: Literal["val", "cal", "test", "external"] = "test"
+    selection_metric: str = ""  # column of the training history, for example val_auroc
+    best_epoch: int | None = None
+    seeds: list[int] = field(default_factory=list)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    others: list[Mapping[str, Any]] = field(default_factory=list)  # {"name", "params", "init", "evaluation"}
+    created: str = ""  # ISO 8601
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.split_scored not in ("val", "cal", "test", "external"):
+            raise ReportError(
+                f"The scored split must be val, cal, test or external. Got {self.split_scored!r}. "
+                "Score one of these splits."
+            )
+        if self.test_looks is not None and self.test_looks != "unknown" and not isinstance(self.test_looks, int):
+            raise ReportError(
+                f"The number of looks at the test split must be a whole number or 'unknown'. Got {self.test_looks!r}. "
+                "Take it from the test ledger."
+            )

@@ -1,0 +1,101 @@
+"""All figures of a report: drawn once, written as SVG and PNG, or put inline into the page."""
+
+import io
+import re
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from chiron.core.files import write_bytes
+from chiron.report.plots import confusion_matrix, learning_curves, per_class, reliability, roc
+from chiron.report.plots.learning_curves import History
+from chiron.report.plots.style import Drawing, figure_style
+
+PNG_DPI = 150
+SMALLEST_SCALE = 0.72  # on a phone a figure shrinks so far, then scrolls: 9 pt text stays readable
+
+
+def draw_figures(
+    evaluation: Mapping[str, Any],
+    history: History | None = None,
+    *,
+    selection_metric: str = "",
+    best_epoch: int | None = None,
+) -> list[Drawing]:
+    """Every figure that the stored numbers allow, in the order of the report."""
+    with figure_style():
+        drawings = [
+            confusion_matrix.draw_counts(evaluation),
+            confusion_matrix.draw_normalized(evaluation),
+            roc.draw(evaluation),
+            reliability.draw(evaluation),
+            per_class.draw(evaluation),
+            learning_curves.draw(history, selection_metric=selection_metric, best_epoch=best_epoch),
+        ]
+    return [drawing for drawing in drawings if drawing]
+
+
+def write_figures(
+    evaluation: Mapping[str, Any],
+    history: History | None,
+    folder: Path,
+    *,
+    selection_metric: str = "",
+    best_epoch: int | None = None,
+) -> dict[str, tuple[Path, Path]]:
+    """Name of every figure with its SVG and its PNG (150 dpi); both files carry the text alternative.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    drawings = draw_figures(evaluation, history, selection_metric=selection_metric, best_epoch=best_epoch)
+    written = {}
+    for drawing in drawings:
+        paths = (folder / f"{drawing.name}.svg", folder / f"{drawing.name}.png")
+        write_bytes(paths[0], svg_of(drawing).encode())
+        write_bytes(paths[1], png_of(drawing))
+        written[drawing.name] = paths
+    return written
+
+
+def svg_of(drawing: Drawing) -> str:
+    """The figure as a file of its own; without a date, so that equal numbers give equal bytes."""
+    stream = io.StringIO()
+    words = {"Title": drawing.name, "Description": drawing.alt, "Date": None, "Creator": "Chiron"}
+    with figure_style():
+        drawing.figure.savefig(stream, format="svg", metadata=words)
+    return stream.getvalue()
+
+
+def png_of(drawing: Drawing) -> bytes:
+    """The figure as pixels for slides and documents."""
+    stream = io.BytesIO()
+    words = {"Title": drawing.name, "Description": drawing.alt, "Software": "Chiron"}
+    with figure_style():
+        drawing.figure.savefig(stream, format="png", dpi=PNG_DPI, metadata=words)
+    return stream.getvalue()
+
+
+def inline_svg(drawing: Drawing) -> str:
+    """The `<svg>` element for a page: an image to assistive technology, no outside address, ids that cannot collide."""
+    svg = svg_of(drawing)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)  # it would style the whole page
+    svg = svg.replace("xlink:href=", "href=")
+    svg = _own_ids(svg, drawing.name)
+    width, height = (float(size) for size in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    pixels = width * 4 / 3  # points to CSS pixels
+    head = (
+        f'<svg class="figure" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(drawing.alt)}" '
+        f'style="width:100%;max-width:{pixels:.0f}px;min-width:{pixels * SMALLEST_SCALE:.0f}px">'
+    )
+    return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)
+
+
+def _own_ids(svg: str, prefix: str) -> str:
+    """Ids that something points to get the figure's name in front; all others go."""
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
+    return re.sub(r'(url\(#|href="#)([^)"]+)', lambda m: f"{m[1]}{prefix}-{m[2]}", svg)

@@ -1,0 +1,314 @@
+"""The limits of a result, found by rule from the evaluation and its context, never written by hand.
+
+A rule is a function that returns one sentence with its numbers, or None where the limit does not hold. To add a limit,
+add a rule and put it into `RULES`; the order there is the order on the page, gravest first.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chiron.report.context import ReportContext
+from chiron.report.format import (
+    NBSP,
+    count,
+    defined,
+    estimate_text,
+    has_interval,
+    level,
+    listed,
+    percent,
+    plural,
+    spread,
+)
+
+FEWEST_GROUPS = 20  # below it a class cannot carry macro metrics (validity: regions of the interval methods)
+FEWEST_POSITIVE_GROUPS = 100  # below it AUROC intervals hold only for well-behaved scores
+MOST_NAMED = 5
+
+Evaluation = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit: the name of its rule and a sentence."""
+
+    rule: str
+    sentence: str
+
+
+def limits_of(evaluation: Evaluation, context: ReportContext) -> list[Limit]:
+    """Every limit that holds, in the order of `RULES`."""
+    found = [(rule.__name__, rule(evaluation, context)) for rule in RULES]
+    return [Limit(name, sentence) for name, sentence in found if sentence]
+
+
+def leaks_accepted(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Training went on although the same picture, patient or group stands in two splits."""
+    if not context.leaks_accepted:
+        return None
+    return (
+        f"Trained with {plural(len(context.leaks_accepted), 'known leak')} between splits, accepted by name: "
+        f"{listed(context.leaks_accepted, MOST_NAMED)}. Results on these images are too good."
+    )
+
+
+def selected_where_scored(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The split that chose the epoch is the split that is scored."""
+    if context.split_scored != "val":
+        return None
+    chosen = f"epoch {context.best_epoch}" if context.best_epoch is not None else "the epoch"
+    by = f" by {context.selection_metric}" if context.selection_metric else ""
+    return (
+        f"Scored on val, the tuning split that also chose {chosen}{by}: the numbers are too good, "
+        "and the test split has not been scored."
+    )
+
+
+def test_looks(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The test split was scored more than once, or nobody knows how often."""
+    if context.split_scored != "test" or context.test_looks == 1:
+        return None
+    if context.test_looks in ("unknown", None):
+        return "How often this test split has been scored is unknown: no unbroken record of it exists."
+    return (
+        f"This test split has been scored {count(int(context.test_looks))} times; "
+        "choosing after a look makes the chosen result too good."
+    )
+
+
+def no_external_data(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """All images come from where the training images come from."""
+    if context.split_scored == "external":
+        return None
+    return (
+        f"Internal testing only: all {plural(evaluation['num_images'], 'image')} come from {context.data_source}, as the "
+        "training images do. Results at another site, on another device or in another population are not known."
+    )
+
+
+def no_better_than_majority(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The accuracy interval reaches down to what a constant answer gets."""
+    baseline = evaluation["baselines"]["majority_class"]
+    accuracy = evaluation["overall"]["accuracy"]
+    if not (has_interval(accuracy) and defined(baseline["accuracy"])):
+        return None
+    if accuracy["low"] > baseline["accuracy"]["value"]:
+        return None
+    return (
+        f"Accuracy {estimate_text(accuracy, evaluation['confidence_level'])} is not shown to be better than always "
+        f"answering {baseline['class']}, which gets {estimate_text(baseline['accuracy'], evaluation['confidence_level'])}."
+    )
+
+
+def patients_unknown(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """No patient id, so that images of one patient may count as independent."""
+    if context.patients == "known":
+        return None
+    return (
+        f"Patients are unknown. Intervals and splits respect {plural(evaluation['num_groups'], 'group')}; one patient may "
+        "be in several of them and in two splits, so intervals may be too narrow and results too good."
+    )
+
+
+def ids_inferred(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The grouping rests on guessed ids."""
+    if context.ids != "inferred":
+        return None
+    return (
+        f"Group ids are inferred by the reader {context.reader}, not given by the data set: "
+        f"some of the {plural(evaluation['num_groups'], 'group')} may be wrong."
+    )
+
+
+def image_level(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Several images of a group count one by one."""
+    if context.unit != "image" or evaluation["num_images"] == evaluation["num_groups"]:
+        return None
+    return (
+        f"The unit is the image: {plural(evaluation['num_images'], 'image')} of "
+        f"{plural(evaluation['num_groups'], 'group')} are counted one by one. Results per patient or lesion differ."
+    )
+
+
+def small_class(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """A class has fewer groups than its numbers need."""
+    small = [
+        f"{name} ({count(counts['groups'])})"
+        for name, counts in evaluation["class_counts"].items()
+        if counts["groups"] < FEWEST_GROUPS
+    ]
+    if not small:
+        return None
+    return (
+        f"{plural(len(small), 'class', 'classes')} with fewer than {FEWEST_GROUPS} groups: {listed(small)}. "
+        "Numbers of these classes, and means over classes, are uncertain."
+    )
+
+
+def few_positives(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Two classes and few cases of the class of interest."""
+    positive = evaluation.get("positive_class")
+    if positive is None:
+        return None
+    counts = evaluation["class_counts"][positive]
+    if counts["groups"] >= FEWEST_POSITIVE_GROUPS:
+        return None
+    return (
+        f"Few positives: {plural(counts['images'], 'image')} of {positive} in {plural(counts['groups'], 'group')} "
+        f"(fewer than {FEWEST_POSITIVE_GROUPS}); sensitivity and AUROC rest on them."
+    )
+
+
+def undefined_numbers(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Some numbers or intervals could not be given."""
+    estimates = list(evaluation["overall"].values())
+    for row in evaluation["per_class"].values():
+        estimates += [value for key, value in row.items() if key != "support"]
+    without_value = sum(not defined(estimate) for estimate in estimates)
+    without_interval = sum(defined(estimate) and not has_interval(estimate) for estimate in estimates)
+    if not without_value + without_interval:
+        return None
+    return (
+        f"Of {plural(len(estimates), 'number')}, {count(without_value)} "
+        f"{'is' if without_value == 1 else 'are'} not defined and {count(without_interval)} "
+        f"{'has' if without_interval == 1 else 'have'} no interval; the tables give the reasons."
+    )
+
+
+def miscalibrated(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The ECE lies above what a calibrated model would show on so many images."""
+    calibration = evaluation.get("calibration") or {}
+    ece, band = calibration.get("ece"), calibration.get("consistency_band") or (None, None)
+    if ece is None or band[1] is None or ece <= band[1]:
+        return None
+    return (
+        f"The probabilities are not calibrated: ECE {ece:.3f}, where a calibrated model would show "
+        f"{spread(band[0], band[1])} on as many images. Do not read them as risks."
+    )
+
+
+def prevalence_unlike_clinic(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The class shares of these images are not, or are not known to be, those of the place of use."""
+    counts = evaluation["class_counts"]
+    positive = evaluation.get("positive_class")
+    named = [positive] if positive else sorted(counts, key=lambda name: -counts[name]["images"])[:1]
+    here = f"{named[0]} is {percent(counts[named[0]]['images'] / evaluation['num_images'])} of these images"
+    if context.clinic_prevalence is None:
+        return (
+            f"{here}; the prevalence at the place of use is not stated. PPV, NPV, precision, accuracy and calibration "
+            "depend on it and do not carry over."
+        )
+    unlike = [
+        f"{name}: {percent(share)} expected, {percent(counts[name]['images'] / evaluation['num_images'])} here"
+        for name, share in context.clinic_prevalence.items()
+        if name in counts and not _within(share, counts[name]["prevalence"])
+    ]
+    if not unlike:
+        return None
+    return (
+        f"Prevalence unlike the place of use ({listed(unlike, MOST_NAMED)}): PPV, NPV, precision, accuracy and "
+        "calibration do not carry over."
+    )
+
+
+def _within(share: float, prevalence: Mapping[str, Any]) -> bool:
+    return has_interval(prevalence) and prevalence["low"] <= share <= prevalence["high"]
+
+
+def unreadable_images(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Images that could not be decoded are not in the numbers."""
+    if not context.num_unreadable:
+        return None
+    one = context.num_unreadable == 1
+    return f"{plural(context.num_unreadable, 'image')} could not be read and {'is' if one else 'are'} in none of the numbers."
+
+
+def random_init(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Training began at random weights."""
+    if context.init not in ("scratch", "random"):
+        return None
+    images = sum(counts["images"] for counts in context.splits.get("train", {}).values())
+    on = f" and learned from {plural(images, 'training image')} alone" if images else ""
+    return f"The network started from random weights (init: {context.init}){on}; no pretraining was used."
+
+
+def one_seed(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """One run says nothing about the spread between runs."""
+    if len(context.seeds) > 1:
+        return None
+    which = f" (seed {context.seeds[0]})" if context.seeds else ""
+    return (
+        f"One training run{which}: the intervals cover the choice of test images, not the spread between training runs."
+    )
+
+
+def untested_differences(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Other models stand beside this one without a paired test."""
+    if not context.others:
+        return None
+    names = listed([str(row["name"]) for row in context.others], MOST_NAMED)
+    return (
+        f"Differences to {names} are not tested: overlapping or separate {level(evaluation['confidence_level'])} intervals "
+        "are no verdict."
+    )
+
+
+def other_images(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """A model beside this one was scored on other images."""
+    here = (evaluation["num_images"], evaluation["num_groups"])
+    unlike = [
+        f"{row['name']} ({plural(row['evaluation']['num_images'], 'image')})"
+        for row in context.others
+        if (row["evaluation"]["num_images"], row["evaluation"]["num_groups"]) != here
+    ]
+    if not unlike:
+        return None
+    return (
+        f"Not scored on the same images: {listed(unlike, MOST_NAMED)}, against {plural(here[0], 'image')} here. "
+        "Rows of different images cannot be compared."
+    )
+
+
+def population_not_described(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Age, sex, sites, devices are not told."""
+    if context.population:
+        return None
+    return (
+        f"The population behind the {plural(evaluation['num_groups'], 'group')} is not described: "
+        "ages, sexes, sites and devices are unknown to this report."
+    )
+
+
+def reference_not_described(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """How the labels were made is not told."""
+    if context.reference_standard:
+        return None
+    return (
+        f"The reference standard is not described: who or what labeled the {plural(evaluation['num_images'], 'image')} "
+        f"as {listed(list(evaluation['classes']), MOST_NAMED)}, and how reliably, is unknown to this report."
+    ).replace(f"{NBSP} ", " ")
+
+
+RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
+    leaks_accepted,
+    selected_where_scored,
+    test_looks,
+    no_better_than_majority,
+    no_external_data,
+    patients_unknown,
+    ids_inferred,
+    image_level,
+    small_class,
+    few_positives,
+    undefined_numbers,
+    miscalibrated,
+    prevalence_unlike_clinic,
+    unreadable_images,
+    population_not_described,
+    reference_not_described,
+    random_init,
+    one_seed,
+    other_images,
+    untested_differences,
+)

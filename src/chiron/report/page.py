@@ -1,0 +1,142 @@
+"""The report: one HTML file that needs no network and no script."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from chiron.core.errors import ReportError
+from chiron.core.files import write_text
+from chiron.report import format as formats
+from chiron.report import sentences
+from chiron.report.context import ReportContext
+from chiron.report.figures import draw_figures, inline_svg
+from chiron.report.limits import limits_of
+from chiron.report.plots.learning_curves import History, metric_name
+from chiron.report.tables import (
+    class_rows,
+    comparison_rows,
+    environment_rows,
+    headline_key,
+    overall_groups,
+    per_class_table,
+    split_table,
+)
+from chiron.report.words import init_text, word
+from chiron.version import __version__
+
+FORMAT = 1
+
+
+def render_report(evaluation: Mapping[str, Any], context: ReportContext, history: History | None = None) -> str:
+    """The whole report as HTML. The same input gives the same text.
+
+    Args:
+        evaluation: what `chiron.metrics` computed from a predictions table.
+        context: where the predictions come from.
+        history: one mapping an epoch; without it the learning curves are left out.
+    Raises:
+        ReportError: the evaluation has another format or lacks a part.
+    """
+    if evaluation.get("format") != FORMAT:
+        raise ReportError(
+            f"An evaluation must have format {FORMAT}. Got {evaluation.get('format')!r}. "
+            "Make it again with `chiron evaluate` of this version."
+        )
+    try:
+        return _environment().get_template("report.html.j2").render(**_view(evaluation, context, history))
+    except KeyError as error:
+        raise ReportError(
+            f"An evaluation must be complete. Got one without {error}. Make it again with `chiron evaluate`."
+        ) from error
+
+
+def write_report(
+    path: Path, evaluation: Mapping[str, Any], context: ReportContext, history: History | None = None
+) -> Path:
+    """Path of the written report; the file is either the old one or the whole new one.
+
+    Raises:
+        ReportError: the evaluation has another format or lacks a part.
+        OutputError: the file cannot be written.
+    """
+    write_text(path, render_report(evaluation, context, history))
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("chiron.report"),
+        autoescape=True,  # class names, notes and recipes are foreign text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["fmt"] = formats
+    return environment
+
+
+def _view(evaluation: Mapping[str, Any], context: ReportContext, history: History | None) -> dict[str, Any]:
+    """Everything the templates show, ready to print: they hold no rules of their own."""
+    return {
+        "context": context,
+        "evaluation": evaluation,
+        "version": __version__,
+        "level": formats.level(evaluation["confidence_level"]),
+        "first": _first_page(evaluation, context),
+        "limits": limits_of(evaluation, context),
+        "classes": class_rows(evaluation),
+        "splits": split_table(context.splits, list(evaluation["classes"])),
+        "overall": overall_groups(evaluation),
+        "per_class": per_class_table(evaluation),
+        "figures": _figures(evaluation, context, history),
+        "calibration": sentences.calibration(evaluation),
+        "training": _training(context, history),
+        "environment": environment_rows(context.environment),
+    }
+
+
+def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[str, Any]:
+    key = headline_key(evaluation)
+    return {
+        "research_use": sentences.RESEARCH_USE,
+        "question": sentences.question(evaluation),
+        "unit": sentences.unit(evaluation, context),
+        "population": sentences.population(context),
+        "scored": sentences.scored(evaluation, context),
+        "looks": sentences.looks(context),
+        "headline": word(key),
+        "estimate": evaluation["overall"][key],
+        "model": context.model,
+        "init": init_text(context.init),
+        "comparison": comparison_rows(evaluation, context),
+        "per_thousand": sentences.per_thousand(evaluation),
+    }
+
+
+def _figures(
+    evaluation: Mapping[str, Any], context: ReportContext, history: History | None
+) -> dict[str, dict[str, Any]]:
+    drawings = draw_figures(
+        evaluation, history, selection_metric=context.selection_metric, best_epoch=context.best_epoch
+    )
+    return {
+        drawing.name: {"number": place, "caption": drawing.caption, "svg": Markup(inline_svg(drawing))}  # noqa: S704
+        for place, drawing in enumerate(drawings, start=1)
+    }
+
+
+def _training(context: ReportContext, history: History | None) -> str:
+    """How long training took and which epoch was kept."""
+    if not history:
+        return ""
+    text = f"{formats.plural(len(history), 'epoch')}"
+    spent = [row["seconds"] for row in history if row.get("seconds") is not None]
+    if spent:
+        text += f" in {formats.seconds(sum(spent))} ({formats.seconds(sum(spent) / len(spent))} an epoch)"
+    if context.best_epoch is not None:
+        by = f" by {metric_name(context.selection_metric)} on val, the tuning split" if context.selection_metric else ""
+        text += f"; epoch {context.best_epoch} was kept{by}"
+    return f"{text}."

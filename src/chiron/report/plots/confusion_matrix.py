@@ -1,0 +1,103 @@
+"""Confusion matrices: rows are the reference standard, columns the model output."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.colors import LinearSegmentedColormap
+
+from chiron.report.format import count, percent, plural
+from chiron.report.plots.style import HAIRLINE, INK, Drawing, new_figure, short_labels
+
+# White to deep blue: lightness falls evenly, so gray print keeps the order.
+SHADES = LinearSegmentedColormap.from_list("chiron_blues", ["#ffffff", "#c6dcec", "#6aa6cf", "#0072B2", "#0b3b5c"])
+DARK_CELL = 0.5  # share of the scale from which white text reads better
+
+
+def draw_counts(evaluation: Mapping[str, Any]) -> Drawing:
+    """The numbers of images; shade: share of the largest cell."""
+    labels, counts = _matrix(evaluation)
+    return Drawing(
+        name="confusion_matrix_counts",
+        caption="Confusion matrix, numbers of images. Rows: reference standard; columns: model output "
+        "(the class with the highest output). The diagonal holds the images that agree.",
+        alt=_describe(labels, counts, shares=False),
+        figure=_draw(labels, counts / max(counts.max(), 1), [[count(int(n)) for n in row] for row in counts]),
+    )
+
+
+def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing:
+    """The share of each row, with the number of images below; a row without images stays empty."""
+    labels, counts = _matrix(evaluation)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    texts = [
+        [f"{100 * share:.0f} %\n{count(int(n))}" if row.sum() else "–" for share, n in zip(share_row, row, strict=True)]
+        for share_row, row in zip(shares, counts, strict=True)
+    ]
+    return Drawing(
+        name="confusion_matrix_normalized",
+        caption="Confusion matrix, each row as shares of its class (images below). The diagonal is the sensitivity of "
+        "each class.",
+        alt=_describe(labels, counts, shares=True),
+        figure=_draw(labels, shares, texts),
+    )
+
+
+def _matrix(evaluation: Mapping[str, Any]) -> tuple[list[str], Int[np.ndarray, "k k"]]:
+    confusion = evaluation["confusion_matrix"]
+    return list(confusion["labels"]), np.asarray(confusion["counts"], dtype=np.int64)
+
+
+def _draw(labels: list[str], shade: Float[np.ndarray, "k k"], texts: Sequence[Sequence[str]]) -> Any:
+    size = len(labels)
+    cell = 0.95 if size == 2 else 0.62 if size <= 8 else 0.46
+    names = short_labels(labels, width=22 if size <= 8 else 18)
+    longest = max(len(name) for name in names)
+    margin = 0.75 + 0.075 * longest
+    figure = new_figure(size * cell + margin, size * cell + (0.6 if longest * 0.09 < cell else margin))
+    axis = figure.add_subplot()
+    axis.pcolormesh(shade, cmap=SHADES, vmin=0, vmax=1, edgecolors=HAIRLINE, linewidth=0.8)
+    for (row, column), value in np.ndenumerate(shade):
+        axis.text(
+            column + 0.5,
+            row + 0.5,
+            texts[row][column],
+            ha="center",
+            va="center",
+            fontsize=11 if size == 2 else 8 if size <= 8 else 6,
+            fontweight="bold" if row == column else "normal",
+            color="white" if value > DARK_CELL else INK,
+            linespacing=1.25,
+        )
+    upright = longest * 0.09 > cell
+    axis.set_xticks(np.arange(size) + 0.5, names, rotation=90 if upright else 0)
+    axis.set_yticks(np.arange(size) + 0.5, names)
+    axis.tick_params(length=0)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    axis.set_aspect("equal")
+    axis.invert_yaxis()
+    axis.set_xlabel("Model output")
+    axis.set_ylabel("Reference standard")
+    return figure
+
+
+def _describe(labels: list[str], counts: Int[np.ndarray, "k k"], *, shares: bool) -> str:
+    """The matrix in words: for each class how many agree and where most of the others went."""
+    kind = "as shares of each row" if shares else "in numbers of images"
+    parts = [
+        f"Confusion matrix of {plural(int(counts.sum()), 'image')} {kind}, reference standard against model output."
+    ]
+    for row, name in enumerate(labels):
+        total, right = int(counts[row].sum()), int(counts[row, row])
+        if not total:
+            parts.append(f"{name}: no image.")
+            continue
+        part = f"{name}: {count(right)} of {count(total)} agree" + (f" ({percent(right / total)})" if shares else "")
+        wrong = counts[row].copy()
+        wrong[row] = 0
+        if wrong.sum():
+            part += f", most others are called {labels[int(wrong.argmax())]} ({count(int(wrong.max()))})"
+        parts.append(f"{part}.")
+    return " ".join(parts)

@@ -1,0 +1,81 @@
+"""Reliability diagram: how often the model output agrees with the reference standard at each confidence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chiron.report.format import count, number, plural, spread
+from chiron.report.plots.style import BLUE, MUTED, PALE, Drawing, new_figure, unit_axis
+
+
+def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
+    """Accuracy against confidence by bin, the band of a calibrated model behind, numbers of images below. None without bins."""
+    calibration = evaluation.get("calibration") or {}
+    bins = [entry for entry in calibration.get("bins", []) if entry["count"] and entry["confidence"] is not None]
+    if not bins:
+        return None
+    return Drawing(
+        name="reliability",
+        caption="Reliability diagram. Dots: share of right outputs in each bin of confidence; gray boxes: where 90 % of "
+        "the dots of a calibrated model of this size would lie; bars: numbers of images.",
+        alt=_describe(calibration, bins),
+        figure=_draw(calibration, bins),
+    )
+
+
+def _draw(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]]) -> Any:
+    figure = new_figure(4.6, 5.2)
+    top, bottom = figure.subplots(2, 1, height_ratios=[3.6, 1], sharex=True)
+    top.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
+    for entry in bins:
+        if entry["band_low"] is not None and entry["band_high"] is not None:
+            top.bar(
+                entry["low"],
+                entry["band_high"] - entry["band_low"],
+                bottom=entry["band_low"],
+                width=entry["high"] - entry["low"],
+                align="edge",
+                color=PALE,
+                edgecolor="white",
+                linewidth=0.8,
+            )
+    confidence, accuracy = [e["confidence"] for e in bins], [e["accuracy"] for e in bins]
+    top.plot(confidence, accuracy, color=BLUE, linewidth=1.2, marker="o", markersize=5.5, markeredgecolor="white")
+    unit_axis(top, square=False)
+    top.set_ylabel("Share of right outputs")
+    top.text(0.02, 0.97, _ece_text(calibration), transform=top.transAxes, va="top", linespacing=1.45)
+    widths = [e["high"] - e["low"] for e in bins]
+    bottom.bar(
+        [e["low"] for e in bins],
+        [e["count"] for e in bins],
+        width=widths,
+        align="edge",
+        color=BLUE,
+        edgecolor="white",
+        linewidth=0.8,
+    )
+    bottom.grid(visible=False, axis="x")
+    bottom.locator_params(axis="y", nbins=3, integer=True)
+    bottom.yaxis.set_major_formatter(lambda value, _: count(round(value)))
+    bottom.set_ylabel("Images")
+    bottom.set_xlabel("Confidence (highest probability)")
+    figure.align_ylabels()
+    return figure
+
+
+def _ece_text(calibration: Mapping[str, Any]) -> str:
+    low, high = calibration.get("consistency_band") or (None, None)
+    text = f"ECE {number(calibration['ece'])}" if calibration.get("ece") is not None else "ECE not defined"
+    return text + (f"\ncalibrated model: {spread(low, high)}" if low is not None and high is not None else "")
+
+
+def _describe(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]]) -> str:
+    inside = [e for e in bins if e["band_low"] is not None and e["band_low"] <= e["accuracy"] <= e["band_high"]]
+    above = [e for e in bins if e["band_high"] is not None and e["accuracy"] > e["band_high"]]
+    parts = [
+        f"Reliability diagram with {plural(len(bins), 'bin')} that hold images.",
+        f"{_ece_text(calibration)}.".replace("\n", "; "),
+        f"{len(inside)} lie inside the band of a calibrated model, {len(above)} above it, "
+        f"{len(bins) - len(inside) - len(above)} below it or without a band.",
+    ]
+    rows = [f"{number(e['confidence'], 2)} and {number(e['accuracy'], 2)} ({count(e['count'])})" for e in bins]
+    return " ".join([*parts, f"Confidence and share of right outputs (images): {'; '.join(rows)}."])

@@ -1,0 +1,115 @@
+"""ROC curves: one for the positive class of two, or one a class against the rest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from chiron.report.format import defined, estimate_text, has_interval, interval_text, level, number
+from chiron.report.plots.style import BLUE, INK, LINES, MUTED, PALE, Drawing, new_figure, short_labels, unit_axis
+
+MOST_IN_ONE_PANEL = len(LINES)
+
+
+def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
+    """ROC curves with AUROC and interval; a small panel a class where one panel would be a thicket. None without a curve."""
+    curves = evaluation.get("curves", {}).get("roc", {})
+    positive = evaluation.get("positive_class")
+    names = [name for name in ([positive] if positive else evaluation["classes"]) if _has_points(curves.get(name))]
+    if not names:
+        return None
+    estimates = {name: evaluation["per_class"][name]["auroc"] for name in names}
+    drawing = _one_panel if len(names) <= MOST_IN_ONE_PANEL else _small_panels
+    what = f"{positive} against the other class" if positive else "each class against the rest"
+    confidence = evaluation["confidence_level"]
+    return Drawing(
+        name="roc",
+        caption=f"ROC, {what}, with AUROC and {level(confidence)} interval. The diagonal is chance."
+        + (" The open circle is the decision by the highest output." if positive else ""),
+        alt=f"ROC curves, {what}. AUROC: "
+        + "; ".join(f"{name} {estimate_text(estimates[name], confidence)}" for name in names)
+        + ".",
+        figure=drawing(evaluation, names, curves, estimates),
+    )
+
+
+def _has_points(curve: Mapping[str, Any] | None) -> bool:
+    return bool(curve) and len(curve["fpr"]) > 1 and all(value is not None for value in (*curve["fpr"], *curve["tpr"]))
+
+
+def _label(estimate: Mapping[str, Any], name: str) -> str:
+    # The number first: numbers align, and matplotlib drops legend entries that begin with "_".
+    if not has_interval(estimate):
+        return f"{number(estimate['value']) if defined(estimate) else 'not defined'}  {name}"
+    return f"{number(estimate['value'])} ({interval_text(estimate)})  {name}"
+
+
+def _one_panel(evaluation: Mapping[str, Any], names: list[str], curves: Any, estimates: Any) -> Any:
+    figure = new_figure(4.6, 4.75 + 0.19 * len(names))
+    axis = figure.add_subplot()
+    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
+    handles, labels = [], []
+    for place, (name, short) in enumerate(zip(names, short_labels(names, width=30), strict=True)):
+        color, dashes, marker = LINES[place]
+        (line,) = axis.plot(
+            curves[name]["fpr"],
+            curves[name]["tpr"],
+            color=color,
+            linestyle=dashes,
+            marker=None if len(names) == 1 else marker,
+            markersize=4,
+            markevery=(0.03 + 0.013 * place, 0.17),  # by length along the curve, shifted so that markers do not meet
+            drawstyle="default",
+        )
+        handles.append(line)
+        labels.append(_label(estimates[name], short))
+    if evaluation.get("positive_class"):
+        _mark_decision(axis, evaluation["overall"])
+    _dress(axis)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower left",
+        title=f"AUROC ({level(evaluation['confidence_level'])} interval), class",
+        alignment="left",
+        handlelength=3.2,
+    )
+    return figure
+
+
+def _small_panels(evaluation: Mapping[str, Any], names: list[str], curves: Any, estimates: Any) -> Any:
+    columns = 4
+    rows = -(-len(names) // columns)
+    figure = new_figure(7.4, 2.15 * rows + 0.3)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
+    for place, (axis, name, short) in enumerate(zip(axes, names, short_labels(names, width=22), strict=False)):
+        for other in names:
+            axis.plot(curves[other]["fpr"], curves[other]["tpr"], color=PALE, linewidth=0.6)
+        axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)))
+        axis.plot(curves[name]["fpr"], curves[name]["tpr"], color=BLUE, linewidth=1.6)
+        axis.set_title(f"{short}\n", fontsize=8, linespacing=1.1)
+        axis.text(0, 1.03, _label(estimates[name], ""), transform=axis.transAxes, fontsize=7.5, color=INK)
+        unit_axis(axis, square=True)
+        axis.set_xticks([0, 0.5, 1])
+        axis.set_yticks([0, 0.5, 1])
+        if place + columns >= len(names):
+            axis.tick_params(labelbottom=True)
+    figure.supxlabel("1 − specificity", fontsize=9)
+    figure.supylabel("Sensitivity", fontsize=9)
+    return figure
+
+
+def _mark_decision(axis: Axes, overall: Mapping[str, Any]) -> None:
+    sensitivity, specificity = overall.get("sensitivity", {}), overall.get("specificity", {})
+    if defined(sensitivity) and defined(specificity):
+        point = np.array([1 - specificity["value"], sensitivity["value"]])
+        axis.plot(*point, marker="o", markersize=8, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=1.4)
+
+
+def _dress(axis: Axes) -> None:
+    unit_axis(axis, square=True)
+    axis.set_xlabel("1 − specificity")
+    axis.set_ylabel("Sensitivity")

@@ -1,0 +1,114 @@
+"""Sentences of the report that are put together from numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chiron.report.context import ReportContext
+from chiron.report.format import count, listed, number, percent, plural, spread
+from chiron.report.words import ROLES
+
+Evaluation = Mapping[str, Any]
+RESEARCH_USE = "Research use only, not a medical device. A model output does not rule out disease."
+
+
+def question(evaluation: Evaluation) -> str:
+    """Which classes are told apart."""
+    classes = list(evaluation["classes"])
+    positive = evaluation.get("positive_class")
+    if positive:
+        other = next(name for name in classes if name != positive)
+        return f"Tells {positive} (the positive class) from {other}, one image at a time."
+    return f"Tells {count(len(classes))} classes apart, one image at a time: {listed(classes)}."
+
+
+def unit(evaluation: Evaluation, context: ReportContext) -> str:
+    """What is counted once, and what a group is."""
+    single = evaluation["num_images"] == evaluation["num_groups"]
+    return f"One {context.unit}. {context.grouping.rstrip('.')}." + (" Every group has one image." if single else "")
+
+
+def population(context: ReportContext) -> str:
+    """Who is in the data, and who is not."""
+    who = f"{context.population.rstrip('.')}." if context.population else "Not described by the author."
+    return (
+        f"{who} Data: {context.data_source}. Not covered: other sites, devices and populations, findings that are "
+        "none of the classes, images that the reader could not decode."
+    )
+
+
+def scored(evaluation: Evaluation, context: ReportContext) -> str:
+    """Images, groups and positives of the split that the numbers come from."""
+    images, groups = evaluation["num_images"], evaluation["num_groups"]
+    text = f"{plural(images, 'image')} of {plural(groups, 'group')}, split {ROLES[context.split_scored]}"
+    positive = evaluation.get("positive_class")
+    if not positive:
+        return f"{text}."
+    counts = evaluation["class_counts"][positive]
+    return (
+        f"{text}; {plural(counts['images'], 'positive')} ({percent(counts['images'] / images)}) of "
+        f"{plural(counts['groups'], 'group')}."
+    )
+
+
+def looks(context: ReportContext) -> str:
+    """How often the test split has been scored."""
+    if context.split_scored != "test":
+        return ""
+    if context.test_looks in ("unknown", None):
+        return "Number of looks at the test split: unknown."
+    return f"Number of looks at the test split: {context.test_looks}."
+
+
+def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:
+    """Of 1,000 images like these: found, missed, falsely alarmed, rightly negative; empty for more than two classes."""
+    positive = evaluation.get("positive_class")
+    confusion = evaluation["confusion_matrix"]
+    total = sum(map(sum, confusion["counts"]))
+    if positive is None or not total:
+        return []
+    yes = confusion["labels"].index(positive)
+    no = 1 - yes
+    counts = confusion["counts"]
+    cells = [
+        ("found", counts[yes][yes]),
+        ("missed", counts[yes][no]),
+        ("falsely alarmed", counts[no][yes]),
+        ("rightly negative", counts[no][no]),
+    ]
+    return list(zip([name for name, _ in cells], _thousandths([n for _, n in cells], total), strict=True))
+
+
+def _thousandths(counts: list[int], total: int) -> list[int]:
+    # Largest remainders, so that the four numbers add up to 1,000.
+    floors = [1000 * n // total for n in counts]
+    by_remainder = sorted(range(len(counts)), key=lambda place: -(1000 * counts[place] % total))
+    for place in by_remainder[: 1000 - sum(floors)]:
+        floors[place] += 1
+    return floors
+
+
+def calibration(evaluation: Evaluation) -> str:
+    """One sentence: ECE, what a calibrated model would show, and the direction of the error."""
+    stored = evaluation.get("calibration") or {}
+    ece = stored.get("ece")
+    if ece is None:
+        return "Calibration is not defined: the evaluation holds no probabilities."
+    text = f"Expected calibration error (ECE) {number(ece)}"
+    if stored.get("ece_bias_corrected") is not None:
+        text += f" ({number(stored['ece_bias_corrected'])} after correction for bias)"
+    low, high = stored.get("consistency_band") or (None, None)
+    if low is None or high is None:
+        return f"{text}; what a calibrated model would show on as many images is not known."
+    text += f"; a calibrated model would show {spread(low, high)} on as many images (5 % to 95 %)"
+    if ece <= high:
+        return f"{text}, so these images show no sign of miscalibration."
+    return f"{text}, so the probabilities are not calibrated: {_direction(stored['bins'])}."
+
+
+def _direction(bins: list[Mapping[str, Any]]) -> str:
+    filled = [entry for entry in bins if entry["count"]]
+    total = sum(entry["count"] for entry in filled)
+    confidence = sum(entry["count"] * entry["confidence"] for entry in filled) / total
+    accuracy = sum(entry["count"] * entry["accuracy"] for entry in filled) / total
+    kind = "overconfident" if confidence > accuracy else "underconfident"
+    return f"on average {kind} (mean confidence {number(confidence)}, {number(accuracy)} right)"

@@ -1,0 +1,172 @@
+"""Rows of the report's tables, ready to print."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chiron.report.context import ReportContext, SplitCounts
+from chiron.report.format import Estimate, count, defined, has_interval, interval_text, number, percent, value_text
+from chiron.report.words import PER_CLASS, ROLES, Word, grouped_keys, init_text, word
+
+Evaluation = Mapping[str, Any]
+
+
+def headline_key(evaluation: Evaluation) -> str:
+    """The metric of the first page: AUROC of the positive class, or its mean over the classes."""
+    return "auroc" if evaluation.get("positive_class") else "macro_auroc"
+
+
+def cell(estimate: Estimate, words: Word) -> dict[str, Any]:
+    """One estimate as a table shows it; `range` is the drawn interval on 0 to 1, None where it cannot be drawn."""
+    drawable = words.unit_interval and has_interval(estimate)
+    ends = (estimate["low"], estimate["value"], estimate["high"]) if drawable else ()
+    return {
+        "value": value_text(estimate),
+        "interval": interval_text(estimate),
+        "defined": defined(estimate),
+        "method": estimate.get("method") or "–",
+        "images": _count(estimate.get("num_images")),
+        "groups": _count(estimate.get("num_groups")),
+        "positive_groups": _count(estimate.get("num_positive_groups")),
+        # a reason that stands in the value or interval already is not said twice
+        "note": (estimate.get("note") or "") if has_interval(estimate) else "",
+        "mark": "",  # letter of a note below the table
+        "range": [round(100 * min(max(end, 0), 1), 1) for end in ends] or None,
+    }
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else count(value)
+
+
+def overall_groups(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The overall metrics under their headings."""
+    overall = evaluation["overall"]
+    return [
+        {"title": title, "rows": [{"words": word(key), **cell(overall[key], word(key))} for key in keys]}
+        for title, keys in grouped_keys(list(overall))
+    ]
+
+
+def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Images, groups and share of every class."""
+    return [
+        {
+            "name": name,
+            "positive": name == evaluation.get("positive_class"),
+            "images": count(counts["images"]),
+            "groups": count(counts["groups"]),
+            "prevalence": cell(counts["prevalence"], Word("Prevalence", "")),
+        }
+        for name, counts in evaluation["class_counts"].items()
+    ]
+
+
+def per_class_table(evaluation: Evaluation) -> dict[str, Any]:
+    """Rows of classes, columns of metrics; the method of every column, and notes under letters below."""
+    notes: list[str] = []
+    rows, methods = [], {key: [] for key in PER_CLASS}
+    for name in evaluation["classes"]:
+        results = evaluation["per_class"][name]
+        cells = []
+        for key in PER_CLASS:
+            entry = cell(results[key], word(key))
+            if entry["note"] and entry["note"] not in notes:
+                notes.append(entry["note"])
+            entry["mark"] = _letter(notes.index(entry["note"])) if entry["note"] else ""
+            if defined(results[key]) and entry["method"] not in methods[key]:
+                methods[key].append(entry["method"])
+            cells.append(entry)
+        support = results["support"]
+        rows.append(
+            {"name": name, "images": count(support["images"]), "groups": count(support["groups"]), "cells": cells}
+        )
+    return {
+        "columns": [word(key) for key in PER_CLASS],
+        "rows": rows,
+        "methods": [f"{word(key).name}: {', '.join(methods[key])}" for key in PER_CLASS if methods[key]],
+        "notes": [(_letter(place), note) for place, note in enumerate(notes)],
+    }
+
+
+def _letter(place: int) -> str:
+    return chr(ord("a") + place) if place < 26 else _letter(place // 26 - 1) + _letter(place % 26)
+
+
+def comparison_rows(evaluation: Evaluation, context: ReportContext) -> dict[str, Any]:
+    """This model, the models beside it, and the constant answer, on the metrics of the first page."""
+    head = headline_key(evaluation)
+    keys = [head, "accuracy", "balanced_accuracy"]
+    majority = evaluation["baselines"]["majority_class"]
+    constant = {"defined": True, "interval": "by definition", "method": "", "range": None, "note": "", "mark": ""}
+    models = [{"name": context.title, "params": context.num_parameters, "init": context.init, "evaluation": evaluation}]
+    rows = [
+        {
+            "name": row["name"],
+            "about": _about(row.get("params"), row.get("init")),
+            "cells": [_or_absent(row["evaluation"]["overall"], key) for key in keys],
+            "this": place == 0,
+        }
+        for place, row in enumerate([*models, *context.others])
+    ]
+    rows.append(
+        {
+            "name": f"Always “{majority['class']}”",
+            "about": "trivial baseline: the most frequent class",
+            "cells": [
+                {**constant, "value": number(0.5)},
+                cell(majority["accuracy"], word("accuracy")),
+                {**constant, "value": number(majority["balanced_accuracy"]["value"])},
+            ],
+            "this": False,
+        }
+    )
+    return {"columns": [word(key) for key in keys], "rows": rows, "methods": _methods(evaluation, keys)}
+
+
+def _or_absent(overall: Mapping[str, Estimate], key: str) -> dict[str, Any]:
+    absent = {"value": None, "note": f"its evaluation has no {word(key).name}"}
+    return cell(overall.get(key, absent), word(key))
+
+
+def _methods(evaluation: Evaluation, keys: list[str]) -> list[str]:
+    return [f"{word(key).name}: {evaluation['overall'][key].get('method') or '–'}" for key in keys]
+
+
+def _about(params: int | None, init: str | None) -> str:
+    parts = [f"{count(params)} parameters" if params else "", f"init: {init_text(init)}" if init else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def split_table(splits: SplitCounts, classes: list[str]) -> dict[str, Any]:
+    """Classes by roles: images, groups and share; the last row counts the images of a role."""
+    roles = [role for role in ROLES if role in splits] + [role for role in splits if role not in ROLES]
+    totals = {role: sum(counts["images"] for counts in splits[role].values()) for role in roles}
+    names = classes + [name for role in roles for name in splits[role] if name not in classes]
+    rows = [
+        {"name": name, "cells": [_split_cell(splits[role].get(name), totals[role]) for role in roles]}
+        for name in dict.fromkeys(names)
+    ]
+    return {
+        "roles": [ROLES.get(role, role) for role in roles],
+        "rows": rows,
+        "totals": [count(totals[role]) for role in roles],
+    }
+
+
+def _split_cell(counts: Mapping[str, int] | None, total: int) -> dict[str, str]:
+    counts = counts or {"images": 0, "groups": 0}
+    share = percent(counts["images"] / total) if total else "–"
+    return {"images": count(counts["images"]), "groups": count(counts["groups"]), "share": share}
+
+
+def environment_rows(environment: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and values of a nested mapping, one row a leaf, in its own order."""
+    rows: list[tuple[str, str]] = []
+    for key, value in environment.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            rows += environment_rows(value, f"{name}.")
+        else:
+            rows.append((name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+    return rows

@@ -1,0 +1,81 @@
+"""What a metric is called for people, and what it tells them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """A metric's name in a table and one short line that explains it."""
+
+    name: str
+    meaning: str
+    unit_interval: bool = True  # whether its values lie in 0 to 1, so that a range can be drawn
+
+
+WORDS = {
+    "auroc": Word("AUROC", "chance that a positive image gets a higher output than a negative one"),
+    "average_precision": Word("Average precision", "area below the precision-sensitivity curve; depends on prevalence"),
+    "macro_auroc": Word("AUROC, macro", "mean over the classes, each against the rest"),
+    "macro_average_precision": Word("Average precision, macro", "mean over the classes, each against the rest"),
+    "accuracy": Word("Accuracy", "share of images whose model output agrees with the reference standard"),
+    "balanced_accuracy": Word("Balanced accuracy", "mean sensitivity over the classes"),
+    "sensitivity": Word("Sensitivity (recall)", "share of positive images that the model calls positive"),
+    "specificity": Word("Specificity", "share of negative images that the model calls negative"),
+    "ppv": Word("PPV (precision)", "share of positive outputs that are right; depends on prevalence"),
+    "npv": Word("NPV", "share of negative outputs that are right; depends on prevalence"),
+    "precision": Word("Precision (PPV)", "share of outputs of this class that are right; depends on prevalence"),
+    "f1": Word("F1", "harmonic mean of precision and sensitivity"),
+    "macro_precision": Word("Precision, macro", "mean over the classes"),
+    "macro_sensitivity": Word("Sensitivity, macro", "mean over the classes; equals balanced accuracy"),
+    "macro_specificity": Word("Specificity, macro", "mean over the classes"),
+    "macro_f1": Word("F1, macro", "mean over the classes"),
+    "weighted_precision": Word("Precision, weighted", "mean over the classes by number of images"),
+    "weighted_sensitivity": Word("Sensitivity, weighted", "mean over the classes by number of images; equals accuracy"),
+    "weighted_specificity": Word("Specificity, weighted", "mean over the classes by number of images"),
+    "weighted_f1": Word("F1, weighted", "mean over the classes by number of images"),
+    "brier": Word("Brier score", "mean squared error of the probabilities; 0 is best", unit_interval=False),
+    "log_loss": Word("Log loss", "mean negative log probability of the right class; 0 is best", unit_interval=False),
+    "ece": Word("ECE", "mean gap between confidence and accuracy; 0 is best", unit_interval=False),
+}
+
+GROUPS = (
+    ("Ranking of the outputs, no threshold", ("auroc", "macro_auroc", "average_precision", "macro_average_precision")),
+    (
+        "Decisions: the class with the highest output",
+        (
+            *("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "balanced_accuracy"),
+            *("macro_precision", "macro_sensitivity", "macro_specificity", "macro_f1"),
+            *("weighted_precision", "weighted_sensitivity", "weighted_specificity", "weighted_f1"),
+        ),
+    ),
+    ("Probabilities", ("brier", "log_loss", "ece")),
+)
+
+PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "average_precision")
+
+INITS = {"scratch": "random weights", "imagenet": "ImageNet weights"}
+
+ROLES = {
+    "train": "train",
+    "val": "val (tuning)",
+    "cal": "cal (calibration)",
+    "test": "test (internal testing)",
+    "external": "external testing",
+}
+
+
+def word(key: str) -> Word:
+    """The words for a metric key; a key without an entry is spelled out."""
+    return WORDS.get(key) or Word(key.replace("_", " ").capitalize(), "", unit_interval=False)
+
+
+def init_text(init: str) -> str:
+    """What the weights started from, with the recipe's own word."""
+    return f"{init} ({INITS[init]})" if init in INITS else init
+
+
+def grouped_keys(keys: list[str]) -> list[tuple[str, list[str]]]:
+    """Metric keys under the headings of the results table, in its order; unknown keys come last under "Other"."""
+    known = [(title, [key for key in wanted if key in keys]) for title, wanted in GROUPS]
+    rest = [key for key in keys if not any(key in wanted for _, wanted in GROUPS)]
+    return [(title, found) for title, found in [*known, ("Other", rest)] if found]

@@ -1,0 +1,143 @@
+"""Data verbs: inspect a data set, split it, draw phantoms; and the road from a recipe to a manifest for training."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from chiron.audit.leaks import LeakReport, find_leaks, require_no_leaks
+from chiron.core.errors import DataError
+from chiron.core.files import require_new, write_text
+from chiron.data.manifest import Manifest
+from chiron.data.reading import read_dataset
+from chiron.data.split import assign_splits, split_summary
+from chiron.spec.labels import LabelSpace
+from chiron.spec.recipe import Recipe
+
+log = logging.getLogger("chiron.data")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a data set holds, and what is wrong with it."""
+
+    manifest: Manifest
+    leaks: LeakReport
+
+
+def inspect_data(data: Path, *, reader: str | None = None, groups: str | None = None) -> Inspection:
+    """Reads a data set and looks for leaks between the splits it comes with; nothing is written."""
+    manifest = read_dataset(data, reader=reader, groups=groups)
+    return inspect_manifest(manifest)
+
+
+def split_data(
+    data: Path,
+    out: Path,
+    *,
+    fractions: dict[str, float],
+    seed: int = 0,
+    reader: str | None = None,
+    groups: str | None = None,
+    keep_existing: bool = True,
+    force: bool = False,
+) -> Manifest:
+    """Writes a manifest with grouped, stratified splits to the folder `out`."""
+    require_new(out, force=force)
+    manifest = assign_splits(
+        read_dataset(data, reader=reader, groups=groups), fractions=fractions, seed=seed, keep_existing=keep_existing
+    )
+    manifest.save(out)
+    return manifest
+
+
+def prepare(recipe: Recipe, data: Path) -> tuple[Manifest, LeakReport, LabelSpace]:
+    """The manifest that a recipe trains on: read, checked for broken images, split, free of leaks.
+
+    Raises:
+        DataError: broken images (unless the recipe excludes them), or a split that cannot be made.
+        LeakError: a leak that the recipe does not accept by name.
+    """
+    manifest = read_dataset(data, reader=recipe.data.reader, groups=recipe.data.groups)
+    for note in manifest.notes:
+        log.info("%s", note)
+    _require_readable(manifest, recipe)
+    manifest = assign_splits(
+        manifest,
+        fractions={str(role): share for role, share in recipe.data.fractions.items()},
+        seed=recipe.data.split_seed,
+        keep_existing=recipe.data.keep_existing_splits,
+    )
+    leaks = require_no_leaks(manifest, recipe.data.accept_leaks)
+    return manifest, leaks, label_space(recipe, manifest)
+
+
+def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
+    """The classes of the manifest with the meaning that the recipe gives them.
+
+    Raises:
+        DataError: two classes and no positive one, or a name that the data does not have.
+    """
+    names, labels = manifest.classes, recipe.labels
+    if labels.positive is not None and labels.positive not in names:
+        raise DataError(
+            f"labels.positive must be a class of the data ({', '.join(names)}). Got {labels.positive!r}. "
+            f"Add --set labels.positive={names[-1]}"
+        )
+    if len(names) == 2 and labels.positive is None:
+        raise DataError(
+            f"labels.positive must name the class of interest when there are two ({', '.join(names)}). Got none. "
+            f"Add --set labels.positive={names[-1]} or the other one."
+        )
+    return LabelSpace(
+        names=names,
+        positive=labels.positive,
+        descriptions={name: text for name, text in labels.descriptions.items() if name in names},
+        one_logit=labels.one_logit,
+    )
+
+
+def _require_readable(manifest: Manifest, recipe: Recipe) -> None:
+    broken = manifest.frame.filter(pl.col("status") == "unreadable")
+    if not broken.height:
+        return
+    names = ", ".join(broken["path"].head(5).to_list()) + (", ..." if broken.height > 5 else "")
+    if recipe.data.unreadable == "error":
+        raise DataError(
+            f"Every image must decode. Got {broken.height} that do not: {names}. "
+            "Replace them, or add --set data.unreadable=exclude to keep them in the tables unscored."
+        )
+    log.warning("%d images cannot be decoded and are not used: %s", broken.height, names)
+
+
+def inspect_manifest(manifest: Manifest) -> Inspection:
+    """A manifest at hand, and the leaks between its splits."""
+    return Inspection(manifest, find_leaks(manifest))
+
+
+def write_leak_names(leaks: LeakReport, path: Path, *, force: bool = False) -> None:
+    """Writes the names of all leaks as a YAML list, for `--set data.accept_leaks=@FILE`."""
+    require_new(path, force=force)
+    write_text(path, "".join(f"- {json.dumps(pair.name, ensure_ascii=False)}\n" for pair in leaks.leaks) or "[]\n")
+
+
+def describe_data(inspection: Inspection) -> dict[str, Any]:
+    """An inspection as plain values for printing and JSON."""
+    manifest = inspection.manifest
+    frame = manifest.frame
+    return {
+        "source": str(manifest.root),
+        "reader": manifest.reader,
+        "num_images": frame.height,
+        "num_groups": frame["group_id"].n_unique(),
+        "grouping": manifest.grouping,
+        "classes": list(manifest.classes),
+        "unreadable": frame.filter(pl.col("status") == "unreadable")["path"].to_list(),
+        "notes": list(manifest.notes),
+        "splits": split_summary(manifest),
+        "leaks": inspection.leaks.to_json(),
+        "digest": manifest.digest,
+    }

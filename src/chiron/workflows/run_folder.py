@@ -1,0 +1,145 @@
+"""Names of everything in a run folder, in one place."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from chiron.core.errors import SpecError
+from chiron.core.files import require_new, write_text
+from chiron.version import __version__
+
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless", "polars")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run on disk."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def facts(self) -> Path:
+        """Where the data lies, the command, and how far the run came."""
+        return self.path / "run.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, processor, git commit."""
+        return self.path / "environment.json"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.path / "training_history.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """For resuming; may be removed when the run is done."""
+        return self.path / "checkpoints"
+
+    @property
+    def bundle(self) -> Path:
+        """For use."""
+        return self.path / "bundle"
+
+    def predictions(self, split: str) -> Path:
+        """The table of one split."""
+        return self.path / "predictions" / f"{split}.csv"
+
+    def write_facts(self, **facts: Any) -> None:
+        """Adds to what is known of the run."""
+        write_text(self.facts, json.dumps(self.read_facts() | facts, indent=2, ensure_ascii=False))
+
+    def read_facts(self) -> dict[str, Any]:
+        """What is known of the run; empty when there is none yet."""
+        return json.loads(self.facts.read_text(encoding="utf-8")) if self.facts.is_file() else {}
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The numbers of the split that was evaluated last."""
+        return json.loads((self.path / "evaluation_metrics.json").read_text(encoding="utf-8"))
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """One row an epoch."""
+        return json.loads(self.history.read_text(encoding="utf-8")) if self.history.is_file() else []
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a run folder."""
+    return (path / "run.json").is_file() and (path / "recipe.yaml").is_file()
+
+
+def new_run(path: Path, *, force: bool) -> RunFolder:
+    """An empty run folder; with `force` an older run there is replaced, but never a folder that is not a run.
+
+    Raises:
+        SpecError: something stands at `path`.
+        OutputError: the folder cannot be made.
+    """
+    require_new(path, force=force)
+    if path.exists() and any(path.iterdir()):
+        if not is_run(path):
+            raise SpecError(f"--force replaces only a Chiron run. Got another folder at {path}. Choose another --out.")
+        shutil.rmtree(path)
+    run = RunFolder(path)
+    run.write_facts(status="started", command=command_line())
+    write_text(run.environment, json.dumps(environment(), indent=2))
+    return run
+
+
+def open_run(path: Path) -> RunFolder:
+    """The run folder at `path`.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if not is_run(path):
+        raise SpecError(f"A run folder must hold run.json and recipe.yaml. Got {path}. Give the --out of a training.")
+    return RunFolder(path)
+
+
+def command_line() -> str:
+    """The command as typed, without the path of the program."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """What a number may depend on besides recipe and data."""
+    return {
+        "chiron": __version__,
+        "libraries": library_versions(),
+        "platform": platform.platform(terse=True),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,183 @@
+"""`chiron train`: from a recipe and images to a run folder with a bundle, predictions and a report."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from chiron.audit.leaks import LeakReport
+from chiron.classifier import Classifier, load
+from chiron.core.errors import EngineError, SpecError
+from chiron.core.files import write_text
+from chiron.data.dataset import StoredImages
+from chiron.data.manifest import Manifest
+from chiron.data.source import ImageSource
+from chiron.data.split import split_summary
+from chiron.engine.fit import Fitted, fit
+from chiron.engine.runtime import Runtime, start_runtime
+from chiron.engine.scoring import score_images, score_manifest
+from chiron.spec.labels import LabelSpace
+from chiron.spec.provenance import Provenance
+from chiron.spec.reading import read_recipe, recipe_yaml
+from chiron.spec.recipe import Recipe
+from chiron.version import __version__
+from chiron.workflows.check import check_recipe
+from chiron.workflows.data import label_space, prepare
+from chiron.workflows.evaluate import evaluate_run, score_run
+from chiron.workflows.run_folder import RunFolder, library_versions, new_run, open_run
+
+log = logging.getLogger("chiron.train")
+
+
+def train(
+    recipe: str,
+    data: str | Path | None,
+    out: str | Path,
+    *,
+    overrides: tuple[str, ...] = (),
+    score_test: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+) -> RunFolder:
+    """Trains, selects on val, and writes everything to the run folder `out`.
+
+    Args:
+        recipe: file or packaged name; with `resume` the run's own recipe is used.
+        data: folder, zip, npz or manifest; with `resume` where the run found it.
+        overrides: `key=value` changes of the recipe.
+        score_test: also score the test split, once; it enters the test ledger.
+    Raises:
+        ChironError: with one clear sentence; the run folder stays resumable.
+    """
+    folder = Path(out)
+    if resume:
+        run, settings, manifest = _reopen(folder, overrides)
+        leaks_accepted = tuple(run.read_facts().get("leaks_accepted", ()))
+        labels = label_space(settings, manifest)
+    else:
+        if data is None:
+            raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz or manifest.")
+        settings = check_recipe(recipe, overrides)
+        manifest, leaks, labels = prepare(settings, Path(data))
+        leaks_accepted = _accepted(leaks)
+        run = new_run(folder, force=force)
+        write_text(run.recipe, recipe_yaml(settings))
+        manifest.save(run.path)
+        run.write_facts(recipe=recipe, leaks_accepted=leaks_accepted, num_scored_splits=0)
+    _tell_data(manifest)
+    runtime = start_runtime(
+        device=device, precision=settings.train.precision, num_workers=settings.train.num_workers, threads=threads
+    )
+    fitted = fit(
+        settings,
+        manifest,
+        labels,
+        checkpoints=run.checkpoints,
+        runtime=runtime,
+        on_epoch=lambda history: write_text(run.history, json.dumps(history, indent=1)),
+    )
+    classifier = _make_bundle(run, settings, manifest, labels, fitted, leaks_accepted, runtime)
+    run.write_facts(status="trained", bundle_id=classifier.bundle_id, best_epoch=fitted.progress.best_epoch)
+    _score(run, classifier, manifest, runtime, settings, "val")
+    if score_test:
+        score_run(run, "test", device=device, threads=threads)
+    evaluate_run(run, split="test" if score_test else "val")
+    run.write_facts(status="finished")
+    return run
+
+
+def _accepted(leaks: LeakReport) -> tuple[str, ...]:
+    return tuple(pair.name for pair in leaks.accepted)
+
+
+def _reopen(folder: Path, overrides: tuple[str, ...]) -> tuple[RunFolder, Recipe, Manifest]:
+    run = open_run(folder)
+    if overrides:
+        raise SpecError("A resumed run keeps its recipe. Got --set with --resume. Start a new run with another --out.")
+    return run, read_recipe(str(run.recipe)), Manifest.load(run.path)
+
+
+def _tell_data(manifest: Manifest) -> None:
+    for split, count in manifest.frame.group_by("split").len().sort("split").iter_rows():
+        if split is not None:
+            groups = manifest.select(split).frame["group_id"].n_unique()
+            log.info("%s: %d images in %d groups", split, count, groups)
+
+
+def _make_bundle(
+    run: RunFolder,
+    recipe: Recipe,
+    manifest: Manifest,
+    labels: LabelSpace,
+    fitted: Fitted,
+    leaks_accepted: tuple[str, ...],
+    runtime: Runtime,
+) -> Classifier:
+    """Saves the trained classifier, loads it back, and proves that both say the same."""
+    summary = split_summary(manifest)
+    trained = Classifier(
+        [fitted.network],
+        network_spec=fitted.network_spec,
+        input_spec=recipe.input,
+        labels=labels,
+        intended_use=recipe.intended_use,
+        provenance=Provenance(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            chiron_version=__version__,
+            library_versions=library_versions(),
+            recipe=_shareable(recipe),
+            data_digest=manifest.digest,
+            data_counts=_counts(summary),
+            grouping=manifest.grouping,
+            accepted_leaks=len(leaks_accepted),
+            init=recipe.model.init,
+            num_parameters=sum(p.numel() for p in fitted.network.parameters()),
+            best_epoch=fitted.progress.best_epoch or 0,
+            selected_by=f"val_{recipe.train.select_by}",
+            selection_value=fitted.progress.best_value,
+        ),
+    ).to(runtime.device)
+    trained.save(run.bundle)
+    loaded = load(run.bundle, device=str(runtime.device))
+    probe = manifest.select("val")
+    images = StoredImages(ImageSource(manifest.root), probe.frame["path"].head(16).to_list(), recipe.input)
+    options: dict[str, Any] = {"batch_size": 16}
+    before = score_images(trained, images, runtime, **options)
+    after = score_images(loaded, images, runtime, **options)
+    if abs(before - after).max() > 1e-6:
+        raise EngineError(
+            f"A loaded bundle must score as the trained network does. Got logits {abs(before - after).max():.2e} apart "
+            f"in {run.bundle}. Please report this."
+        )
+    return loaded
+
+
+def _shareable(recipe: Recipe) -> dict[str, Any]:
+    """The recipe without sample names: a bundle leaves the run folder."""
+    values = recipe.model_dump(mode="json")
+    values["data"]["accept_leaks"] = [f"{len(recipe.data.accept_leaks)} pairs, named in the run folder"] * bool(
+        recipe.data.accept_leaks
+    )
+    return values
+
+
+def _counts(summary: dict[str, Any]) -> dict[str, dict[str, int]]:
+    return {
+        split: {
+            "images": sum(cell["images"] for cell in classes.values()),
+            "groups": sum(cell["groups"] for cell in classes.values()),
+        }
+        for split, classes in summary.items()
+    }
+
+
+def _score(
+    run: RunFolder, classifier: Classifier, manifest: Manifest, runtime: Runtime, recipe: Recipe, split: str
+) -> None:
+    part = manifest.select(split)
+    score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed).save(
+        run.predictions(split)
+    )

@@ -1,0 +1,78 @@
+"""Every file of engine/losses: gradient, reduction, weights, equality with torch."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from chiron.core.errors import SpecError
+from chiron.core.registry import leaf_names, load_leaf
+from chiron.spec.labels import LabelSpace
+
+LABEL_SPACES = {
+    "several classes": LabelSpace(names=("a", "b", "c")),
+    "one logit": LabelSpace(names=("a", "b"), positive="a", one_logit=True),
+    "several labels": LabelSpace(kind="multi_label", names=("a", "b", "c")),
+}
+
+
+def example(labels: LabelSpace):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(12, labels.num_outputs, generator=generator, dtype=torch.float32)
+    if labels.kind == "multi_label":
+        y_true = torch.randint(0, 2, (12, len(labels.names)), generator=generator).float()
+    else:
+        y_true = torch.randint(0, len(labels.names), (12,), generator=generator)
+    return logits, y_true
+
+
+@pytest.mark.parametrize("name", leaf_names("chiron.engine.losses"))
+@pytest.mark.parametrize("kind", LABEL_SPACES)
+def test_loss_contract(name, kind):
+    module, labels = load_leaf("chiron.engine.losses", name, kind="loss"), LABEL_SPACES[kind]
+    logits, y_true = example(labels)
+    try:
+        targets = module.make_targets(y_true, labels)
+    except SpecError as error:
+        assert "Use" in str(error)
+        return
+    logits.requires_grad_(True)
+    value = module.loss(logits, targets)
+    value.backward()
+    assert value.shape == ()
+    assert torch.isfinite(logits.grad).all()
+    assert (logits.grad.abs().sum(dim=1) > 0).all()
+    # mean over samples: a batch told twice has the same loss
+    twice = module.loss(torch.cat([logits, logits]), torch.cat([targets, targets]))
+    assert twice.item() == pytest.approx(value.item(), rel=1e-6)
+    # going down the gradient helps
+    assert module.loss(logits.detach() - logits.grad, targets) < value
+    # the same in half precision within its rounding
+    assert module.loss(logits.detach().bfloat16(), targets).item() == pytest.approx(value.item(), rel=0.02)
+
+
+def test_cross_entropy_weights_equal_torchs():
+    module = load_leaf("chiron.engine.losses", "cross_entropy", kind="loss")
+    logits, y_true = example(LABEL_SPACES["several classes"])
+    weights = torch.tensor([0.2, 1.0, 3.0])
+    reference = functional.cross_entropy(logits, y_true, weight=weights)
+    torch.testing.assert_close(module.loss(logits, y_true, weights), reference)
+
+
+def test_one_logit_bce_equals_two_logit_cross_entropy():
+    """z against 0 is the same model as softmax over (z, 0), weights included."""
+    labels = LABEL_SPACES["one logit"]
+    bce, ce = (load_leaf("chiron.engine.losses", name, kind="loss") for name in ("bce", "cross_entropy"))
+    logits, y_true = example(labels)
+    two = torch.cat([logits, torch.zeros_like(logits)], dim=1)  # the positive class stands first
+    torch.testing.assert_close(bce.loss(logits, bce.make_targets(y_true, labels)), ce.loss(two, y_true))
+    weighted = bce.loss(logits, bce.make_targets(y_true, labels), torch.tensor([0.5, 2.0]))
+    torch.testing.assert_close(weighted, ce.loss(two, y_true, torch.tensor([2.0, 0.5])))
+
+
+def test_bce_ignores_labels_that_were_not_assessed():
+    bce, labels = load_leaf("chiron.engine.losses", "bce", kind="loss"), LABEL_SPACES["several labels"]
+    logits, y_true = example(labels)
+    y_true[3] = float("nan")
+    kept = torch.arange(12) != 3
+    reference = functional.binary_cross_entropy_with_logits(logits[kept], y_true[kept])
+    torch.testing.assert_close(bce.loss(logits, bce.make_targets(y_true, labels)), reference)

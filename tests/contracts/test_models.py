@@ -1,0 +1,24 @@
+"""Every registered nano variant, and timm's smallest models, keep the model contract."""
+
+import pytest
+
+import chiron.models  # noqa: F401 - puts the families into the registry
+from chiron.models.contract import check_model
+from chiron.models.registry import chiron_model_names
+
+ALL = {"seed", "forward", "gradients", "batch", "save", "classifier", "checkpointing", "export"}
+
+
+@pytest.mark.parametrize("name", chiron_model_names("*_nano"))
+def test_chiron_family(name):
+    assert set(check_model(name)) == ALL | {"cam_layer", "named_stages"}
+
+
+@pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet", "test_resnet", "test_vit"])
+def test_timm_model(name):
+    assert set(check_model(name, img_size=64)) == ALL
+
+
+def test_every_family_has_a_nano_variant():
+    families = {name.removesuffix("_nano") for name in chiron_model_names()}
+    assert {f"{family}_nano" for family in families} <= set(chiron_model_names())

@@ -1,0 +1,156 @@
+"""`phantom-cxr`: deterministic, true to its masks, and equal between the classes everywhere but at the finding."""
+
+import cv2
+import numpy as np
+import pytest
+
+from chiron.core.errors import DataError
+from chiron.data.phantoms.cxr import draw_phantom_cxr
+from chiron.data.phantoms.phantom_set import PhantomSet
+
+
+def draw(num_images: int = 16, img_size: int = 48, seed: int = 3, **options) -> PhantomSet:
+    return draw_phantom_cxr(num_images=num_images, img_size=img_size, seed=seed, **options)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> PhantomSet:
+    return draw(40, 64)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[PhantomSet, PhantomSet]:
+    """The same patients and shots, once all normal and once all with an opacity."""
+    return draw(24, 96, finding_share=0.0), draw(24, 96, finding_share=1.0)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_patients():
+    first, again, other = draw(), draw(), draw(seed=4)
+    assert first.images.tobytes() == again.images.tobytes()
+    assert first.rows == again.rows
+    for name in ("lungs", "finding"):
+        assert first.masks[name].tobytes() == again.masks[name].tobytes()
+    assert not np.array_equal(first.images[0], other.images[0])
+    assert not set(first.patient_ids) & set(other.patient_ids)
+
+
+@pytest.mark.parametrize("fewer", [1, 7, 15])
+def test_an_image_does_not_depend_on_how_many_are_drawn(fewer):
+    some, more = draw(fewer), draw(16)
+    assert some.rows == more.rows[:fewer]
+    np.testing.assert_array_equal(some.images, more.images[:fewer])
+    np.testing.assert_array_equal(some.masks["finding"], more.masks["finding"][:fewer])
+
+
+@pytest.mark.parametrize("img_size", [28, 33, 96, 224])
+def test_shapes_and_ranges_at_any_size(img_size):
+    phantoms = draw(3, img_size)
+    assert phantoms.images.shape == (3, img_size, img_size)
+    assert phantoms.images.dtype == np.uint8
+    assert len({row.sample_id for row in phantoms.rows}) == len(phantoms) == 3
+    for image, lungs in zip(phantoms.images, phantoms.masks["lungs"], strict=True):
+        assert np.percentile(image, 99) - np.percentile(image, 1) > 90  # a picture, neither black nor burnt out
+        assert set(np.unique(lungs)) == {0, 1}
+        assert 0.10 < lungs.mean() < 0.45
+        assert image[lungs == 1].mean() < image[lungs == 0][image[lungs == 0] > 40].mean()  # air is dark
+
+
+def test_anatomy_is_the_same_picture_at_two_sizes():
+    small, large = draw(6, 64), draw(6, 128)
+    for a, b in zip(small.images, large.images, strict=True):
+        shrunk = cv2.resize(b, (64, 64), interpolation=cv2.INTER_AREA)
+        assert np.corrcoef(a.ravel(), shrunk.ravel())[0, 1] > 0.97
+    np.testing.assert_array_equal(small.targets, large.targets)
+
+
+def test_the_heart_lies_on_the_patients_left(pair):
+    lungs = pair[0].masks["lungs"].astype(bool)
+    lower = slice(48, 72)
+    right, left = lungs[:, lower, :48].sum(), lungs[:, lower, 48:].sum()
+    assert left < 0.9 * right  # the heart takes room from the lung on the image's right
+
+
+def test_both_classes_come_and_a_patient_has_one_label(mixed):
+    assert set(mixed.targets) == {0, 1}
+    labels = {}
+    for row in mixed.rows:
+        assert labels.setdefault(row.patient_id, row.label) == row.label
+    counts = np.unique(mixed.patient_ids, return_counts=True)[1]
+    assert counts.max() > 1
+    assert counts.max() <= 4
+
+
+def test_images_of_a_patient_resemble_each_other_but_differ():
+    phantoms = draw(8, 64, images_per_patient=(2, 2), finding_share=0.0)
+    lungs = phantoms.masks["lungs"].reshape(4, 2, -1).astype(bool)
+    own = [(a & b).sum() / (a | b).sum() for a, b in lungs]
+    assert min(own) > 0.5
+    for first, second in phantoms.images.reshape(4, 2, 64, 64):
+        assert not np.array_equal(first, second)
+
+
+def test_the_finding_lies_in_the_lungs_and_only_where_the_label_says_so(mixed):
+    for row, lungs, finding in zip(mixed.rows, mixed.masks["lungs"], mixed.masks["finding"], strict=True):
+        assert not (finding & ~lungs.astype(bool)).any()
+        assert bool(finding.any()) == bool(row.findings) == (row.label == "opacity")
+
+
+def test_the_finding_is_off_center_and_where_the_row_says(pair):
+    _, opaque = pair
+    for row, mask in zip(opaque.rows, opaque.masks["finding"], strict=True):
+        near = cv2.dilate(mask, np.ones((5, 5), np.uint8))
+        for finding in row.findings:
+            assert np.hypot(finding.x - 0.5, finding.y - 0.5) > 0.08
+            box = near[round(finding.y * 96) - 6 : round(finding.y * 96) + 7, round(finding.x * 96) - 6 :][:, :13]
+            assert box.any()
+        middle = np.argwhere(mask).mean(axis=0) / 96 - 0.5
+        assert len(row.findings) > 1 or np.hypot(*middle) > 0.1
+
+
+def test_the_classes_are_equal_pixel_by_pixel_away_from_the_finding(pair):
+    normal, opaque = pair
+    np.testing.assert_array_equal(normal.masks["lungs"], opaque.masks["lungs"])
+    assert [row.params for row in normal.rows] == [row.params for row in opaque.rows]
+    assert [row.sample_id for row in normal.rows] == [row.sample_id for row in opaque.rows]
+    for a, b, mask in zip(normal.images, opaque.images, opaque.masks["finding"], strict=True):
+        away = cv2.dilate(mask, np.ones((9, 9), np.uint8)) == 0
+        np.testing.assert_array_equal(a[away], b[away])
+        assert b[mask == 1].astype(float).mean() > a[mask == 1].astype(float).mean() + 5  # it is brighter
+        for edge in (np.s_[:4], np.s_[-4:], np.s_[:, :4], np.s_[:, -4:]):
+            np.testing.assert_array_equal(a[edge], b[edge])
+
+
+def test_difficulty_lowers_the_contrast_and_the_size_of_the_finding():
+    contrast, area, noise = [], [], []
+    for difficulty in (0.0, 0.5, 1.0):
+        normal = draw(24, 64, difficulty=difficulty, finding_share=0.0)
+        opaque = draw(24, 64, difficulty=difficulty, finding_share=1.0)
+        mask = opaque.masks["finding"] == 1
+        contrast.append((opaque.images[mask].astype(float) - normal.images[mask]).mean())
+        area.append(mask.mean())
+        noise.append(np.mean([row.params["noise"] for row in opaque.rows]))
+    assert contrast[0] > 1.2 * contrast[1] > 1.2**2 * contrast[2] > 0
+    assert area[0] > area[1] > area[2] > 0
+    assert noise[0] < noise[1] < noise[2]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_finding_share_is_the_share_of_patients(share):
+    phantoms = draw(60, 28, finding_share=share, images_per_patient=(1, 1))
+    assert phantoms.targets.mean() == pytest.approx(share, abs=0.17)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_images": 0}, "at least one image. Got 0"),
+        ({"img_size": 27}, "at least 28 pixels wide. Got 27"),
+        ({"difficulty": 1.5}, r"difficulty must lie in 0..1. Got 1.5"),
+        ({"finding_share": -0.1}, r"finding_share must lie in 0..1. Got -0.1"),
+        ({"images_per_patient": (3, 2)}, r"Got \(3, 2\)"),
+        ({"images_per_patient": (0, 2)}, r"Got \(0, 2\)"),
+    ],
+)
+def test_arguments_out_of_range_are_named(options, message):
+    with pytest.raises(DataError, match=message):
+        draw(**options)

@@ -1,0 +1,157 @@
+"""Manifest: checked when made, the same after saving, digests that depend on content alone."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chiron.core.errors import DataError
+from chiron.data.manifest import Manifest, is_manifest
+
+
+def make(**columns) -> Manifest:
+    table = {
+        "sample_id": ["a", "b", "c", "d"],
+        "path": ["x/a.png", "x/b b.png", "y/ç,\"q\".png", "y/d.png"],
+        "label": ["cat", "cat", "dog", None],
+        "split": ["train", "test", None, "test"],
+        "pixels_sha256": ["1", "2", "3", "4"],
+    } | columns
+    frame = pl.DataFrame({name: values for name, values in table.items() if values is not None})
+    return Manifest(frame, ("cat", "dog"), Path("/nowhere/images"), "class_folders")
+
+
+def test_optional_columns_are_added_in_a_fixed_order():
+    manifest = make(age=[1, 2, None, 4])
+    assert manifest.frame.columns == [
+        "sample_id", "unit_id", "patient_id", "group_id", "path", "label", "split", "status", "status_reason",
+        "bytes_sha256", "pixels_sha256", "age",
+    ]  # fmt: skip
+    assert manifest.frame["group_id"].to_list() == ["g-a", "g-b", "g-c", "g-d"]
+    assert manifest.frame["status"].to_list() == ["ok"] * 4
+
+
+def test_labels_are_places_in_the_fixed_list():
+    np.testing.assert_array_equal(make().labels, [0, 0, 1, -1])
+    np.testing.assert_array_equal(replace(make(), classes=("dog", "bird", "cat")).labels, [2, 2, 0, -1])
+
+
+def test_labels_of_several_classes_keep_what_is_unknown():
+    several = make(label=None, label_cat=[1, 0, None, 1], label_dog=[1, 1, 0, None])
+    assert several.is_multi_label
+    np.testing.assert_array_equal(several.labels, [[1, 1], [0, 1], [-1, 0], [1, -1]])
+
+
+def test_saving_and_loading_gives_the_same(tmp_path):
+    manifest = replace(
+        make(
+            age=[1, 2, None, 4], score=[0.1, None, 1e-17, 3.0], seen=[True, False, None, True],
+            site=["  ", "A\nB", 'quote " and , comma', "007"], patient_id=["p", "p", None, "007"],
+        ),
+        roles={"age": "subgroup", "site": "site"},
+        id_certainty={"patient_id": "certain"},
+        grouping="Grouped by patient.",
+        notes=("one", "zwei ü"),
+    )  # fmt: skip
+    manifest.save(tmp_path / "out")
+    loaded = Manifest.load(tmp_path / "out")
+    assert loaded.frame.equals(manifest.frame)
+    assert loaded.frame.schema == manifest.frame.schema
+    assert loaded.frame["site"].to_list()[0] is None  # blank text is no value
+    assert replace(loaded, frame=manifest.frame) == replace(manifest, frame=manifest.frame)
+    assert loaded.digest == manifest.digest
+    assert Manifest.load(tmp_path / "out" / "manifest.csv", root=tmp_path).root == tmp_path
+
+
+def test_several_labels_survive_saving(tmp_path):
+    several = make(label=None, label_cat=[1, 0, None, 1], label_dog=[1, 1, 0, None])
+    several.save(tmp_path)
+    np.testing.assert_array_equal(Manifest.load(tmp_path).labels, several.labels)
+
+
+def test_images_beside_the_manifest_move_with_it(tmp_path):
+    replace(make(), root=tmp_path / "old" / "images").save(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert Manifest.load(tmp_path / "new").root == tmp_path / "new" / "images"
+
+
+def test_a_table_without_facts_is_enough(tmp_path):
+    (tmp_path / "my.csv").write_text("sample_id,path,label,patient_id\n1,a.png,x,p\n2,b.png,y,\n", encoding="utf-8")
+    manifest = Manifest.load(tmp_path / "my.csv")
+    assert is_manifest(tmp_path / "my.csv")
+    assert not is_manifest(tmp_path)
+    assert (manifest.classes, manifest.root) == (("x", "y"), tmp_path)
+    assert manifest.id_certainty == {"patient_id": "certain"}
+
+
+def test_digest_depends_on_content_alone():
+    one = make()
+    mixed = replace(one, frame=one.frame.sample(fraction=1, shuffle=True, seed=1), root=Path("/else"))
+    moved = replace(one, frame=one.frame.with_columns(("z/" + pl.col("path")).alias("path")))
+    assert one.digest == mixed.digest == moved.digest
+    for column in ("label", "split", "pixels_sha256"):
+        other = replace(one, frame=one.frame.with_columns(pl.col(column).reverse()))
+        assert other.digest != one.digest
+
+
+def test_content_digest_recognizes_renamed_images_and_parts():
+    one = make()
+    renamed = replace(one, frame=one.frame.with_columns(("z" + pl.col("sample_id")).alias("sample_id")))
+    assert one.content_digest("test") == renamed.content_digest("test") != one.content_digest()
+    assert set(one.select("test").content_hashes()) < set(one.content_hashes())
+    relabeled = replace(one, frame=one.frame.with_columns(pl.lit("dog").alias("label")))
+    assert not set(relabeled.content_hashes("test")) & set(one.content_hashes("test"))
+
+
+def test_splits_are_set_by_sample():
+    manifest = make().with_splits({"d": "val", "a": "cal"}, notes=["told"])
+    assert manifest.frame["split"].to_list() == ["cal", None, None, "val"]
+    assert manifest.select("val").frame["sample_id"].to_list() == ["d"]
+    assert manifest.notes == ("told",)
+    with pytest.raises(DataError, match=r"Got 'valid'\. Did you mean 'val'"):
+        manifest.select("valid")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"sample_id": ["a", "b", "a", "b"]}, "its own sample_id. Got 2 repeated: a, b"),
+        ({"sample_id": ["a", None, "c", "d"]}, "must have a sample_id. Got 1 without"),
+        ({"label": ["cat", "cat", "dgo", None]}, r"label must hold cat, dog or nothing. Got 'dgo'. Did you mean 'dog'"),
+        ({"split": ["train", "trian", None, None]}, r"split must hold train, .*Got 'trian'. Did you mean 'train'"),
+        ({"status": ["ok", "bad", "ok", "ok"]}, "status must hold ok, unreadable or nothing. Got 'bad'"),
+        ({"path": None}, "must have the column 'path'"),
+        ({"label": None}, "must have the column 'label' or one label_<class>"),
+        ({"label": None, "label_cat": [1, 0, 2, 1], "label_dog": [1, 0, 0, 1]}, "label_cat must hold 0, 1 or nothing"),
+        ({"label_cow": [1, 0, 1, 1]}, "must be of known classes .*Got 'label_cow'"),
+    ],
+)
+def test_what_a_manifest_refuses(columns, message):
+    with pytest.raises(DataError, match=message):
+        make(**columns)
+
+
+def test_roles_and_certainty_need_a_column_and_a_known_word():
+    with pytest.raises(DataError, match="A role must be .*'predictor' for 'age'"):
+        replace(make(), roles={"age": "predictor"})
+    with pytest.raises(DataError, match="A certainty must be certain, inferred .*'sure'"):
+        replace(make(), id_certainty={"patient_id": "sure"})
+
+
+def test_damaged_files_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"readable CSV.*manifest\.csv"):
+        Manifest.load(tmp_path)
+    make().save(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match=r"readable JSON.*manifest\.json"):
+        Manifest.load(tmp_path)
+    make(age=[1, 2, 3, 4]).save(tmp_path)
+    text = (tmp_path / "manifest.csv").read_text(encoding="utf-8")
+    (tmp_path / "manifest.csv").write_text(text.replace(",1\n", ",old\n"), encoding="utf-8")
+    with pytest.raises(DataError, match="the type it had"):
+        Manifest.load(tmp_path)
+    facts = json.loads((tmp_path / "manifest.json").read_text())
+    assert facts["types"] == {"age": "Int64"}
