@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture
@@ -20,3 +21,51 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images are not here: CHIRON_DATA or {default.name} beside the checkout must be a folder")
     return folder
+
+
+TINY_RECIPE = """\
+about: for tests
+model: {name: chiron_fair_cnn_nano, init: scratch}
+input: {img_size: 32, in_chans: 1}
+labels: {positive: sick}
+augment: {degrees: 5, brightness: 0.1}
+train: {epochs: 2, batch_size: 8, lr: 1e-3, clip_grad: 1.0, num_workers: 0}
+evaluate: {num_resamples: 200}
+"""
+
+
+def write_class_folders(folder: Path, *, count: int = 40, size: int = 40, seed: int = 0) -> Path:
+    """Two classes of noise, the sick one with a bright patch; names with spaces and Unicode."""
+    random = np.random.default_rng(seed)
+    for k in range(count):
+        label = ("sick", "well")[k % 2]
+        pixels = random.integers(0, 120, (size, size), dtype=np.uint8)
+        if label == "sick":
+            pixels[8:20, 8:20] += 100
+        path = folder / label / f"Bild {k:03d} ä.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return folder
+
+
+@pytest.fixture
+def class_folders(tmp_path) -> Path:
+    return write_class_folders(tmp_path / "data")
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY_RECIPE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """A finished run on class folders, with its test split scored; not to be changed by a test."""
+    from chiron.workflows.train import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_class_folders(folder / "data")
+    (folder / "tiny.yaml").write_text(TINY_RECIPE)
+    return train(str(folder / "tiny.yaml"), data, folder / "run", score_test=True, device="cpu")

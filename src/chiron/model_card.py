@@ -17,7 +17,8 @@ def model_card(
     )
     selection = "not defined" if provenance.selection_value is None else f"{provenance.selection_value:.4f}"
     leaks = (
-        f"**{provenance.accepted_leaks} leaks between splits were accepted by name; scores may be too good.**"
+        f"**accepted by name: {provenance.accepted_leaks}. The same images or patients stand in two splits; "
+        "scores may be too good.**"
         if provenance.accepted_leaks
         else "None was found between splits (ids, bytes, pixels)."
     )

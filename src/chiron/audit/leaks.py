@@ -140,7 +140,7 @@ def _by_bytes(pair: LeakPair, frame: pl.DataFrame) -> LeakPair:
 def _through_others(
     manifest: Manifest, frame: pl.DataFrame, certain: list[str], direct: Iterable[LeakPair]
 ) -> list[LeakPair]:
-    """Groups in two splits that no single id or picture shows, as the image that links them is in no split."""
+    """Groups in two splits that no single id or picture shows, as further images, perhaps in no split, link them."""
     everything = manifest.frame
     columns = [everything[name].cast(pl.String).to_list() for name in (*certain, "pixels_sha256")]
     groups = connected_groups(everything["sample_id"].to_list(), columns)
@@ -171,10 +171,10 @@ def _message(report: LeakReport) -> str:
     for kind, cell in report.counts().items():
         for splits, (one, other) in cell["between"].items():
             first, second = splits.split(" and ")
-            told.append(f"{kind}: {one:,} images of {first} and {other:,} of {second}")
+            told.append(f"{kind}: {one:,} in {first}, {other:,} in {second}")
     named = ", ".join(report.names[:_MOST_NAMED]) + (", ..." if len(report.names) > _MOST_NAMED else "")
     return (
-        f"No patient, group or picture may stand in two splits. Got {len(report.names):,} leaks ({'; '.join(told)}): "
+        f"No patient, group or picture may stand in two splits. Got {len(report.names):,} that do ({'; '.join(told)}): "
         f"{named}. Split anew with `chiron data split PATH --out FOLDER --ignore-existing`, or write their names with "
         "`chiron data inspect PATH --leaks FILE` and accept them with `--set data.accept_leaks=@FILE`; "
         "every report then says so."

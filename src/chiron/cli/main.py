@@ -60,10 +60,8 @@ def run(arguments: list[str]) -> int:
     debug = want_debug(arguments)
     prepare_process()
     try:
-        app(arguments, standalone_mode=False, prog_name="chiron")
-        return 0
-    except typer.Exit as leave:
-        return leave.exit_code
+        # Outside of standalone mode click returns the code of a typer.Exit instead of raising it.
+        return app(arguments, standalone_mode=False, prog_name="chiron") or 0
     except ChironError as error:
         if debug:
             raise

@@ -97,7 +97,7 @@ def require_one_label(frame: pl.DataFrame) -> None:
     conflicts = label_conflicts(frame)
     if conflicts:
         raise DataError(
-            f"Identical images must have the same label. Got {len(conflicts):,} sets with different ones: "
+            f"Identical images must have the same label. Got {len(conflicts):,} with different ones: "
             f"{_listed([str(conflict) for conflict in conflicts], '; ')}. "
             "Correct the labels or remove the images; `chiron data inspect` lists all."
         )

@@ -28,7 +28,7 @@ _LABEL_PREFIX = "label_"
 UNKNOWN_LABEL = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tables have no plain equality: compare digests
 class Manifest:
     """A table of samples and what it takes to read it; checked when it is made.
 

@@ -81,7 +81,7 @@ def _recognize(source: ImageSource, names: Sequence[str]) -> str:
     best = [name for name, score in scores.items() if score == max(scores.values()) > 0]
     if len(best) == 1:
         return best[0]
-    got = f"a layout that fits {' and '.join(best)}" if best else f"{len(names):,} files in an unknown layout"
+    got = f"a layout that fits {' and '.join(best)}" if best else f"an unknown one (files: {len(names):,})"
     raise DataError(
         f"The layout of a data set must fit one reader ({', '.join(readers)}). Got {got} in {source.root}. "
         f"Choose one with --reader{'' if best else ', or sort the images into <class>/ folders'}."

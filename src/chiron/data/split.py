@@ -1,8 +1,8 @@
 """Splits: whole groups are dealt to roles so that every role gets its share of every class.
 
-A group goes where it lowers most the sum over roles and classes of (have - want)^2 / want, counted in images and in
-groups; then single groups are moved as long as that sum falls. For groups of one image of one class this is the best
-possible deal. Ties are decided by hashes of (seed, group_id), so that the order of rows has no influence.
+Large groups first, each goes where it lowers most the sum over roles and classes of (have - want)^2 / want, counted in
+images and, with a small weight, in groups. For groups of one image of one class this is the best possible deal.
+Ties are decided by hashes of (seed, group_id), so that the order of rows has no influence.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ from chiron.core.hashing import seed_of
 from chiron.data.manifest import SPLITS, Manifest
 
 UNASSIGNED = "unassigned"
-_MOST_MOVES = 1000
+_GROUP_WEIGHT = 0.01  # shares of images come first; among equal deals the one with fair shares of groups wins
 _FITTING_SPLITS = ("train", "val", "cal")  # rows here must be usable; test and external keep what failed, to count it
 
 
@@ -44,7 +44,7 @@ def assign_splits(
     )
     existing = set(frame.filter("_usable")["split"].drop_nulls())
     missing = [role for role in wanted if role not in existing]
-    notes = []
+    notes: list[str] = []
     if missing or frame.filter(pl.col("_usable") & pl.col("split").is_null()).height:
         frame, notes = _divide(manifest, frame, wanted, missing, seed)
     done = manifest.with_splits(dict(frame.select("sample_id", "split").iter_rows()), notes=notes)
@@ -156,7 +156,7 @@ class _Deal:
     groups: list[str]
     counts: Float[np.ndarray, "groups features"]
     want: Float[np.ndarray, "roles features"]
-    weight: Float[np.ndarray, "roles features"]  # 1 / want
+    weight: Float[np.ndarray, "roles features"]  # 1 / want; less for groups
 
     @classmethod
     def of(cls, manifest: Manifest, frame: pl.DataFrame, shares: Float[np.ndarray, "roles"], seed: int) -> "_Deal":
@@ -171,6 +171,7 @@ class _Deal:
         counts = np.hstack([images, images > 0])[order]
         want = shares[:, None] * counts.sum(axis=0)
         weight = np.divide(1.0, want, out=np.zeros_like(want), where=want > 0)
+        weight[:, images.shape[1] :] *= _GROUP_WEIGHT
         return cls([names[index] for index in order], counts, want, weight)
 
     def solve(self) -> list[int]:
@@ -182,7 +183,6 @@ class _Deal:
             role_of[group] = np.argmin(cost)
             have[role_of[group]] += counts
         self._fill_empty(role_of, have)
-        self._improve(role_of, have)
         return role_of.tolist()
 
     def _fill_empty(self, role_of: Int[np.ndarray, "groups"], have: Float[np.ndarray, "roles features"]) -> None:
@@ -193,15 +193,6 @@ class _Deal:
                 change = np.where(able, self._change_by_moving(role_of, have)[:, role], np.inf)
                 if np.isfinite(change).any():
                     self._move(role_of, have, int(np.argmin(change)), int(role))
-
-    def _improve(self, role_of: Int[np.ndarray, "groups"], have: Float[np.ndarray, "roles features"]) -> None:
-        """Moves single groups as long as the sum falls."""
-        for _ in range(_MOST_MOVES):
-            change = self._change_by_moving(role_of, have)
-            group, role = np.unravel_index(np.argmin(change), change.shape)
-            if change[group, role] > -1e-9:
-                return
-            self._move(role_of, have, int(group), int(role))
 
     def _change_by_moving(
         self, role_of: Int[np.ndarray, "groups"], have: Float[np.ndarray, "roles features"]

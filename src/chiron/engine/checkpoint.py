@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
 from chiron.core.errors import EngineError
-from chiron.core.files import new_folder, output_error
+from chiron.core.files import new_folder
 
 KEEP = 2  # the newest and the one before it
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -57,14 +58,9 @@ def save_checkpoint(
     tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
     target = folder / f"step-{progress.epoch:05d}-{progress.step_in_epoch:07d}"
     with new_folder(target) as temporary:
-        try:
-            # clone: safetensors refuses tensors that share memory
-            save_file(
-                {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()},
-                temporary / "state.safetensors",
-            )
-        except SafetensorError as error:
-            raise output_error(target, OSError(str(error))) from error
+        # clone: safetensors refuses tensors that share memory
+        data = serialize({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()})
+        (temporary / "state.safetensors").write_bytes(data)
         (temporary / "state.json").write_text(json.dumps({"progress": asdict(progress), "optimizer": values}))
     for old in list_checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)

@@ -34,7 +34,7 @@ class DataRecipe(Frozen):
     groups: str | None = Field(default=None, description="another reading of the group ids that the reader offers")
     fractions: dict[SplitRole, Share] = Field(
         default={"train": 0.7, "val": 0.15, "test": 0.15},
-        description="share of the groups a role gets, where the data set does not say",
+        description="share of the images a role gets, in whole groups, where the data set does not say",
     )
     split_seed: int = 0
     keep_existing_splits: bool = Field(default=True, description="respect splits that the data set comes with")

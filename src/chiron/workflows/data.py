@@ -30,8 +30,7 @@ class Inspection:
 
 def inspect_data(data: Path, *, reader: str | None = None, groups: str | None = None) -> Inspection:
     """Reads a data set and looks for leaks between the splits it comes with; nothing is written."""
-    manifest = read_dataset(data, reader=reader, groups=groups)
-    return inspect_manifest(manifest)
+    return inspect_manifest(read_dataset(data, reader=reader, groups=groups, conflicts="note"))
 
 
 def split_data(

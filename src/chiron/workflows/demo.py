@@ -15,7 +15,7 @@ from chiron.workflows.train import train
 
 log = logging.getLogger("chiron.demo")
 
-HYBRID, BASELINE = "phantom_cxr/h_coatnet_nano.own", "phantom_cxr/fair_cnn.own"
+HYBRID, BASELINE = "phantom_cxr/h_coatnet_nano.own", "phantom_cxr/fair_cnn_nano.own"
 NUM_IMAGES, IMG_SIZE = 2000, 96
 _OWN = {"phantoms", "phantoms-truth", "hybrid", "baseline", "predictions.csv", "test_ledger.jsonl"}
 
@@ -52,7 +52,7 @@ def demo(
     report = evaluate_run(hybrid, split="test", others=rows).report
     images = sorted((phantoms / "images").glob("*.png"))[:8]
     predict(hybrid.bundle, images, out=folder / "predictions.csv", force=True, device=device, threads=threads)
-    models = [_row(hybrid, "H-CoAtNet nano (hybrid)"), *rows]
+    models = [_row(hybrid, "H-CoAtNet nano"), *rows]
     return {
         "models": [
             {"name": row["name"], "params": row["params"], "auroc": row["evaluation"]["overall"]["auroc"]}

@@ -26,7 +26,11 @@ def test_finish_equals_torchvision_normalize(rgb):
     spec = InputSpec(img_size=32)
     stored = canonical_resize(rgb, spec)
     reference = v2.Compose(
-        [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+        [
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
     )
     torch.testing.assert_close(Finish(spec)(to_tensor(stored)[None])[0], reference(stored), rtol=0, atol=1e-6)
 

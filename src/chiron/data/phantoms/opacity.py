@@ -33,7 +33,8 @@ class Opacity:
 
 def draw_opacity(canvas: Canvas, plate: Plate, rng: np.random.Generator, difficulty: float) -> Opacity:
     """One to three patches with irregular, textured margins inside the lung fields, away from the middle."""
-    foci = [_place(canvas, plate, rng, difficulty) for _ in range(rng.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))]
+    count = int(rng.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))
+    foci = [_place(canvas, plate, rng, difficulty, count) for _ in range(count)]
     x, y = canvas.axes()
     ragged = 0.30 * canvas.noise(rng, 24) + 0.16 * canvas.noise(rng, 52)
     level, density = np.zeros_like(plate.air), np.zeros_like(plate.air)
@@ -51,14 +52,13 @@ def draw_opacity(canvas: Canvas, plate: Plate, rng: np.random.Generator, difficu
     return Opacity(tuple(foci), added, mask)
 
 
-def _place(canvas: Canvas, plate: Plate, rng: np.random.Generator, difficulty: float) -> Focus:
-    """A focus whose middle lies well inside a lung field and off the image's center."""
-    radius = rng.uniform(0.15, 0.20) * (1.05 - 0.35 * difficulty)
-    strength = rng.uniform(0.85, 1.15) * (1.25 - 0.55 * difficulty)
-    x, y = canvas.axes()
+def _place(canvas: Canvas, plate: Plate, rng: np.random.Generator, difficulty: float, count: int) -> Focus:
+    """A focus that lies mostly inside a lung field and off the image's center; the one of several is smaller."""
+    radius = rng.uniform(0.9, 1.1) * (0.195, 0.160, 0.147)[count - 1] * (1.05 - 0.35 * difficulty)
+    strength = rng.uniform(0.85, 1.15) * (1.24 - 0.60 * difficulty)
     depth = cv2.distanceTransform(plate.lungs, cv2.DIST_L2, 3) / canvas.px_per_unit
-    allowed = (depth > 0.35 * radius) & (x**2 + y**2 > OFF_CENTER**2) & (plate.lungs > 0)
-    spots = np.flatnonzero(allowed)
-    row, column = divmod(int(spots[int(rng.uniform() * len(spots))]), canvas.size)
-    to_units = lambda px: (px + 0.5) / canvas.px_per_unit - EXTENT  # noqa: E731
-    return Focus(to_units(column), to_units(row), radius, strength)
+    # Tries in body units instead of a random pixel: nearly always the same place at every image size.
+    x, y = rng.uniform((-0.75, -0.80), (0.75, 0.60), (1000, 2)).T
+    row, column = (((value + EXTENT) * canvas.px_per_unit).astype(int) for value in (y, x))
+    first = np.flatnonzero((depth[row, column] > 0.50 * radius) & (np.hypot(x, y) > OFF_CENTER))[0]
+    return Focus(float(x[first]), float(y[first]), radius, strength)

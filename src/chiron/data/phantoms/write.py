@@ -39,8 +39,9 @@ def write_phantoms(
     (0 or 255). Both folders are replaced if they exist, each in one step.
 
     Args:
-        layout: `manifest` (images/ and a manifest.csv that knows the patients), `class_folders` (class/image.png, below the split's folder where there are splits), `kermany`
-            (train|test/NORMAL|PNEUMONIA with its file names, JPEG) or `medmnist` (one `.npz`).
+        layout: `manifest` (`images/` and a `manifest.csv` that knows the patients), `class_folders` (class/image.png,
+            below the split's folder where there are splits), `kermany` (train|test/NORMAL|PNEUMONIA with its file
+            names, JPEG) or `medmnist` (one `.npz`).
         splits: share of the images by split; patients never cross. Empty or None: what `LAYOUTS` says.
         seed: names the assignment of patients to splits.
     Raises:

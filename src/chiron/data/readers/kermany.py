@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from chiron.core.errors import DataError
+from chiron.data.manifest import Certainty
 from chiron.data.readers._base import (
     NO_MATCH,
     SPECIFIC,
@@ -74,6 +75,9 @@ def read(source: ImageSource, names: Sequence[str], *, groups: str | None = None
         schema_overrides=dict.fromkeys(("patient_id", "split", "etiology", "person_number"), pl.String),
     )
     cautious = groups == "cautious"
+    certainty: dict[str, Certainty] = {"patient_id": "certain"}
+    if cautious:
+        certainty["person_number"] = "inferred"
     return Reading(
         frame=frame,
         classes=require_classes(frame["label"].to_list()),
@@ -81,7 +85,7 @@ def read(source: ImageSource, names: Sequence[str], *, groups: str | None = None
         if cautious
         else "Grouped by patient number within class and etiology, from file names.",
         roles={"etiology": "reference_standard", "person_number": "identifier"},
-        id_certainty={"patient_id": "certain"} | ({"person_number": "inferred"} if cautious else {}),
+        id_certainty=certainty,
         notes=(*notes, *named, *_ambiguous_numbers(frame, cautious=cautious)),
     )
 

@@ -56,11 +56,20 @@ def test_shapes_and_ranges_at_any_size(img_size):
 
 
 def test_anatomy_is_the_same_picture_at_two_sizes():
-    small, large = draw(6, 64), draw(6, 128)
+    small, large = draw(12, 64, finding_share=0.0), draw(12, 128, finding_share=0.0)
     for a, b in zip(small.images, large.images, strict=True):
         shrunk = cv2.resize(b, (64, 64), interpolation=cv2.INTER_AREA)
-        assert np.corrcoef(a.ravel(), shrunk.ravel())[0, 1] > 0.97
-    np.testing.assert_array_equal(small.targets, large.targets)
+        assert np.corrcoef(a.ravel(), shrunk.ravel())[0, 1] > 0.98
+
+
+def test_findings_lie_at_the_same_place_at_two_sizes():
+    distances = [
+        np.hypot(here.x - there.x, here.y - there.y)
+        for a, b in zip(draw(16, 64).rows, draw(16, 128).rows, strict=True)
+        for here, there in zip(a.findings, b.findings, strict=True)
+    ]
+    assert len(distances) > 5
+    assert np.median(distances) < 0.005  # a try at the very edge of what is allowed may end otherwise
 
 
 def test_the_heart_lies_on_the_patients_left(pair):

@@ -98,6 +98,21 @@ def test_medmnist_holds_six_arrays_whose_places_the_truth_names(phantoms, tmp_pa
         assert arrays["val_images"].dtype == arrays["val_labels"].dtype == np.uint8
 
 
+def test_manifest_names_patients_and_nothing_of_how_an_image_was_drawn(phantoms, tmp_path):
+    write_phantoms(phantoms, tmp_path / "cxr", layout="manifest", splits=THREE)
+    with (tmp_path / "cxr" / "manifest.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert set(rows[0]) == {"sample_id", "patient_id", "path", "label", "split"}
+    for row, image, written in zip(phantoms.rows, phantoms.images, rows, strict=True):
+        assert (written["sample_id"], written["patient_id"], written["label"]) == (
+            row.sample_id,
+            row.patient_id,
+            row.label,
+        )
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "cxr" / written["path"])), image)
+    assert sum(map(len, patients_by_split(rows).values())) == len(set(phantoms.patient_ids))
+
+
 def test_truth_lies_beside_the_data_and_no_input_column_tells_the_label(phantoms, tmp_path):
     write_phantoms(phantoms, tmp_path / "cxr", layout="class_folders")
     truth = tmp_path / "cxr-truth"
@@ -161,7 +176,7 @@ def test_split_shares_are_met_in_each_class_within_one_patient():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "kermani"}, "must be one of class_folders, kermany, medmnist. Got 'kermani'.*kermany"),
+        ({"layout": "kermani"}, "must be one of manifest, class_folders, kermany, medmnist. Got 'kermani'.*kermany"),
         ({"layout": "kermany", "splits": THREE}, r"kermany has the splits \['test', 'train'\]"),
         ({"layout": "class_folders", "splits": {"train": 0.5, "dev": 0.5}}, r"Got \['dev', 'train'\]"),
         ({"layout": "class_folders", "splits": {"train": 1.0, "test": 0.0}}, "must be positive"),

@@ -1,0 +1,216 @@
+"""Wrong input gets one clear sentence, the right exit code, no traceback, and loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from chiron.cli.main import run
+
+BAD_RECIPE = """\
+model:
+  name: chiron_h_coatnet_nan
+  init: scratch
+input:
+  img_size: 96
+train:
+  epocs: 3
+  epochs: 2
+  lr: fast
+"""
+
+
+@pytest.fixture
+def fails(capsys):
+    """Runs a command that must fail; returns its one message."""
+
+    def call(*arguments: object, code: int = 2) -> str:
+        assert run([str(argument) for argument in arguments]) == code
+        err = capsys.readouterr().err
+        assert "Traceback" not in err
+        return "\n".join(line for line in err.splitlines() if line.startswith("chiron: "))
+
+    return call
+
+
+def train_arguments(recipe, data, tmp_path):
+    return ["train", recipe, "--data", data, "--out", tmp_path / "run", "--quiet", "--device", "cpu"]
+
+
+def test_three_mistakes_are_three_lines(tmp_path, fails):
+    (tmp_path / "bad.yaml").write_text(BAD_RECIPE)
+    lines = fails("check", tmp_path / "bad.yaml").splitlines()
+    assert len(lines) == 3
+    assert "bad.yaml:2: model.name must be a known name. Got 'chiron_h_coatnet_nan'. Did you mean" in lines[0]
+    assert "bad.yaml:7: unknown key 'train.epocs'. Did you mean 'epochs'?" in lines[1]
+    assert "bad.yaml:9: train.lr must be a number. Got 'fast'." in lines[2]
+
+
+def test_empty_folder(tmp_path, tiny_recipe, fails):
+    (tmp_path / "empty").mkdir()
+    message = fails(*train_arguments(tiny_recipe, tmp_path / "empty", tmp_path))
+    assert "must hold images. Got no file at all" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_folder(tmp_path, tiny_recipe, fails):
+    assert "does not exist" in fails(*train_arguments(tiny_recipe, tmp_path / "nowhere", tmp_path))
+
+
+def test_one_class_only(tmp_path, class_folders, tiny_recipe, fails):
+    for path in (class_folders / "well").iterdir():
+        path.unlink()
+    message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path))
+    assert "at least two classes. Got one: sick" in message
+
+
+@pytest.mark.parametrize("content", ["truncated", "empty", "text"])
+def test_broken_image_is_named(tmp_path, class_folders, tiny_recipe, fails, content):
+    from PIL import Image
+
+    broken = class_folders / "sick" / "broken one.jpg"
+    Image.new("L", (64, 64), 90).save(broken)
+    whole = broken.read_bytes()
+    broken.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"no image"}[content])
+    message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path))
+    assert "Every image must decode. Got 1 that do not: sick/broken one.jpg." in message
+    assert "--set data.unreadable=exclude" in message
+    assert not (tmp_path / "run").exists()
+    arguments = [*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "data.unreadable=exclude"]
+    assert run([str(argument) for argument in arguments]) == 0
+
+
+def test_two_classes_need_a_positive_one(tmp_path, class_folders, tiny_recipe, fails):
+    message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "labels.positive=null")
+    assert "must name the class of interest when there are two (sick, well)" in message
+    message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "labels.positive=il")
+    assert "Got 'il'" in message
+
+
+def test_output_below_a_file(tmp_path, class_folders, tiny_recipe, fails):
+    (tmp_path / "file").write_text("mine")
+    message = fails("train", tiny_recipe, "--data", class_folders, "--out", tmp_path / "file" / "run", "-q")
+    assert "is a file" in message
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_existing_output_is_kept(tmp_path, class_folders, tiny_recipe, fails):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    assert "--force" in fails(*train_arguments(tiny_recipe, class_folders, tmp_path))
+    assert "replaces only a Chiron run" in fails(*train_arguments(tiny_recipe, class_folders, tmp_path), "--force")
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+
+
+def test_wrong_options_are_the_users_mistake(fails):
+    assert "No such option" in fails("train", "--epochs", "3")
+    assert "No such command" in fails("tran")
+    assert "Did you mean" in fails("train", "phantom_cxr/h_coatnet_nanno", "--data", "x")
+
+
+def test_leak_stops_with_exit_code_1_and_can_be_accepted_by_name(tmp_path, class_folders, tiny_recipe, fails):
+    split = tmp_path / "split"
+    for k, path in enumerate(sorted(class_folders.rglob("*.png"))):
+        part = ("train", "train", "val", "test")[k // 2 % 4]
+        target = split / part / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    copied = next((split / "train" / "sick").iterdir())
+    (split / "test" / "sick" / "copy.png").write_bytes(copied.read_bytes())
+    message = fails(*train_arguments(tiny_recipe, split, tmp_path), code=1)
+    assert "No patient, group or picture may stand in two splits. Got 1 that do" in message
+    assert not (tmp_path / "run").exists()
+
+    assert run(["data", "inspect", str(split), "--leaks", str(tmp_path / "leaks.yaml"), "-q"]) == 1
+    accept = ["--set", f"data.accept_leaks=@{tmp_path / 'leaks.yaml'}"]
+    assert run([str(a) for a in [*train_arguments(tiny_recipe, split, tmp_path), *accept, "--score-test"]]) == 0
+    name = copied.stem
+    assert (
+        f"{name}~copy" in (tmp_path / "run" / "report.html").read_text()
+        or f"copy~{name}" in (tmp_path / "run" / "report.html").read_text()
+    )
+    assert "accepted by name: 1." in (tmp_path / "run" / "bundle" / "README.md").read_text()
+
+
+def test_predict_names_the_bad_file_and_does_the_rest(tmp_path, trained_run, class_folders, capsys):
+    bad = class_folders / "sick" / "bad.png"
+    bad.write_bytes(b"\x89PNG....")
+    out = tmp_path / "preds.csv"
+    assert run(["predict", str(trained_run.bundle), str(class_folders), "--out", str(out)]) == 2
+    assert "bad.png" in capsys.readouterr().err
+    rows = out.read_text().splitlines()
+    assert len(rows) == 1 + 41
+    assert sum("unreadable" in row for row in rows) == 1
+
+
+def test_predict_with_nothing_usable(tmp_path, trained_run, fails):
+    (tmp_path / "a.png").write_bytes(b"")
+    assert "must not be empty. Got 0 bytes in a.png" in fails("predict", trained_run.bundle, tmp_path / "a.png")
+    assert "that exists" in fails("predict", trained_run.bundle, tmp_path / "nothing*.png")
+
+
+def test_damaged_bundle_is_refused(tmp_path, trained_run, class_folders, fails):
+    import shutil
+
+    bundle = shutil.copytree(trained_run.bundle, tmp_path / "bundle")
+    image = next((class_folders / "sick").iterdir())
+    weights = bytearray((bundle / "weights.safetensors").read_bytes())
+    weights[-5] ^= 1
+    (bundle / "weights.safetensors").write_bytes(weights)
+    assert "checksums must hold" in fails("predict", bundle, image)
+    assert "must be a folder with bundle.json" in fails("predict", class_folders, image)
+    text = (trained_run.bundle / "bundle.json").read_text()
+    (bundle / "weights.safetensors").write_bytes((trained_run.bundle / "weights.safetensors").read_bytes())
+    (bundle / "bundle.json").write_text(text.replace('"sick"', '"well"', 1))
+    assert "checksums must hold" in fails("predict", bundle, image)
+
+
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from chiron.cli.main import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("limit", [1_000, 20_000, 60_000])
+def test_full_disk(tmp_path, class_folders, tiny_recipe, limit):
+    """No file may grow beyond `limit` bytes: the manifest, a checkpoint, or a later file fails."""
+    arguments = [str(argument) for argument in train_arguments(tiny_recipe, class_folders, tmp_path)]
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(limit), *arguments], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("chiron: The output must be writable. Got File too large") == 1
+    assert not list(tmp_path.rglob("*.tmp-*"))
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_resumes(tmp_path, class_folders, tiny_recipe):
+    command = [sys.executable, "-m", "chiron.cli.main", "train", str(tiny_recipe), "--data", str(class_folders)]
+    command += ["--out", str(tmp_path / "run"), "--set", "train.epochs=2000", "--device", "cpu", "--threads", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run" / "checkpoints").glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "continue with --resume" in err
+    from chiron.engine.checkpoint import list_checkpoints
+
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")
+
+
+def test_nan_loss_stops_with_one_sentence(tmp_path, class_folders, tiny_recipe, fails):
+    message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "train.lr=1e30", code=3)
+    assert "The training loss must be finite" in message
+
+
+def test_evaluate_needs_something_to_evaluate(tmp_path, trained_run, fails):
+    assert "takes a run folder, a bundle or a predictions CSV" in fails("evaluate", tmp_path)
+    assert "Add --data PATH" in fails("evaluate", trained_run.bundle, "--out", tmp_path / "e")
+    (tmp_path / "t.csv").write_text("sample_id,y_true,prob_a,prob_b\n1,a,0.6,0.4\n2,b,0.1,0.9\n")
+    assert "positive" in fails("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e")

@@ -1,0 +1,69 @@
+"""The program starts fast because it loads little, and says what it can do."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "timm", "numpy", "sklearn", "scipy", "polars", "PIL", "cv2", "matplotlib", "pydantic", "yaml")
+
+
+def loaded_by(statement: str) -> set[str]:
+    script = f"import sys\n{statement}\nprint(*[name for name in {HEAVY} if name in sys.modules])"
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
+def test_importing_the_command_line_loads_nothing_heavy():
+    assert loaded_by("import chiron.cli.main") <= {"pydantic"}
+
+
+def test_importing_chiron_loads_nothing_heavy():
+    assert loaded_by("import chiron") == set()
+
+
+def test_checking_a_recipe_loads_neither_torch_nor_timm():
+    check = "from chiron.cli.main import run; assert run(['check', 'phantom_cxr/h_coatnet_nano']) == 0"
+    assert not loaded_by(check) & {"torch", "timm", "numpy", "sklearn"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "chiron.core.process",
+        "chiron.spec.recipe",
+        "chiron.metrics.evaluation",
+        "chiron.data.reading",
+        "chiron.classifier",
+    ],
+)
+def test_importing_has_no_effect(module):
+    """No logging set-up, seeds, environment writes or warning filters."""
+    script = (
+        "import logging, os, random, warnings\n"
+        "import torch, timm, matplotlib, polars, scipy.stats, cv2\n"  # theirs are not ours
+        "before = (dict(os.environ), list(warnings.filters), logging.root.handlers[:], random.getstate(), torch.get_rng_state().sum())\n"
+        f"import {module}\n"
+        "after = (dict(os.environ), list(warnings.filters), logging.root.handlers[:], random.getstate(), torch.get_rng_state().sum())\n"
+        "assert before == after\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_help_and_version(capsys):
+    from chiron.cli.main import run
+
+    assert run(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for verb in ("train", "evaluate", "predict", "demo", "check", "models", "recipes", "data"):
+        assert verb in shown
+    assert "not a medical device" in shown
+    assert run(["--version"]) == 0
+    assert "torch " in capsys.readouterr().out
+
+
+def test_console_script_runs():
+    done = subprocess.run([sys.executable, "-m", "chiron.cli.main", "recipes", "list"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "phantom_cxr/h_coatnet_nano.own" in done.stdout

@@ -1,0 +1,104 @@
+"""Every registered reader keeps the contract, on a small data set of its own layout."""
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chiron.core.registry import leaf_names, load_leaf
+from chiron.data.reading import READERS, read_dataset
+from chiron.data.source import ImageSource
+
+
+def write_images(root: Path, *paths: str) -> Path:
+    for index, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / path)
+    return root
+
+
+def class_folders(root: Path) -> Path:
+    return write_images(root, "train/cat/1.png", "train/dog/2.png", "test/cat/3 ü.png", "test/dog/nested/4.jpg")
+
+
+def kermany(root: Path) -> Path:
+    persons = [f"train/PNEUMONIA/person{n}_{kind}_{n}.jpeg" for n in range(3) for kind in ("bacteria", "virus")]
+    return write_images(root, *persons, "train/NORMAL/IM-0001-0001.jpeg", "test/NORMAL/NORMAL2-IM-0001-0001.jpeg")
+
+
+def medmnist(root: Path) -> Path:
+    root.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (9, 5, 5), dtype=np.uint8)
+    labels = (np.arange(9)[:, None] % 3).astype(np.uint8)
+    arrays = {f"{split}_{what}": part[3 * k : 3 * k + 3]
+              for k, split in enumerate(("train", "val", "test"))
+              for what, part in (("images", images), ("labels", labels))}  # fmt: skip
+    np.savez(root / "own.npz", **arrays)
+    return root / "own.npz"
+
+
+EXAMPLES: dict[str, Callable[[Path], Path]] = {
+    "class_folders": class_folders,
+    "kermany": kermany,
+    "medmnist": medmnist,
+}
+
+
+def check_reader(name: str, data: Path, tmp_path: Path) -> None:
+    """Recognized; ids unique; labels known; every image found and decoded; deterministic; survives saving."""
+    leaf = load_leaf(READERS, name, kind="reader")
+    source = ImageSource(data)
+    assert leaf.match(source, source.names()) > 0
+    for groups in (None, *leaf.GROUPS):
+        manifest = read_dataset(data, groups=groups)
+        assert manifest.reader == name
+        assert manifest.frame["sample_id"].n_unique() == manifest.frame.height > 0
+        assert set(manifest.frame["path"]) <= set(source.names())
+        assert manifest.labels.min() >= 0
+        assert manifest.labels.max() < len(manifest.classes)
+        assert set(manifest.frame["status"]) == {"ok"}
+        assert manifest.grouping.endswith(".")
+        again = read_dataset(data, reader=name, groups=groups)
+        assert again.frame.equals(manifest.frame)
+        assert again.digest == manifest.digest
+        assert set(pickle.loads(pickle.dumps(manifest)).id_certainty) == set(manifest.id_certainty)
+        manifest.save(tmp_path / f"m-{groups}")
+        assert read_dataset(tmp_path / f"m-{groups}").frame.equals(manifest.frame)
+
+
+@pytest.mark.parametrize("name", leaf_names(READERS))
+def test_reader_contract(name, tmp_path):
+    if name not in EXAMPLES:
+        pytest.fail(f"the reader {name} needs a small data set of its layout in EXAMPLES of this file")
+    check_reader(name, EXAMPLES[name](tmp_path / "data"), tmp_path)
+
+
+@pytest.mark.parametrize("name", leaf_names(READERS))
+def test_reader_does_not_depend_on_the_order_of_files(name, tmp_path):
+    data = EXAMPLES[name](tmp_path / "data")
+    source, leaf = ImageSource(data), load_leaf(READERS, name, kind="reader")
+    names = source.names()
+    one, other = leaf.read(source, names), leaf.read(source, names[::-1])
+    assert one.frame.sort("sample_id").equals(other.frame.sort("sample_id"))
+    assert (one.classes, one.notes) == (other.classes, other.notes)
+
+
+@pytest.mark.parametrize("name", leaf_names(READERS))
+def test_only_one_reader_takes_a_layout(name, tmp_path):
+    data = EXAMPLES[name](tmp_path / "data")
+    source = ImageSource(data)
+    scores = {other: load_leaf(READERS, other, kind="reader").match(source, source.names()) for other in EXAMPLES}
+    assert sorted(scores, key=scores.__getitem__)[-1] == name
+    assert list(scores.values()).count(scores[name]) == 1
+
+
+def test_a_zip_reads_as_its_folder(tmp_path):
+    for name in ("class_folders", "kermany"):
+        data = EXAMPLES[name](tmp_path / name)
+        zipped = shutil.make_archive(str(tmp_path / f"{name}-zip"), "zip", data)
+        assert read_dataset(zipped).frame.equals(read_dataset(data).frame)

@@ -1,0 +1,118 @@
+"""One file through every path: the run's own evaluation, evaluate, predict by file, bytes, array, image, folder, zip."""
+
+import io
+import zipfile
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import chiron
+from chiron.data.predictions import Predictions
+from chiron.workflows.evaluate import evaluate
+from chiron.workflows.predict import predict
+from chiron.workflows.train import train
+
+TOLERANCE = 1e-6  # probability
+RECIPE = """\
+model: {name: chiron_h_coatnet_nano, init: scratch}
+input: {img_size: 48, canonical_size: 56, in_chans: 3, resize: letterbox}
+labels: {positive: b}
+data: {fractions: {train: 0.5, val: 0.25, test: 0.25}}
+train: {epochs: 1, batch_size: 8, lr: 1e-3}
+evaluate: {num_resamples: 200}
+"""
+
+
+def write_image(path, kind: str, random) -> None:
+    pixels = random.integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    if kind == "png":
+        Image.fromarray(pixels).save(path)
+    elif kind == "png16":
+        Image.fromarray(random.integers(0, 65536, (40, 70), dtype=np.uint16)).save(path)
+    elif kind == "palette":
+        Image.fromarray(pixels).quantize(32).save(path)
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(pixels).save(path, quality=90, exif=exif)
+
+
+KINDS = {"png": "png", "png16": "png", "palette": "png", "exif": "jpg"}
+
+
+@pytest.fixture(scope="module")
+def run_and_data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parity")
+    random = np.random.default_rng(0)
+    for k in range(48):
+        kind = list(KINDS)[k // 2 % 4]
+        path = folder / "data" / "ab"[k % 2] / f"{kind}-{k:02d}.{KINDS[kind]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, kind, random)
+    (folder / "r.yaml").write_text(RECIPE)
+    run = train(str(folder / "r.yaml"), folder / "data", folder / "run", score_test=True, device="cpu")
+    return run, folder / "data"
+
+
+@pytest.fixture(scope="module")
+def scored(run_and_data) -> dict[str, np.ndarray]:
+    """Path -> probabilities by the run's own evaluation."""
+    run, _ = run_and_data
+    predictions = Predictions.load(run.predictions("test"))
+    paths = dict(pl.read_csv(run.path / "manifest.csv").select("sample_id", "path").iter_rows())
+    return {paths[name]: prob for name, prob in zip(predictions.scored["sample_id"], predictions.y_prob, strict=True)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_path_gives_the_same_probabilities(run_and_data, scored, kind, tmp_path):
+    run, data = run_and_data
+    path = next(path for path in scored if path.startswith(("a/" + kind + "-", "b/" + kind + "-")))
+    expected = scored[path]
+    classifier = chiron.load(run.bundle)
+    file = data / path
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for other in sorted(data.rglob("*.*")):
+            archive.write(other, other.relative_to(data))
+    opened = Image.open(file)
+    turned = Image.open(io.BytesIO(file.read_bytes()))
+    if kind == "exif":
+        array = np.rot90(np.asarray(turned), -1)  # what an upright array of this JPEG is
+    else:
+        array = np.asarray(turned.convert("RGB")) if kind == "palette" else np.asarray(turned)
+    folder_rows = {row.name: row.prediction for row in predict(run.bundle, [data], device="cpu")}
+    zip_rows = {row.name: row.prediction for row in predict(run.bundle, [tmp_path / "all.zip"], device="cpu")}
+    ways = {
+        "path": classifier.predict(file),
+        "bytes": classifier.predict(file.read_bytes()),
+        "image": classifier.predict(opened),
+        "array": classifier.predict(np.ascontiguousarray(array)),
+        "file": predict(run.bundle, [file], device="cpu")[0].prediction,
+        "pattern": predict(run.bundle, [data / "[ab]" / file.name], device="cpu")[0].prediction,
+        "folder": folder_rows[f"{data}/{path}"],
+        "zip": zip_rows[f"{tmp_path / 'all.zip'}/{path}"],
+    }
+    for way, prediction in ways.items():
+        got = np.array(list(prediction.probabilities.values()))
+        assert np.abs(got - expected).max() <= TOLERANCE, way
+    assert len({round(float(values[0]), 9) for values in scored.values()}) > 1  # different images differ
+
+
+def test_evaluating_the_bundle_on_the_data_gives_the_same(run_and_data, scored, tmp_path):
+    run, data = run_and_data
+    evaluate(run.bundle, data=data, split="all", out=tmp_path / "e", device="cpu")
+    again = Predictions.load(tmp_path / "e" / "predictions.csv")
+    by_name = dict(zip(again.scored["sample_id"], again.y_prob, strict=True))
+    for path, expected in scored.items():
+        name = path.split("/")[1].rsplit(".", 1)[0]
+        assert np.abs(by_name[name] - expected).max() <= TOLERANCE
+
+
+def test_prediction_says_what_it_is(run_and_data):
+    run, data = run_and_data
+    prediction = chiron.load(run.path).predict(next(data.rglob("*.png")))
+    assert prediction.confidence == max(prediction.probabilities.values())
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert prediction.probabilities[prediction.predicted_class] == prediction.confidence
+    assert "not a medical device" in prediction.to_dict()["disclaimer"]

@@ -1,0 +1,125 @@
+"""What is known of the real data sets is found, and nothing is invented."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chiron.audit.leaks import find_leaks, require_no_leaks
+from chiron.core.errors import LeakError
+from chiron.data.groups import connected_groups
+from chiron.data.identity import label_conflicts
+from chiron.data.reading import read_dataset
+from chiron.data.split import assign_splits, share_deviation, split_summary
+
+pytestmark = pytest.mark.realdata
+THREE = {"train": 0.7, "val": 0.15, "test": 0.15}
+
+
+@pytest.fixture(scope="module")
+def kermany(real_data):
+    return read_dataset(real_data / "kermany_224.zip")
+
+
+@pytest.fixture(scope="module")
+def pneumonia(real_data):
+    return read_dataset(real_data / "medmnist" / "pneumoniamnist.npz")
+
+
+def repeated(frame: pl.DataFrame, column: str) -> list[int]:
+    sizes = frame[column].drop_nulls().value_counts()["count"]
+    return sorted(sizes.filter(sizes > 1).to_list())
+
+
+def test_kermany_counts(kermany):
+    assert kermany.reader == "kermany"
+    counts = kermany.frame.group_by("split", "label").len().rows()
+    assert set(counts) == {
+        ("train", "NORMAL", 1206), ("train", "PNEUMONIA", 3377), ("test", "NORMAL", 234), ("test", "PNEUMONIA", 363),
+    }  # fmt: skip
+    assert set(kermany.frame["status"]) == {"ok"}
+
+
+def test_kermany_groups(kermany):
+    sizes = kermany.frame.group_by("patient_id").len()["len"]
+    assert (len(sizes), int((sizes > 1).sum()), sizes.max()) == (3693, 620, 30)
+    crossing = kermany.frame.group_by("patient_id").agg(pl.col("split").n_unique())["split"]
+    assert crossing.max() == 1
+    expected = connected_groups(
+        kermany.frame["sample_id"].to_list(),
+        [kermany.frame["patient_id"].to_list(), kermany.frame["pixels_sha256"].to_list()],
+    )
+    assert kermany.frame["group_id"].to_list() == expected
+
+
+def test_kermany_identical_pixels(kermany):
+    assert repeated(kermany.frame, "pixels_sha256") == [2] * 26 + [3] * 2
+    both = kermany.frame.group_by("pixels_sha256").agg(pl.col("split", "label").n_unique())
+    assert (both["split"].max(), both["label"].max()) == (1, 1)
+    assert label_conflicts(kermany.frame) == []
+
+
+def test_kermany_official_split_has_no_leak(kermany):
+    report = require_no_leaks(kermany)
+    assert (report.leaks, report.suspects) == ((), ())
+
+
+def test_kermany_cautious_tells_159_suspects(real_data):
+    manifest = read_dataset(real_data / "kermany_224.zip", groups="cautious")
+    report = require_no_leaks(manifest)
+    assert report.leaks == ()
+    assert len(report.suspects) == 159
+    assert {pair.kind for pair in report.suspects} == {"same person_number"}
+    assert any("864 of 1,500 person numbers are ambiguous" in note for note in manifest.notes)
+    assert any("159 stand in train and in test, 0 of them with the same etiology" in note for note in manifest.notes)
+
+
+def test_kermany_val_is_carved_from_train(kermany):
+    done = assign_splits(kermany, fractions=THREE, seed=0)
+    summary = split_summary(done)
+    assert summary["test"]["NORMAL"]["images"] == 234
+    assert share_deviation(done, ["train", "val"]) < 0.001
+    assert done.select("val").frame.height == pytest.approx(4583 * 0.15 / 0.85, rel=0.005)
+    require_no_leaks(done)
+
+
+def test_pneumoniamnist_identical_images(pneumonia):
+    assert pneumonia.frame.height == 4708 + 524 + 624
+    within = {
+        split: len(repeated(pneumonia.select(split).frame, "pixels_sha256")) for split in ("train", "val", "test")
+    }
+    assert within == {"train": 18, "val": 0, "test": 3}
+    report = find_leaks(pneumonia)
+    assert len(report.leaks) == 8
+    assert report.counts() == {"same bytes": {"pairs": 8, "between": {"train and val": [10, 8]}}}
+    with pytest.raises(LeakError, match=r"Got 8 that do .same bytes: 10 in train, 8 in val"):
+        require_no_leaks(pneumonia)
+    assert len(require_no_leaks(pneumonia, report.names).accepted) == 8
+
+
+def test_pneumoniamnist_splits_stay_and_can_be_made_anew(pneumonia):
+    assert assign_splits(pneumonia, fractions=THREE, seed=0).frame.equals(pneumonia.frame)
+    anew = assign_splits(pneumonia, fractions=THREE, seed=0, keep_existing=False)
+    assert require_no_leaks(anew).leaks == ()
+    assert share_deviation(anew) < 0.01
+
+
+def test_pneumoniamnist_labels_are_those_of_the_file(pneumonia, real_data):
+    with np.load(real_data / "medmnist" / "pneumoniamnist.npz") as arrays:
+        expected = np.concatenate([arrays[f"{split}_labels"][:, 0] for split in ("train", "val", "test")])
+    np.testing.assert_array_equal(pneumonia.labels, expected)
+    assert pneumonia.classes == ("normal", "pneumonia")
+
+
+def test_ham10000_small_images_are_grouped_by_lesion(real_data):
+    manifest = read_dataset(real_data / "medmnist_like" / "ham10000_28.npz")
+    assert (manifest.frame.height, manifest.frame["group_id"].n_unique()) == (9015, 6734)
+    assert require_no_leaks(manifest).leaks == ()
+    done = assign_splits(manifest, fractions=THREE, seed=0, keep_existing=False)
+    assert share_deviation(done) < 0.01
+    require_no_leaks(done)
+
+
+def test_kermany_subset_is_recognized(real_data):
+    manifest = read_dataset(real_data / "kermany_subset")
+    assert (manifest.reader, manifest.frame.height) == ("kermany", 1225)
+    assert manifest.frame.group_by("label").len().sort("label").rows() == [("NORMAL", 293), ("PNEUMONIA", 932)]

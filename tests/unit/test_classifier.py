@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import torch
+
+from chiron.bundle import NetworkSpec
+from chiron.classifier import Classifier, build_network, class_logits, decode_any, load
+from chiron.core.errors import BundleError, DataError
+from chiron.data.dataset import to_tensor
+from chiron.spec.input_spec import InputSpec
+from chiron.spec.labels import LabelSpace
+from chiron.spec.provenance import Provenance
+
+SPEC = InputSpec(img_size=32, in_chans=1)
+NETWORK = NetworkSpec(name="chiron_fair_cnn_nano", args={})
+PROVENANCE = Provenance(
+    created="2026-01-01T00:00:00+00:00",
+    chiron_version="0",
+    library_versions={"torch": "x"},
+    recipe={},
+    data_digest="0" * 64,
+    data_counts={"train": {"images": 2, "groups": 1}},
+    grouping="none",
+    accepted_leaks=0,
+    init="scratch",
+    num_parameters=1,
+    best_epoch=1,
+    selected_by="val_auroc",
+    selection_value=None,
+)
+
+
+def make(labels: LabelSpace, members: int = 1) -> Classifier:
+    networks = [build_network(NETWORK, SPEC, labels, seed=k) for k in range(members)]
+    spec = NetworkSpec(name=NETWORK.name, args={}, members=members)
+    return Classifier(networks, network_spec=spec, input_spec=SPEC, labels=labels, provenance=PROVENANCE)
+
+
+@pytest.fixture
+def pixels(random):
+    return torch.stack([to_tensor(random.integers(0, 256, (32, 32, 1), dtype=np.uint8)) for _ in range(5)])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LabelSpace(names=("a", "b", "c")),
+        LabelSpace(names=("a", "b"), positive="a"),
+        LabelSpace(names=("a", "b"), positive="a", one_logit=True),
+        LabelSpace(kind="multi_label", names=("a", "b", "c")),
+    ],
+)
+@pytest.mark.parametrize("members", [1, 2])
+def test_saved_and_loaded_say_the_same(tmp_path, pixels, labels, members):
+    classifier = make(labels, members)
+    bundle_id = classifier.save(tmp_path / "bundle")
+    loaded = load(tmp_path / "bundle")
+    assert loaded.bundle_id == bundle_id
+    assert loaded.labels == labels
+    torch.testing.assert_close(loaded.logits(pixels), classifier.logits(pixels), rtol=0, atol=0)
+    assert loaded.logits(pixels).shape == (5, len(labels.names))
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == [
+        "README.md",
+        "bundle.json",
+        "weights.safetensors",
+    ]
+
+
+def test_one_logit_is_z_against_zero():
+    z = torch.tensor([[2.0], [-1.0]])
+    first = class_logits(z, LabelSpace(names=("a", "b"), positive="a", one_logit=True))
+    second = class_logits(z, LabelSpace(names=("a", "b"), positive="b", one_logit=True))
+    assert first.tolist() == [[2.0, 0.0], [-1.0, 0.0]]
+    assert second.tolist() == [[0.0, 2.0], [0.0, -1.0]]
+
+
+def test_several_networks_are_averaged(pixels):
+    both = make(LabelSpace(names=("a", "b", "c")), members=2)
+    alone = [
+        Classifier([network], network_spec=NETWORK, input_spec=SPEC, labels=both.labels).logits(pixels)
+        for network in both.networks
+    ]
+    torch.testing.assert_close(both.logits(pixels), (alone[0] + alone[1]) / 2)
+
+
+def test_probabilities_are_softmax_or_a_sigmoid_a_class(pixels):
+    single, multi = (
+        make(LabelSpace(names=("a", "b"), positive="a")),
+        make(LabelSpace(kind="multi_label", names=("a", "b"))),
+    )
+    logits = torch.tensor([[0.0, 1.0]])
+    torch.testing.assert_close(single.probabilities(logits), logits.double().softmax(1))
+    torch.testing.assert_close(multi.probabilities(logits), logits.double().sigmoid())
+
+
+def test_logits_ignore_autocast_and_training_mode(pixels):
+    classifier = make(LabelSpace(names=("a", "b", "c")))
+    plain = classifier.logits(pixels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(classifier.logits(pixels), plain, rtol=0, atol=0)
+    assert plain.dtype == torch.float32
+
+
+def test_bundle_holds_no_code_and_no_path(tmp_path):
+    make(LabelSpace(names=("a", "b"), positive="a")).save(tmp_path / "bundle")
+    for path in (tmp_path / "bundle").iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes()
+        assert b"pickle" not in path.read_bytes()
+
+
+def test_model_card_marks_what_only_a_person_knows(tmp_path):
+    make(LabelSpace(names=("a", "b"), positive="a")).save(tmp_path / "bundle")
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "Population: not stated by the author" in card
+    assert "not calibrated" in card
+    assert "not a medical device" in card
+
+
+def test_tensors_of_another_network_are_refused(tmp_path):
+    labels = LabelSpace(names=("a", "b"), positive="a")
+    three = make(LabelSpace(names=("a", "b", "c")))
+    wrong = Classifier(
+        list(three.networks), network_spec=NETWORK, input_spec=SPEC, labels=labels, provenance=PROVENANCE
+    )
+    wrong.save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="tensors must fit its network chiron_fair_cnn_nano"):
+        load(tmp_path / "bundle")
+
+
+def test_classifier_without_provenance_is_not_saved(tmp_path):
+    labels = LabelSpace(names=("a", "b"), positive="a")
+    network = build_network(NETWORK, SPEC, labels)
+    with pytest.raises(BundleError, match="must say where it comes from"):
+        Classifier([network], network_spec=NETWORK, input_spec=SPEC, labels=labels).save(tmp_path / "bundle")
+
+
+def test_other_inputs_are_told(tmp_path):
+    with pytest.raises(DataError, match="Got list"):
+        decode_any([1, 2])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"Got No such file or directory at .*missing\.png"):
+        decode_any(tmp_path / "missing.png")
