@@ -1,11 +1,12 @@
-"""ReportContext: everything a report says that is not in the evaluation itself. Plain values, so that it can be stored."""
+"""`ReportContext`: what a report says that is not in the evaluation. Plain values, so that it can be stored as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from chiron.core.errors import ReportError
 
+SplitScored = Literal["val", "cal", "test", "external", "unknown"]  # unknown: a foreign table that does not say
 SplitCounts = Mapping[str, Mapping[str, Mapping[str, int]]]  # role -> class -> {"images": n, "groups": g}
 
 
@@ -34,7 +35,7 @@ class ReportContext:
     num_unreadable: int = 0
     leaks_accepted: list[str] = field(default_factory=list)  # names of the pairs that stand in two splits
     test_looks: int | Literal["unknown"] | None = None  # None: the test split was not scored
-    split_scored: Literal["val", "cal", "test", "external"] = "test"
+    split_scored: SplitScored = "test"
     selection_metric: str = ""  # column of the training history, for example val_auroc
     best_epoch: int | None = None
     seeds: list[int] = field(default_factory=list)
@@ -44,9 +45,9 @@ class ReportContext:
     command: str = ""
 
     def __post_init__(self) -> None:
-        if self.split_scored not in ("val", "cal", "test", "external"):
+        if self.split_scored not in get_args(SplitScored):
             raise ReportError(
-                f"The scored split must be val, cal, test or external. Got {self.split_scored!r}. "
+                f"The scored split must be one of {', '.join(get_args(SplitScored))}. Got {self.split_scored!r}. "
                 "Score one of these splits."
             )
         if self.test_looks is not None and self.test_looks != "unknown" and not isinstance(self.test_looks, int):

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ from chiron.report.plots.learning_curves import History
 from chiron.report.plots.style import Drawing, figure_style
 
 PNG_DPI = 150
-SMALLEST_SCALE = 0.72  # on a phone a figure shrinks so far, then scrolls: 9 pt text stays readable
+SMALLEST_SCALE = 0.8  # on a phone a figure shrinks so far, then scrolls: 9 pt text stays readable
 
 
 def draw_figures(
@@ -24,7 +25,7 @@ def draw_figures(
     best_epoch: int | None = None,
 ) -> list[Drawing]:
     """Every figure that the stored numbers allow, in the order of the report."""
-    with figure_style():
+    with figure_style(evaluation["classes"]):
         drawings = [
             confusion_matrix.draw_counts(evaluation),
             confusion_matrix.draw_normalized(evaluation),
@@ -63,7 +64,8 @@ def svg_of(drawing: Drawing) -> str:
     """The figure as a file of its own; without a date, so that equal numbers give equal bytes."""
     stream = io.StringIO()
     words = {"Title": drawing.name, "Description": drawing.alt, "Date": None, "Creator": "Chiron"}
-    with figure_style():
+    with figure_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the viewer has the glyph, this machine need not
         drawing.figure.savefig(stream, format="svg", metadata=words)
     return stream.getvalue()
 

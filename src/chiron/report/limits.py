@@ -10,7 +10,6 @@ from typing import Any
 
 from chiron.report.context import ReportContext
 from chiron.report.format import (
-    NBSP,
     count,
     defined,
     estimate_text,
@@ -67,23 +66,33 @@ def selected_where_scored(evaluation: Evaluation, context: ReportContext) -> str
 
 def test_looks(evaluation: Evaluation, context: ReportContext) -> str | None:
     """The test split was scored more than once, or nobody knows how often."""
-    if context.split_scored != "test" or context.test_looks == 1:
+    if context.split_scored not in ("test", "external") or context.test_looks == 1:
         return None
-    if context.test_looks in ("unknown", None):
-        return "How often this test split has been scored is unknown: no unbroken record of it exists."
+    if context.test_looks in ("unknown", None, 0):
+        return "How often these test images have been scored is unknown: no unbroken record of it exists."
     return (
-        f"This test split has been scored {count(int(context.test_looks))} times; "
+        f"These test images have been scored {count(int(context.test_looks))} times; "
         "choosing after a look makes the chosen result too good."
+    )
+
+
+def split_unknown(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """A foreign table does not say which part of the data it holds."""
+    if context.split_scored != "unknown":
+        return None
+    return (
+        f"The table does not say which split its {plural(evaluation['num_images'], 'image')} are: they may have been "
+        "used for training or selection."
     )
 
 
 def no_external_data(evaluation: Evaluation, context: ReportContext) -> str | None:
     """All images come from where the training images come from."""
-    if context.split_scored == "external":
+    if context.split_scored in ("external", "unknown"):
         return None
     return (
-        f"Internal testing only: all {plural(evaluation['num_images'], 'image')} come from {context.data_source}, as the "
-        "training images do. Results at another site, on another device or in another population are not known."
+        f"Internal testing only: all {plural(evaluation['num_images'], 'image')} come from {context.data_source}, "
+        "as the training images do. Results at another site, on another device or in another population are not known."
     )
 
 
@@ -95,9 +104,9 @@ def no_better_than_majority(evaluation: Evaluation, context: ReportContext) -> s
         return None
     if accuracy["low"] > baseline["accuracy"]["value"]:
         return None
+    here, constant = (estimate_text(it, evaluation["confidence_level"]) for it in (accuracy, baseline["accuracy"]))
     return (
-        f"Accuracy {estimate_text(accuracy, evaluation['confidence_level'])} is not shown to be better than always "
-        f"answering {baseline['class']}, which gets {estimate_text(baseline['accuracy'], evaluation['confidence_level'])}."
+        f"Accuracy {here} is not shown to be better than always answering {baseline['class']}, which gets {constant}."
     )
 
 
@@ -106,8 +115,8 @@ def patients_unknown(evaluation: Evaluation, context: ReportContext) -> str | No
     if context.patients == "known":
         return None
     return (
-        f"Patients are unknown. Intervals and splits respect {plural(evaluation['num_groups'], 'group')}; one patient may "
-        "be in several of them and in two splits, so intervals may be too narrow and results too good."
+        f"Patients are unknown. Intervals and splits respect {plural(evaluation['num_groups'], 'group')}; one patient "
+        "may be in several of them and in two splits, so intervals may be too narrow and results too good."
     )
 
 
@@ -141,8 +150,8 @@ def small_class(evaluation: Evaluation, context: ReportContext) -> str | None:
     if not small:
         return None
     return (
-        f"{plural(len(small), 'class', 'classes')} with fewer than {FEWEST_GROUPS} groups: {listed(small)}. "
-        "Numbers of these classes, and means over classes, are uncertain."
+        f"Fewer than {FEWEST_GROUPS} groups in {plural(len(small), 'class', 'classes')}: {listed(small)}. "
+        "Numbers of such a class, and means over classes, are uncertain."
     )
 
 
@@ -162,7 +171,7 @@ def few_positives(evaluation: Evaluation, context: ReportContext) -> str | None:
 
 def undefined_numbers(evaluation: Evaluation, context: ReportContext) -> str | None:
     """Some numbers or intervals could not be given."""
-    estimates = list(evaluation["overall"].values())
+    estimates = [value for key, value in evaluation["overall"].items() if key != "ece"]  # ECE has a band instead
     for row in evaluation["per_class"].values():
         estimates += [value for key, value in row.items() if key != "support"]
     without_value = sum(not defined(estimate) for estimate in estimates)
@@ -220,8 +229,8 @@ def unreadable_images(evaluation: Evaluation, context: ReportContext) -> str | N
     """Images that could not be decoded are not in the numbers."""
     if not context.num_unreadable:
         return None
-    one = context.num_unreadable == 1
-    return f"{plural(context.num_unreadable, 'image')} could not be read and {'is' if one else 'are'} in none of the numbers."
+    verb = "is" if context.num_unreadable == 1 else "are"
+    return f"{plural(context.num_unreadable, 'image')} could not be read and {verb} in none of the numbers."
 
 
 def random_init(evaluation: Evaluation, context: ReportContext) -> str | None:
@@ -249,8 +258,8 @@ def untested_differences(evaluation: Evaluation, context: ReportContext) -> str 
         return None
     names = listed([str(row["name"]) for row in context.others], MOST_NAMED)
     return (
-        f"Differences to {names} are not tested: overlapping or separate {level(evaluation['confidence_level'])} intervals "
-        "are no verdict."
+        f"Differences to {names} are not tested: overlapping or separate {level(evaluation['confidence_level'])} "
+        "intervals are no verdict."
     )
 
 
@@ -287,12 +296,13 @@ def reference_not_described(evaluation: Evaluation, context: ReportContext) -> s
     return (
         f"The reference standard is not described: who or what labeled the {plural(evaluation['num_images'], 'image')} "
         f"as {listed(list(evaluation['classes']), MOST_NAMED)}, and how reliably, is unknown to this report."
-    ).replace(f"{NBSP} ", " ")
+    )
 
 
 RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     leaks_accepted,
     selected_where_scored,
+    split_unknown,
     test_looks,
     no_better_than_majority,
     no_external_data,

@@ -19,8 +19,9 @@ from chiron.report.tables import (
     class_rows,
     comparison_rows,
     environment_rows,
+    headline_companions,
     headline_key,
-    overall_groups,
+    overall_table,
     per_class_table,
     split_table,
 )
@@ -87,9 +88,10 @@ def _view(evaluation: Mapping[str, Any], context: ReportContext, history: Histor
         "level": formats.level(evaluation["confidence_level"]),
         "first": _first_page(evaluation, context),
         "limits": limits_of(evaluation, context),
+        "grouping": sentences.grouping(context),
         "classes": class_rows(evaluation),
         "splits": split_table(context.splits, list(evaluation["classes"])),
-        "overall": overall_groups(evaluation),
+        "overall": overall_table(evaluation),
         "per_class": per_class_table(evaluation),
         "figures": _figures(evaluation, context, history),
         "calibration": sentences.calibration(evaluation),
@@ -111,6 +113,7 @@ def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[s
         "estimate": evaluation["overall"][key],
         "model": context.model,
         "init": init_text(context.init),
+        "beside": headline_companions(evaluation),
         "comparison": comparison_rows(evaluation, context),
         "per_thousand": sentences.per_thousand(evaluation),
     }
@@ -123,7 +126,12 @@ def _figures(
         evaluation, history, selection_metric=context.selection_metric, best_epoch=context.best_epoch
     )
     return {
-        drawing.name: {"number": place, "caption": drawing.caption, "svg": Markup(inline_svg(drawing))}  # noqa: S704
+        drawing.name: {
+            "number": place,
+            "caption": drawing.caption,
+            "svg": Markup(inline_svg(drawing)),
+            "width": round(96 * drawing.figure.get_figwidth()),
+        }
         for place, drawing in enumerate(drawings, start=1)
     }
 

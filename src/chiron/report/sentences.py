@@ -27,6 +27,14 @@ def unit(evaluation: Evaluation, context: ReportContext) -> str:
     return f"One {context.unit}. {context.grouping.rstrip('.')}." + (" Every group has one image." if single else "")
 
 
+def grouping(context: ReportContext) -> str:
+    """What a group is and what it guarantees."""
+    rule = "Groups never cross splits"
+    if context.leaks_accepted:
+        rule += ", except for the leaks accepted by name (see limits)"
+    return f"{context.grouping.rstrip('.')}. {rule}."
+
+
 def population(context: ReportContext) -> str:
     """Who is in the data, and who is not."""
     who = f"{context.population.rstrip('.')}." if context.population else "Not described by the author."
@@ -39,7 +47,7 @@ def population(context: ReportContext) -> str:
 def scored(evaluation: Evaluation, context: ReportContext) -> str:
     """Images, groups and positives of the split that the numbers come from."""
     images, groups = evaluation["num_images"], evaluation["num_groups"]
-    text = f"{plural(images, 'image')} of {plural(groups, 'group')}, split {ROLES[context.split_scored]}"
+    text = f"{plural(images, 'image')} of {plural(groups, 'group')}, split: {ROLES[context.split_scored]}"
     positive = evaluation.get("positive_class")
     if not positive:
         return f"{text}."
@@ -52,11 +60,11 @@ def scored(evaluation: Evaluation, context: ReportContext) -> str:
 
 def looks(context: ReportContext) -> str:
     """How often the test split has been scored."""
-    if context.split_scored != "test":
+    if context.split_scored not in ("test", "external"):
         return ""
-    if context.test_looks in ("unknown", None):
-        return "Number of looks at the test split: unknown."
-    return f"Number of looks at the test split: {context.test_looks}."
+    if context.test_looks in ("unknown", None, 0):
+        return "Number of looks at these images: unknown."
+    return f"Number of looks at these images: {context.test_looks}."
 
 
 def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:

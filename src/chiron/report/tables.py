@@ -16,20 +16,34 @@ def headline_key(evaluation: Evaluation) -> str:
     return "auroc" if evaluation.get("positive_class") else "macro_auroc"
 
 
+def headline_companions(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """What the headline alone would hide: both sides of the decision, or the class that the model finds least often."""
+    positive = evaluation.get("positive_class")
+    if positive:
+        return [
+            {"name": word(key).name, "estimate": evaluation["overall"][key]} for key in ("sensitivity", "specificity")
+        ]
+    found = {name: evaluation["per_class"][name]["sensitivity"] for name in evaluation["classes"]}
+    found = {name: estimate for name, estimate in found.items() if defined(estimate)}
+    if not found:
+        return []
+    lowest = min(found, key=lambda name: found[name]["value"])
+    return [{"name": f"Lowest sensitivity: {lowest}", "estimate": found[lowest]}]
+
+
 def cell(estimate: Estimate, words: Word) -> dict[str, Any]:
     """One estimate as a table shows it; `range` is the drawn interval on 0 to 1, None where it cannot be drawn."""
     drawable = words.unit_interval and has_interval(estimate)
     ends = (estimate["low"], estimate["value"], estimate["high"]) if drawable else ()
     return {
         "value": value_text(estimate),
-        "interval": interval_text(estimate),
+        "interval": interval_text(estimate) if has_interval(estimate) else "no interval",
         "defined": defined(estimate),
         "method": estimate.get("method") or "–",
         "images": _count(estimate.get("num_images")),
         "groups": _count(estimate.get("num_groups")),
         "positive_groups": _count(estimate.get("num_positive_groups")),
-        # a reason that stands in the value or interval already is not said twice
-        "note": (estimate.get("note") or "") if has_interval(estimate) else "",
+        "note": (estimate.get("note") or "") if defined(estimate) else "",  # an undefined value says its reason itself
         "mark": "",  # letter of a note below the table
         "range": [round(100 * min(max(end, 0), 1), 1) for end in ends] or None,
     }
@@ -39,13 +53,37 @@ def _count(value: int | None) -> str:
     return "–" if value is None else count(value)
 
 
-def overall_groups(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """The overall metrics under their headings."""
-    overall = evaluation["overall"]
-    return [
-        {"title": title, "rows": [{"words": word(key), **cell(overall[key], word(key))} for key in keys]}
-        for title, keys in grouped_keys(list(overall))
-    ]
+class Footnotes:
+    """Letters for the notes of one table; equal notes share a letter."""
+
+    def __init__(self) -> None:
+        self._notes: list[str] = []
+
+    def mark(self, note: str) -> str:
+        """The letter of a note, empty without a note."""
+        if note and note not in self._notes:
+            self._notes.append(note)
+        return _letter(self._notes.index(note)) if note else ""
+
+    def listed(self) -> list[tuple[str, str]]:
+        """Letters and notes in the order of their first use."""
+        return [(_letter(place), note) for place, note in enumerate(self._notes)]
+
+
+def _letter(place: int) -> str:
+    return chr(ord("a") + place) if place < 26 else _letter(place // 26 - 1) + _letter(place % 26)
+
+
+def overall_table(evaluation: Evaluation) -> dict[str, Any]:
+    """The overall metrics under their headings, and the notes below the table."""
+    overall, footnotes, groups = evaluation["overall"], Footnotes(), []
+    for title, keys in grouped_keys(list(overall)):
+        rows = []
+        for key in keys:
+            entry = cell(overall[key], word(key))
+            rows.append({**entry, "words": word(key), "mark": footnotes.mark(entry["note"])})
+        groups.append({"title": title, "rows": rows})
+    return {"groups": groups, "notes": footnotes.listed()}
 
 
 def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -64,16 +102,15 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def per_class_table(evaluation: Evaluation) -> dict[str, Any]:
     """Rows of classes, columns of metrics; the method of every column, and notes under letters below."""
-    notes: list[str] = []
-    rows, methods = [], {key: [] for key in PER_CLASS}
+    footnotes = Footnotes()
+    rows: list[dict[str, Any]] = []
+    methods: dict[str, list[str]] = {key: [] for key in PER_CLASS}
     for name in evaluation["classes"]:
         results = evaluation["per_class"][name]
         cells = []
         for key in PER_CLASS:
             entry = cell(results[key], word(key))
-            if entry["note"] and entry["note"] not in notes:
-                notes.append(entry["note"])
-            entry["mark"] = _letter(notes.index(entry["note"])) if entry["note"] else ""
+            entry["mark"] = footnotes.mark(entry["note"])
             if defined(results[key]) and entry["method"] not in methods[key]:
                 methods[key].append(entry["method"])
             cells.append(entry)
@@ -85,12 +122,8 @@ def per_class_table(evaluation: Evaluation) -> dict[str, Any]:
         "columns": [word(key) for key in PER_CLASS],
         "rows": rows,
         "methods": [f"{word(key).name}: {', '.join(methods[key])}" for key in PER_CLASS if methods[key]],
-        "notes": [(_letter(place), note) for place, note in enumerate(notes)],
+        "notes": footnotes.listed(),
     }
-
-
-def _letter(place: int) -> str:
-    return chr(ord("a") + place) if place < 26 else _letter(place // 26 - 1) + _letter(place % 26)
 
 
 def comparison_rows(evaluation: Evaluation, context: ReportContext) -> dict[str, Any]:

@@ -61,6 +61,7 @@ ROLES = {
     "cal": "cal (calibration)",
     "test": "test (internal testing)",
     "external": "external testing",
+    "unknown": "not stated",
 }
 
 

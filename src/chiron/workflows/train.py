@@ -11,9 +11,8 @@ from chiron.classifier import Classifier, load
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import write_text
 from chiron.data.dataset import StoredImages
-from chiron.data.manifest import Manifest
+from chiron.data.manifest import SPLITS, Manifest
 from chiron.data.source import ImageSource
-from chiron.data.split import split_summary
 from chiron.engine.fit import Fitted, fit
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images, score_manifest
@@ -101,10 +100,8 @@ def _reopen(folder: Path, overrides: tuple[str, ...]) -> tuple[RunFolder, Recipe
 
 
 def _tell_data(manifest: Manifest) -> None:
-    for split, count in manifest.frame.group_by("split").len().sort("split").iter_rows():
-        if split is not None:
-            groups = manifest.select(split).frame["group_id"].n_unique()
-            log.info("%s: %d images in %d groups", split, count, groups)
+    for split, count in _counts(manifest).items():
+        log.info("%s: %d images in %d groups", split, count["images"], count["groups"])
 
 
 def _make_bundle(
@@ -117,7 +114,6 @@ def _make_bundle(
     runtime: Runtime,
 ) -> Classifier:
     """Saves the trained classifier, loads it back, and proves that both say the same."""
-    summary = split_summary(manifest)
     trained = Classifier(
         [fitted.network],
         network_spec=fitted.network_spec,
@@ -130,7 +126,7 @@ def _make_bundle(
             library_versions=library_versions(),
             recipe=_shareable(recipe),
             data_digest=manifest.digest,
-            data_counts=_counts(summary),
+            data_counts=_counts(manifest),
             grouping=manifest.grouping,
             accepted_leaks=len(leaks_accepted),
             init=recipe.model.init,
@@ -164,13 +160,12 @@ def _shareable(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
-def _counts(summary: dict[str, Any]) -> dict[str, dict[str, int]]:
+def _counts(manifest: Manifest) -> dict[str, dict[str, int]]:
+    parts = {split: manifest.select(split).frame for split in SPLITS}
     return {
-        split: {
-            "images": sum(cell["images"] for cell in classes.values()),
-            "groups": sum(cell["groups"] for cell in classes.values()),
-        }
-        for split, classes in summary.items()
+        split: {"images": part.height, "groups": part["group_id"].n_unique()}
+        for split, part in parts.items()
+        if part.height
     }
 
 

@@ -8,22 +8,22 @@ from jaxtyping import Float, Int
 from matplotlib.colors import LinearSegmentedColormap
 
 from chiron.report.format import count, percent, plural
-from chiron.report.plots.style import HAIRLINE, INK, Drawing, new_figure, short_labels
+from chiron.report.plots.style import HAIRLINE, INK, MUTED, Drawing, new_figure, short_labels
 
 # White to deep blue: lightness falls evenly, so gray print keeps the order.
 SHADES = LinearSegmentedColormap.from_list("chiron_blues", ["#ffffff", "#c6dcec", "#6aa6cf", "#0072B2", "#0b3b5c"])
-DARK_CELL = 0.5  # share of the scale from which white text reads better
+EVEN_CONTRAST = 0.21  # luminance at which white and ink stand out equally
 
 
 def draw_counts(evaluation: Mapping[str, Any]) -> Drawing:
-    """The numbers of images; shade: share of the largest cell."""
+    """The numbers of images. The shade is the root of the share of the largest cell, so that rare classes show."""
     labels, counts = _matrix(evaluation)
     return Drawing(
         name="confusion_matrix_counts",
         caption="Confusion matrix, numbers of images. Rows: reference standard; columns: model output "
         "(the class with the highest output). The diagonal holds the images that agree.",
         alt=_describe(labels, counts, shares=False),
-        figure=_draw(labels, counts / max(counts.max(), 1), [[count(int(n)) for n in row] for row in counts]),
+        figure=_draw(labels, np.sqrt(counts / max(counts.max(), 1)), [[count(int(n)) for n in row] for row in counts]),
     )
 
 
@@ -32,7 +32,7 @@ def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing:
     labels, counts = _matrix(evaluation)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     texts = [
-        [f"{100 * share:.0f} %\n{count(int(n))}" if row.sum() else "–" for share, n in zip(share_row, row, strict=True)]
+        [_share_text(share, int(n)) if row.sum() else "–" for share, n in zip(share_row, row, strict=True)]
         for share_row, row in zip(shares, counts, strict=True)
     ]
     return Drawing(
@@ -47,6 +47,18 @@ def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing:
 def _matrix(evaluation: Mapping[str, Any]) -> tuple[list[str], Int[np.ndarray, "k k"]]:
     confusion = evaluation["confusion_matrix"]
     return list(confusion["labels"]), np.asarray(confusion["counts"], dtype=np.int64)
+
+
+def _text_color(shade: float) -> str:
+    """White or ink, whichever has the higher contrast on the cell (relative luminance, WCAG 2.2); a zero is muted."""
+    if shade == 0:
+        return MUTED
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in SHADES(shade)[:3])
+    return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < EVEN_CONTRAST else INK
+
+
+def _share_text(share: float, images: int) -> str:
+    return f"{100 * share:.0f} %\n{count(images)}" if images else "0"
 
 
 def _draw(labels: list[str], shade: Float[np.ndarray, "k k"], texts: Sequence[Sequence[str]]) -> Any:
@@ -65,9 +77,9 @@ def _draw(labels: list[str], shade: Float[np.ndarray, "k k"], texts: Sequence[Se
             texts[row][column],
             ha="center",
             va="center",
-            fontsize=11 if size == 2 else 8 if size <= 8 else 6,
+            fontsize=11 if size == 2 else 8.5 if size <= 8 else 6.5,
             fontweight="bold" if row == column else "normal",
-            color="white" if value > DARK_CELL else INK,
+            color=_text_color(float(value)),
             linespacing=1.25,
         )
     upright = longest * 0.09 > cell

@@ -16,7 +16,7 @@ def draw(history: History | None, *, selection_metric: str = "", best_epoch: int
     """One panel a quantity below each other, the best epoch marked. None without a history.
 
     Args:
-        selection_metric: a column of the history, such as `val_auroc`; by default its first `val_` column that is no loss.
+        selection_metric: a column of the history, such as `val_auroc`; by default the first `val_` column but the loss.
     """
     if not history:
         return None
@@ -61,7 +61,7 @@ def _draw(history: History, panels: list[tuple[str, list[tuple[str, str]]]], bes
         if best_epoch is not None:
             axis.axvline(best_epoch, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
         if len(lines) > 1:
-            axis.legend(loc="upper right", ncols=2, borderaxespad=0, handlelength=2.6)
+            axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0, handlelength=2.6)
     axes[-1].set_xlabel("Epoch")
     axes[-1].locator_params(axis="x", integer=True)
     return figure

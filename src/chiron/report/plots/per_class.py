@@ -14,12 +14,12 @@ SHOWN = ("sensitivity", "precision", "auroc")
 
 
 def draw(evaluation: Mapping[str, Any]) -> Drawing:
-    """A bar from 0 to the value and a whisker for the interval, a row a class; undefined values stay empty and say so."""
+    """A bar from 0 to the value with the interval as a line, a row a class; undefined values stay empty and say so."""
     confidence = evaluation["confidence_level"]
     return Drawing(
         name="per_class",
-        caption=f"Results by class with {level(confidence)} intervals (methods: see the table). In brackets: images, groups. "
-        "The dotted line is chance.",
+        caption=f"Results by class with {level(confidence)} intervals (methods: see the table). In brackets: images, "
+        "groups. The dotted line is chance.",
         alt=_describe(evaluation),
         figure=_draw(evaluation),
     )

@@ -8,15 +8,15 @@ from chiron.report.plots.style import BLUE, MUTED, PALE, Drawing, new_figure, un
 
 
 def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
-    """Accuracy against confidence by bin, the band of a calibrated model behind, numbers of images below. None without bins."""
+    """Accuracy by bin of confidence, the band of a calibrated model behind, image counts below. None without bins."""
     calibration = evaluation.get("calibration") or {}
     bins = [entry for entry in calibration.get("bins", []) if entry["count"] and entry["confidence"] is not None]
     if not bins:
         return None
     return Drawing(
         name="reliability",
-        caption="Reliability diagram. Dots: share of right outputs in each bin of confidence; gray boxes: where 90 % of "
-        "the dots of a calibrated model of this size would lie; bars: numbers of images.",
+        caption="Reliability diagram. Dots: share of right outputs in each bin of confidence; gray boxes: where 90 % "
+        "of the dots of a calibrated model of this size would lie; bars: numbers of images.",
         alt=_describe(calibration, bins),
         figure=_draw(calibration, bins),
     )

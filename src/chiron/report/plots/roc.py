@@ -10,15 +10,17 @@ from chiron.report.format import defined, estimate_text, has_interval, interval_
 from chiron.report.plots.style import BLUE, INK, LINES, MUTED, PALE, Drawing, new_figure, short_labels, unit_axis
 
 MOST_IN_ONE_PANEL = len(LINES)
+SMALLEST_STEP = 0.002  # a third of a printed point: steps below it cannot be seen
 
 
 def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
-    """ROC curves with AUROC and interval; a small panel a class where one panel would be a thicket. None without a curve."""
+    """ROC curves with AUROC and interval; a small panel a class beyond four classes. None without any curve."""
     curves = evaluation.get("curves", {}).get("roc", {})
     positive = evaluation.get("positive_class")
     names = [name for name in ([positive] if positive else evaluation["classes"]) if _has_points(curves.get(name))]
     if not names:
         return None
+    curves = {name: _thinned(curves[name]) for name in names}
     estimates = {name: evaluation["per_class"][name]["auroc"] for name in names}
     drawing = _one_panel if len(names) <= MOST_IN_ONE_PANEL else _small_panels
     what = f"{positive} against the other class" if positive else "each class against the rest"
@@ -36,6 +38,16 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
 
 def _has_points(curve: Mapping[str, Any] | None) -> bool:
     return bool(curve) and len(curve["fpr"]) > 1 and all(value is not None for value in (*curve["fpr"], *curve["tpr"]))
+
+
+def _thinned(curve: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The curve without points that lie closer than can be seen; the first and the last stay."""
+    kept = [(curve["fpr"][0], curve["tpr"][0])]
+    for point in zip(curve["fpr"], curve["tpr"], strict=True):
+        if max(abs(point[0] - kept[-1][0]), abs(point[1] - kept[-1][1])) >= SMALLEST_STEP:
+            kept.append(point)
+    kept.append((curve["fpr"][-1], curve["tpr"][-1]))
+    return {"fpr": [point[0] for point in kept], "tpr": [point[1] for point in kept]}
 
 
 def _label(estimate: Mapping[str, Any], name: str) -> str:
@@ -60,7 +72,6 @@ def _one_panel(evaluation: Mapping[str, Any], names: list[str], curves: Any, est
             marker=None if len(names) == 1 else marker,
             markersize=4,
             markevery=(0.03 + 0.013 * place, 0.17),  # by length along the curve, shifted so that markers do not meet
-            drawstyle="default",
         )
         handles.append(line)
         labels.append(_label(estimates[name], short))
@@ -81,13 +92,13 @@ def _one_panel(evaluation: Mapping[str, Any], names: list[str], curves: Any, est
 def _small_panels(evaluation: Mapping[str, Any], names: list[str], curves: Any, estimates: Any) -> Any:
     columns = 4
     rows = -(-len(names) // columns)
-    figure = new_figure(7.4, 2.15 * rows + 0.3)
+    figure = new_figure(7.4, 1.98 * rows + 0.3)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axis in axes[len(names) :]:
         axis.set_visible(False)
     for place, (axis, name, short) in enumerate(zip(axes, names, short_labels(names, width=22), strict=False)):
         for other in names:
-            axis.plot(curves[other]["fpr"], curves[other]["tpr"], color=PALE, linewidth=0.6)
+            axis.plot(curves[other]["fpr"][::3], curves[other]["tpr"][::3], color=PALE, linewidth=0.6)
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)))
         axis.plot(curves[name]["fpr"], curves[name]["tpr"], color=BLUE, linewidth=1.6)
         axis.set_title(f"{short}\n", fontsize=8, linespacing=1.1)

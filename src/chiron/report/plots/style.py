@@ -6,14 +6,16 @@ Figures are made through matplotlib's object interface inside `figure_style()`; 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, fontManager, get_font
 
 INK, MUTED, HAIRLINE, PALE = "#1b2733", "#56626d", "#e1e6ea", "#d3dae0"
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 # Color, dashes and marker change together, so that lines can be told apart in gray print.
 LINES: tuple[tuple[str, Any, str], ...] = (
@@ -21,9 +23,6 @@ LINES: tuple[tuple[str, Any, str], ...] = (
     (VERMILLION, (0, (6, 1.5)), "s"),
     (INK, (0, (1.2, 1.2)), "^"),
     (GREEN, (0, (6, 1.5, 1.2, 1.5)), "D"),
-    (PURPLE, "-", "v"),
-    (ORANGE, (0, (3, 1)), "P"),
-    (SKY, (0, (4, 1, 1, 1, 1, 1)), "X"),
 )
 
 SETTINGS: dict[str, Any] = {
@@ -39,7 +38,6 @@ SETTINGS: dict[str, Any] = {
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
     "figure.facecolor": "white",
-    "font.family": ["sans-serif"],
     "font.size": 9,
     "grid.color": HAIRLINE,
     "grid.linewidth": 0.6,
@@ -73,10 +71,29 @@ class Drawing:
 
 
 @contextmanager
-def figure_style() -> Iterator[None]:
-    """Matplotlib's own defaults with Chiron's settings on top, whatever the user's matplotlibrc says; undone after."""
-    with style.context(["default", SETTINGS]):
+def figure_style(texts: Sequence[str] = ()) -> Iterator[None]:
+    """Matplotlib's own defaults with Chiron's settings on top, whatever the user's matplotlibrc says; undone after.
+
+    Args:
+        texts: what will be written; characters that DejaVu Sans lacks are sought in the installed fonts.
+    """
+    with style.context(["default", SETTINGS | {"font.family": _font_families("".join(texts))}]):
         yield
+
+
+def _font_families(text: str) -> list[str]:
+    lacking = {ord(character) for character in text if character.isprintable()} - _characters(findfont("DejaVu Sans"))
+    if not lacking:
+        return ["sans-serif"]
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        if not font.name.startswith("Last Resort") and lacking <= _characters(font.fname):  # that one draws boxes
+            return ["sans-serif", font.name]
+    return ["sans-serif"]  # an SVG is right all the same: its text stays text
+
+
+@cache
+def _characters(font_file: str) -> frozenset[int]:
+    return frozenset(get_font(font_file).get_charmap())
 
 
 def new_figure(width: float, height: float) -> Figure:
