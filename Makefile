@@ -31,7 +31,7 @@ demo: $(STAMP)
 	$(BIN)/chiron demo --out chiron-demo --force
 
 test: lint $(STAMP)
-	$(PYTEST) -n 2 -m "not slow and not realdata and not gpu and not network" --jaxtyping-packages=chiron,beartype.beartype
+	$(PYTEST) -n 2 -m "not slow and not realdata and not gpu and not network"
 
 test-fast: $(STAMP)
 	$(PYTEST) -n 2 -m "not slow and not realdata and not gpu and not network" tests/unit tests/recipes

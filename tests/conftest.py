@@ -1,11 +1,19 @@
-"""Fixtures of all tests: small images, and the place of the real data."""
+"""Fixtures of all tests: small images, and the place of the real data. Array shapes are checked while tests run."""
 
 import os
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 from PIL import Image
+
+# Every array that enters or leaves a function of these packages is compared with its annotation.
+install_import_hook(
+    [f"chiron.{name}" for name in ("metrics", "preprocess", "layers", "models", "data", "engine", "classifier")],
+    "shape_checks.check",
+)
 
 
 @pytest.fixture
@@ -69,3 +77,11 @@ def trained_run(tmp_path_factory):
     data = write_class_folders(folder / "data")
     (folder / "tiny.yaml").write_text(TINY_RECIPE)
     return train(str(folder / "tiny.yaml"), data, folder / "run", score_test=True, device="cpu")
+
+
+@pytest.fixture
+def unchecked():
+    """Lets a test hand over what the annotations forbid, to see the refusal that a user would see."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -133,6 +133,7 @@ def test_classifier_without_provenance_is_not_saved(tmp_path):
         Classifier([network], network_spec=NETWORK, input_spec=SPEC, labels=labels).save(tmp_path / "bundle")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_other_inputs_are_told(tmp_path):
     with pytest.raises(DataError, match="Got list"):
         decode_any([1, 2])  # type: ignore[arg-type]

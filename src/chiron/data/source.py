@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -99,6 +99,7 @@ class ImageSource:
         return opened[1]
 
 
+@runtime_checkable
 class _Opened(Protocol):
     def names(self) -> list[str]: ...
     def read_bytes(self, path: str) -> bytes: ...

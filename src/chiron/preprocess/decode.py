@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 
-CanonicalImage = UInt[np.ndarray, "height width channels"]
+CanonicalImage = UInt[np.ndarray, "_height _width _channels"]  # "_": functions may change the axis
 
 
 def decode_image(data: bytes, name: str = "image") -> CanonicalImage:

@@ -10,7 +10,7 @@ from PIL import Image
 from chiron.preprocess.decode import CanonicalImage
 from chiron.spec.input_spec import InputSpec
 
-StoredImage = UInt[np.ndarray, "size size channels"]
+StoredImage = UInt[np.ndarray, "_size _size _channels"]
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 

@@ -87,10 +87,11 @@ def inline_svg(drawing: Drawing) -> str:
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)  # it would style the whole page
     svg = svg.replace("xlink:href=", "href=")
     svg = _own_ids(svg, drawing.name)
-    width, height = (float(size) for size in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    width, height = (72 * inches for inches in drawing.figure.get_size_inches())  # the SVG's unit is the point
     pixels = width * 4 / 3  # points to CSS pixels
     head = (
-        f'<svg class="figure" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(drawing.alt)}" '
+        f'<svg class="figure" viewBox="0 0 {width:g} {height:g}" preserveAspectRatio="xMinYMid" '
+        f'role="img" aria-label="{escape(drawing.alt)}" '
         f'style="width:100%;max-width:{pixels:.0f}px;min-width:{pixels * SMALLEST_SCALE:.0f}px">'
     )
     return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)

@@ -24,6 +24,7 @@ from chiron.report.format import (
 FEWEST_GROUPS = 20  # below it a class cannot carry macro metrics (validity: regions of the interval methods)
 FEWEST_POSITIVE_GROUPS = 100  # below it AUROC intervals hold only for well-behaved scores
 MOST_NAMED = 5
+TOO_FEW = "too few cases"  # how the note of an interval outside its region of validity begins
 
 Evaluation = Mapping[str, Any]
 
@@ -169,11 +170,27 @@ def few_positives(evaluation: Evaluation, context: ReportContext) -> str | None:
     )
 
 
+def _estimates(evaluation: Evaluation) -> list[Mapping[str, Any]]:
+    overall = [value for key, value in evaluation["overall"].items() if key != "ece"]  # ECE has a band instead
+    rows = evaluation["per_class"].values()
+    return overall + [value for row in rows for key, value in row.items() if key != "support"]
+
+
+def unreliable_intervals(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Intervals that rest on fewer cases than their method needs."""
+    estimates = _estimates(evaluation)
+    outside = [it for it in estimates if has_interval(it) and TOO_FEW in (it.get("note") or "")]
+    if not outside:
+        return None
+    return (
+        f"{count(len(outside))} of {plural(len(estimates), 'interval')} rest on too few cases to be reliable; "
+        "the tables mark them and say how many are needed."
+    )
+
+
 def undefined_numbers(evaluation: Evaluation, context: ReportContext) -> str | None:
     """Some numbers or intervals could not be given."""
-    estimates = [value for key, value in evaluation["overall"].items() if key != "ece"]  # ECE has a band instead
-    for row in evaluation["per_class"].values():
-        estimates += [value for key, value in row.items() if key != "support"]
+    estimates = _estimates(evaluation)
     without_value = sum(not defined(estimate) for estimate in estimates)
     without_interval = sum(defined(estimate) and not has_interval(estimate) for estimate in estimates)
     if not without_value + without_interval:
@@ -188,12 +205,13 @@ def undefined_numbers(evaluation: Evaluation, context: ReportContext) -> str | N
 def miscalibrated(evaluation: Evaluation, context: ReportContext) -> str | None:
     """The ECE lies above what a calibrated model would show on so many images."""
     calibration = evaluation.get("calibration") or {}
-    ece, band = calibration.get("ece"), calibration.get("consistency_band") or (None, None)
-    if ece is None or band[1] is None or ece <= band[1]:
+    ece = calibration.get("ece")
+    low, high = calibration.get("consistency_band") or (None, None)
+    if ece is None or low is None or high is None or ece <= high:
         return None
     return (
         f"The probabilities are not calibrated: ECE {ece:.3f}, where a calibrated model would show "
-        f"{spread(band[0], band[1])} on as many images. Do not read them as risks."
+        f"{spread(low, high)} on as many images. Do not read them as risks."
     )
 
 
@@ -311,6 +329,7 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     image_level,
     small_class,
     few_positives,
+    unreliable_intervals,
     undefined_numbers,
     miscalibrated,
     prevalence_unlike_clinic,

@@ -135,6 +135,7 @@ def test_what_a_manifest_refuses(columns, message):
         make(**columns)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_roles_and_certainty_need_a_column_and_a_known_word():
     with pytest.raises(DataError, match=r"A role must be .*'predictor' for 'age'"):
         replace(make(), roles={"age": "predictor"})

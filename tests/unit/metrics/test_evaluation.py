@@ -308,6 +308,7 @@ GOOD = {"y_true": np.array([0, 1]), "y_prob": np.array([[0.9, 0.1], [0.2, 0.8]])
         ({"confidence": 95}, "between 0 and 1. Got 95"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_refusals_say_what_came_and_what_to_do(change, message):
     arguments = GOOD | {"positive": "sick", "groups": None} | change
     with pytest.raises(MetricError, match=message):

@@ -95,7 +95,7 @@ def test_covers_with_strongly_alike_groups_where_the_naive_interval_does_not():
         successes = np.bincount(group, weights=latent < stats.norm.ppf(0.8), minlength=100)
         interval = proportion_interval(successes, totals)
         covered += interval.low <= 0.8 <= interval.high
-        low, high = wilson(successes.sum(), totals.sum(), quantile=Z95)
+        low, high = wilson(float(successes.sum()), float(totals.sum()), quantile=Z95)
         naive += low <= 0.8 <= high
     assert covered / sets >= 0.935 - 3 * np.sqrt(0.05 * 0.95 / sets)
     assert naive / sets < 0.87

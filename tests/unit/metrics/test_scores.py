@@ -108,11 +108,13 @@ def test_one_vs_rest_counts_sum_to_the_images():
         ([], [], "at least one"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_confusion_matrix_refuses_what_it_cannot_count(y_true, y_pred, message):
     with pytest.raises(MetricError, match=message):
         confusion_matrix(np.array(y_true), np.array(y_pred), num_classes=3)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_rank_metrics_refuse_nan_scores_and_other_labels():
     with pytest.raises(MetricError, match="finite"):
         auroc(np.array([0, 1]), np.array([0.1, np.nan]))

@@ -16,7 +16,7 @@ from chiron.core.hashing import seed_of
 EXTENT = 1.3  # the plate shows -EXTENT..EXTENT
 _SUBPIXEL_BITS = 4
 
-Points: TypeAlias = Float[np.ndarray, "points 2"]
+Points: TypeAlias = Float[np.ndarray, "_points 2"]
 Field: TypeAlias = Float[np.ndarray, "size size"]
 
 
@@ -78,7 +78,7 @@ def soften(field: Field, sigma_px: float) -> Field:
     return field if sigma_px < 0.3 else cv2.GaussianBlur(field, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE)
 
 
-def smooth_curve(points: Points | list[tuple[float, float]], *, closed: bool = False, steps: int = 8) -> Points:
+def smooth_curve(points: Points | list[tuple], *, closed: bool = False, steps: int = 8) -> Points:
     """A Catmull-Rom curve through `points`, `steps` points a segment."""
     knots = np.asarray(points, np.float64)
     ring = np.vstack([knots[-1:], knots, knots[:2]]) if closed else np.vstack([knots[:1], knots, knots[-1:]])

@@ -102,8 +102,8 @@ def lung_outline(build: Build, side: int) -> Points:
     corner = lateral[-1, 1]
     floor = [(1.02 * c, corner), (0.92 * c, dome + 0.085), (0.72 * c, dome + 0.015), (0.52 * c, dome)]
     floor += [(0.30 * c, dome + 0.03), (0.10 * c, dome + 0.10)]
-    medial = [(0.05, dome + 0.10), (0.05, -0.30), (0.08, build.apex + 0.12), (0.15, build.apex + 0.03), lateral[0]]
-    outline = np.vstack([lateral, smooth_curve(floor), smooth_curve(medial)])
+    medial = [(0.05, dome + 0.10), (0.05, -0.30), (0.08, build.apex + 0.12), (0.15, build.apex + 0.03)]
+    outline = np.vstack([lateral, smooth_curve(floor), smooth_curve(medial), lateral[:1]])
     outline[:, 0] = side * outline[:, 0] + build.lean
     return outline
 

@@ -8,7 +8,7 @@ from chiron.core.errors import SpecError
 from chiron.spec.labels import LabelSpace
 
 
-def make_targets(y_true: Int[Tensor, "n"], labels: LabelSpace) -> Int[Tensor, "n"]:
+def make_targets(y_true: Int[Tensor, "n"] | Float[Tensor, "n classes"], labels: LabelSpace) -> Int[Tensor, "n"]:
     """The place of the true class in `labels.names`, which is what the loss takes."""
     if labels.kind != "single_label" or labels.one_logit:
         raise SpecError(

@@ -15,12 +15,13 @@ SMALLEST_STEP = 0.002  # a third of a printed point: steps below it cannot be se
 
 def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     """ROC curves with AUROC and interval; a small panel a class beyond four classes. None without any curve."""
-    curves = evaluation.get("curves", {}).get("roc", {})
+    stored = evaluation.get("curves", {}).get("roc", {})
     positive = evaluation.get("positive_class")
-    names = [name for name in ([positive] if positive else evaluation["classes"]) if _has_points(curves.get(name))]
+    wanted = [positive] if positive else list(evaluation["classes"])
+    curves = {name: _thinned(stored[name]) for name in wanted if _has_points(stored.get(name))}
+    names = list(curves)
     if not names:
         return None
-    curves = {name: _thinned(curves[name]) for name in names}
     estimates = {name: evaluation["per_class"][name]["auroc"] for name in names}
     drawing = _one_panel if len(names) <= MOST_IN_ONE_PANEL else _small_panels
     what = f"{positive} against the other class" if positive else "each class against the rest"
@@ -37,7 +38,9 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
 
 
 def _has_points(curve: Mapping[str, Any] | None) -> bool:
-    return bool(curve) and len(curve["fpr"]) > 1 and all(value is not None for value in (*curve["fpr"], *curve["tpr"]))
+    if curve is None or len(curve["fpr"]) < 2:
+        return False
+    return all(value is not None for value in (*curve["fpr"], *curve["tpr"]))
 
 
 def _thinned(curve: Mapping[str, Any]) -> dict[str, list[float]]:

@@ -1,0 +1,5 @@
+"""The checker that compares arrays with their annotations while tests run; whole numbers pass as floats, as in Python."""
+
+from beartype import BeartypeConf, beartype
+
+check = beartype(conf=BeartypeConf(is_pep484_tower=True))

@@ -1,0 +1,133 @@
+"""Every limit appears exactly when its rule holds, with its numbers."""
+
+import pytest
+
+from chiron.report import limits
+
+
+def rules_of(evaluation, context):
+    return {limit.rule: limit.sentence for limit in limits.limits_of(evaluation, context)}
+
+
+# rule -> (change of the context that switches it on, words its sentence must hold)
+BY_CONTEXT = {
+    "leaks_accepted": ({"leaks_accepted": ["val/7 = train/3"]}, "1 known leak between splits, accepted by name: val/7"),
+    "selected_where_scored": ({"split_scored": "val"}, "chose epoch 3 by val_auroc"),
+    "split_unknown": ({"split_scored": "unknown"}, "240 images"),
+    "test_looks": ({"test_looks": 4}, "scored 4 times"),
+    "patients_unknown": ({"patients": "unknown"}, "Patients are unknown"),
+    "ids_inferred": ({"ids": "inferred"}, "inferred by the reader class_folders"),
+    "prevalence_unlike_clinic": ({"clinic_prevalence": {"opacity": 0.02}}, "opacity: 2.0 % expected"),
+    "unreadable_images": ({"num_unreadable": 2}, "2 images could not be read and are"),
+    "population_not_described": ({"population": ""}, "population behind the"),
+    "reference_not_described": ({"reference_standard": ""}, "normal and opacity"),
+    "random_init": ({"init": "scratch"}, "780 training images alone"),
+    "one_seed": ({"seeds": [7]}, "One training run (seed 7)"),
+}
+
+
+def few(evaluation, groups):
+    evaluation["class_counts"]["opacity"]["groups"] = groups
+
+
+def worthless(evaluation):
+    evaluation["overall"]["accuracy"]["low"] = evaluation["baselines"]["majority_class"]["accuracy"]["value"] - 0.01
+
+
+def without_interval(evaluation):
+    evaluation["overall"]["f1"].update(low=None, high=None, note="too many resamples without a class")
+
+
+def too_few(evaluation):
+    evaluation["overall"]["f1"]["note"] = "too few cases for a reliable interval (7 of 20 needed)"
+
+
+def one_image_a_group(evaluation):
+    evaluation["num_groups"] = evaluation["num_images"]
+
+
+def calibrated(evaluation):
+    evaluation["calibration"]["consistency_band"] = [0, 1]
+
+
+def miscalibrated(evaluation):
+    evaluation["calibration"]["consistency_band"] = [0.0, evaluation["calibration"]["ece"] - 0.001]
+
+
+# rule -> (change that switches it on, change that switches it off, words its sentence must hold)
+BY_NUMBERS = {
+    "no_better_than_majority": (worthless, lambda e: None, "not shown to be better than always answering"),
+    "image_level": (lambda e: None, one_image_a_group, "The unit is the image: 240 images of"),
+    "small_class": (lambda e: few(e, 19), lambda e: few(e, 20), "Fewer than 20 groups in 1 class: opacity (19)"),
+    "few_positives": (lambda e: few(e, 99), lambda e: few(e, 100), "99 groups (fewer than 100)"),
+    "unreliable_intervals": (too_few, lambda e: None, " intervals rest on too few cases"),
+    "undefined_numbers": (without_interval, lambda e: None, "0 are not defined and 1 has no interval"),
+    "miscalibrated": (miscalibrated, calibrated, "The probabilities are not calibrated: ECE 0."),
+}
+
+
+def plain(text):
+    return text.replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize("rule", BY_CONTEXT)
+def test_rule_follows_the_context(rule, binary, context_of):
+    change, words = BY_CONTEXT[rule]
+    assert rule not in rules_of(binary, context_of())
+    assert words in plain(rules_of(binary, context_of(**change))[rule])
+
+
+@pytest.mark.parametrize("rule", BY_NUMBERS)
+def test_rule_follows_the_numbers(rule, evaluation_of, context_of):
+    switch_on, switch_off, words = BY_NUMBERS[rule]
+    on, off = evaluation_of(), evaluation_of()
+    switch_on(on)
+    switch_off(off)
+    assert rule not in rules_of(off, context_of())
+    assert words in plain(rules_of(on, context_of())[rule])
+
+
+def test_external_data_lifts_the_internal_limit(binary, context_of):
+    assert "all 240 images come from phantom-cxr" in plain(rules_of(binary, context_of())["no_external_data"])
+    assert "no_external_data" not in rules_of(binary, context_of(split_scored="external"))
+
+
+def test_looks_without_a_record_are_unknown(binary, context_of):
+    for looks in ("unknown", None, 0):
+        assert "is unknown" in rules_of(binary, context_of(test_looks=looks))["test_looks"]
+    assert "test_looks" not in rules_of(binary, context_of(split_scored="val", test_looks=None))
+
+
+def test_other_models_are_untested_and_must_share_the_images(binary, evaluation_of, context_of):
+    same = {"name": "cnn", "params": 5, "init": "scratch", "evaluation": evaluation_of()}
+    found = rules_of(binary, context_of(others=[same]))
+    assert "Differences to cnn are not tested" in found["untested_differences"]
+    assert "other_images" not in found
+    fewer = same | {"evaluation": evaluation_of(num_images=200)}
+    assert "cnn (200 images), against 240 images" in plain(rules_of(binary, context_of(others=[fewer]))["other_images"])
+    assert not {"untested_differences", "other_images"} & rules_of(binary, context_of()).keys()
+
+
+def test_prevalence_not_stated_is_a_limit_and_a_like_one_is_none(binary, context_of):
+    assert "is not stated" in rules_of(binary, context_of(clinic_prevalence=None))["prevalence_unlike_clinic"]
+    here = binary["class_counts"]["opacity"]["prevalence"]["value"]
+    assert "prevalence_unlike_clinic" not in rules_of(binary, context_of(clinic_prevalence={"opacity": here}))
+
+
+def test_absent_class_is_counted_as_undefined(seven, context_of):
+    found = rules_of(seven, context_of())
+    assert "df (0)" in found["small_class"]
+    undefined = sum(
+        seven["per_class"][name][key]["value"] is None
+        for name in seven["classes"]
+        for key in seven["per_class"][name]
+        if key != "support"
+    ) + sum(estimate["value"] is None for estimate in seven["overall"].values())
+    assert undefined > 5
+    assert f", {undefined} are not defined" in plain(found["undefined_numbers"])
+    assert "few_positives" not in found
+
+
+def test_every_rule_is_tested_on_and_off():
+    apart = {"no_external_data", "other_images", "untested_differences"}
+    assert {rule.__name__ for rule in limits.RULES} == BY_CONTEXT.keys() | BY_NUMBERS.keys() | apart
