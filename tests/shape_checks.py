@@ -1,4 +1,4 @@
-"""The checker that compares arrays with their annotations while tests run; whole numbers pass as floats, as in Python."""
+"""The checker that compares arrays with their annotations while tests run; whole numbers pass as floats."""
 
 from beartype import BeartypeConf, beartype
 

@@ -30,6 +30,7 @@ def model_card(
 ## Intended use
 Question: {intended_use.question or NOT_STATED}
 Population: {intended_use.population or NOT_STATED}
+Reference standard: {intended_use.reference_standard or NOT_STATED}
 
 ## Classes
 {classes}

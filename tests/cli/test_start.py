@@ -40,14 +40,18 @@ def test_checking_a_recipe_loads_neither_torch_nor_timm():
 )
 def test_importing_has_no_effect(module):
     """No logging set-up, seeds, environment writes or warning filters."""
-    script = (
-        "import logging, os, random, warnings\n"
-        "import torch, timm, matplotlib, polars, scipy.stats, cv2\n"  # theirs are not ours
-        "before = (dict(os.environ), list(warnings.filters), logging.root.handlers[:], random.getstate(), torch.get_rng_state().sum())\n"
-        f"import {module}\n"
-        "after = (dict(os.environ), list(warnings.filters), logging.root.handlers[:], random.getstate(), torch.get_rng_state().sum())\n"
-        "assert before == after\n"
-    )
+    script = f"""
+import logging, os, random, warnings
+import torch, timm, matplotlib, polars, scipy.stats, cv2  # theirs are not ours
+
+def look():
+    return dict(os.environ), list(warnings.filters), logging.root.handlers[:], random.getstate()
+
+before, torch_before = look(), torch.get_rng_state().sum()
+import {module}
+assert look() == before
+assert torch.get_rng_state().sum() == torch_before
+"""
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

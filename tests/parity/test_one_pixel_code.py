@@ -1,4 +1,4 @@
-"""One file through every path: the run's own evaluation, evaluate, predict by file, bytes, array, image, folder, zip."""
+"""One file through every path: the run's evaluation, evaluate, predict by file, bytes, array, image, folder, zip."""
 
 import io
 import zipfile

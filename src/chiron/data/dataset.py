@@ -26,7 +26,7 @@ class DrawKey:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """(height, width, channels) array to (channels, height, width) tensor; uint16 becomes int32: torch can stack that."""
+    """(height, width, channels) array to (channels, height, width) tensor; uint16 becomes int32, to be stacked."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)).astype(_tensor_dtype(image), copy=True))
 
 
@@ -44,6 +44,7 @@ class StoredImages(Dataset):
         return len(self.paths)
 
     def stored(self, index: int) -> StoredImage:
+        """The canonical image number `index`."""
         return canonical_resize(self.source.decode(self.paths[index]), self.spec)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:

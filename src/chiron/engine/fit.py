@@ -269,9 +269,10 @@ def _note_epoch(
     stopped = train.patience is not None and progress.epochs_without_better >= train.patience
     progress.finished = stopped or progress.epoch >= train.epochs
     left = 0.0 if progress.finished else seconds * (train.epochs - progress.epoch)
+    selected = "" if key == "loss" else f"  val {key} {_shown(values[key])}"
     log.info(
-        "epoch %d/%d  train loss %.4f  val loss %s  val %s %s (best %s, epoch %d)  %.0f images/s  %s left",
-        progress.epoch, train.epochs, row["train_loss"], _shown(values["loss"]), key, _shown(values[key]),
+        "epoch %d/%d  train loss %.4f  val loss %s%s (best %s, epoch %d)  %.0f images/s  %s left",
+        progress.epoch, train.epochs, row["train_loss"], _shown(values["loss"]), selected,
         _shown(progress.best_value), progress.best_epoch, images_per_second, _duration(left),
     )  # fmt: skip
     if stopped and progress.epoch < train.epochs:

@@ -34,10 +34,12 @@ class Cases:
 
     @property
     def num_images(self) -> int:
+        """Number of rows."""
         return len(self.y_true)
 
     @property
     def num_classes(self) -> int:
+        """Length of the label list."""
         return len(self.classes)
 
     def groups_among(self, rows: np.ndarray) -> int:

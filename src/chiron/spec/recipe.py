@@ -116,6 +116,7 @@ class IntendedUse(Frozen):
 
     question: str = ""
     population: str = ""
+    reference_standard: str = Field(default="", description="how and by whom the labels were made")
 
 
 class Recipe(Frozen):

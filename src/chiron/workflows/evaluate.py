@@ -112,6 +112,7 @@ def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, An
         recipe_text=run.recipe.read_text(encoding="utf-8"),
         task=recipe.intended_use.question,
         population=recipe.intended_use.population,
+        reference_standard=recipe.intended_use.reference_standard,
         num_parameters=_bundle_provenance(run.bundle).get("num_parameters"),
         num_unreadable=int((manifest.frame["status"] == "unreadable").sum()),
         leaks_accepted=list(facts.get("leaks_accepted", [])),
@@ -145,7 +146,7 @@ def evaluate_table(predictions: Predictions, folder: Path, *, source: str, split
         splits={},
         num_unreadable=int((predictions.frame["status"] == "unreadable").sum()),
         leaks_accepted=list(predictions.facts.get("leaks_accepted", [])),
-        split_scored=split or "external",  # type: ignore[arg-type]
+        split_scored=split or _only_split(predictions),  # type: ignore[arg-type]
         environment=environment(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
@@ -172,7 +173,8 @@ def _evaluate_bundle(
         raise DataError(
             f"The data's classes must be the bundle's ({', '.join(classifier.labels.names)}). Got {', '.join(unknown)}."
         )
-    part = _part(manifest, split or _headline_split(manifest)) if split != "all" else manifest
+    chosen = split or _headline_split(manifest)
+    part = _part(manifest, chosen)
     looks = _look(folder, classifier, part)
     predictions = _with_facts(score_manifest(classifier, part, runtime, batch_size=32), test_looks=looks)
     provenance = _bundle_provenance(bundle)
@@ -183,13 +185,14 @@ def _evaluate_bundle(
         recipe_text="",
         task=classifier.intended_use.question,
         population=classifier.intended_use.population,
+        reference_standard=classifier.intended_use.reference_standard,
         num_parameters=provenance.get("num_parameters"),
         num_unreadable=int((part.frame["status"] == "unreadable").sum()),
         leaks_accepted=[f"{provenance['accepted_leaks']} pairs, named in the training run"]
         if provenance.get("accepted_leaks")
         else [],
         test_looks=looks,
-        split_scored="test" if split in {None, "test"} and _headline_split(manifest) == "test" else "external",
+        split_scored="unknown" if chosen == "all" else chosen,  # type: ignore[arg-type]
         environment=environment(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
@@ -231,6 +234,12 @@ def _write(
 def _headline_split(manifest: Manifest) -> str:
     present = set(manifest.frame["split"].drop_nulls())
     return next((split for split in ("test", "external", "val") if split in present), "all")
+
+
+def _only_split(predictions: Predictions) -> str:
+    """The split that a table was written for, where it says one."""
+    said = set(predictions.frame["split"].drop_nulls()) if "split" in predictions.frame.columns else set()
+    return said.pop() if len(said) == 1 else "unknown"
 
 
 def _part(manifest: Manifest, split: str) -> Manifest:

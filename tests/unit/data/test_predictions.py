@@ -66,7 +66,7 @@ def test_probabilities_must_be_probabilities():
 
 def test_missing_columns_are_named(tmp_path):
     (tmp_path / "t.csv").write_text("sample_id,y_tru,logit_a,logit_b\n1,a,0,1\n")
-    with pytest.raises(DataError, match="must have the column 'y_true'.*Did you mean 'y_tru'"):
+    with pytest.raises(DataError, match=r"must have the column 'y_true'.*Did you mean 'y_tru'"):
         Predictions.load(tmp_path / "t.csv", positive="a")
     (tmp_path / "u.csv").write_text("sample_id,y_true\n1,a\n")
     with pytest.raises(DataError, match="must hold logit_<class> or prob_<class> columns"):

@@ -6,8 +6,10 @@ from chiron.spec.strict_yaml import parse_value, parse_yaml
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 0.001), ("7e-4", 0.0007), ("1", 1), ("yes", "yes"), ("on", "on"), ("true", True), ("007", 7),
-     ("1:30", "1:30"), ("2026-01-01", "2026-01-01"), ("~", None), (".5", 0.5), ("[1, 2.0]", [1, 2.0]), ("0x1F", "0x1F")],
+    [
+        ("1e-3", 0.001), ("7e-4", 0.0007), ("1", 1), ("007", 7), (".5", 0.5), ("0x1F", "0x1F"), ("1:30", "1:30"),
+        ("yes", "yes"), ("on", "on"), ("true", True), ("~", None), ("2026-01-01", "2026-01-01"), ("[1, 2.0]", [1, 2.0]),
+    ],
 )  # fmt: skip
 def test_scalars_as_in_yaml_1_2(text, value):
     got = parse_value(text)

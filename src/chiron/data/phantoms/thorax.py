@@ -103,7 +103,8 @@ def lung_outline(build: Build, side: int) -> Points:
     floor = [(1.02 * c, corner), (0.92 * c, dome + 0.085), (0.72 * c, dome + 0.015), (0.52 * c, dome)]
     floor += [(0.30 * c, dome + 0.03), (0.10 * c, dome + 0.10)]
     medial = [(0.05, dome + 0.10), (0.05, -0.30), (0.08, build.apex + 0.12), (0.15, build.apex + 0.03)]
-    outline = np.vstack([lateral, smooth_curve(floor), smooth_curve(medial), lateral[:1]])
+    medial.append((lateral[0, 0], lateral[0, 1]))
+    outline = np.vstack([lateral, smooth_curve(floor), smooth_curve(medial)])
     outline[:, 0] = side * outline[:, 0] + build.lean
     return outline
 

@@ -19,7 +19,8 @@ def make_targets(
         raise SpecError(
             "train.loss bce needs labels.one_logit or several labels an image. Got neither. Use cross_entropy."
         )
-    return torch.eq(y_true, labels.positive_index).float()[:, None]
+    positive = labels.positive_index or 0  # a one-logit label space always has one
+    return torch.eq(y_true, positive).float()[:, None]
 
 
 def loss(

@@ -1,0 +1,105 @@
+import json
+
+import pytest
+
+from chiron.audit.ledger import LEDGER
+from chiron.core.errors import DataError
+from chiron.workflows.evaluate import evaluate
+from chiron.workflows.train import train
+
+
+@pytest.fixture
+def run(tmp_path, class_folders, tiny_recipe):
+    return train(str(tiny_recipe), class_folders, tmp_path / "run", device="cpu")
+
+
+def looks(tmp_path) -> int:
+    path = tmp_path / LEDGER
+    return len(path.read_text().splitlines()) if path.is_file() else 0
+
+
+def test_training_does_not_look_at_the_test_split(run, tmp_path):
+    assert looks(tmp_path) == 0
+    assert not run.predictions("test").exists()
+    assert run.read_metrics()["split"] == "val"
+
+
+def test_scoring_is_one_look_and_recomputing_is_none(run, tmp_path):
+    first = evaluate(run.path, device="cpu")
+    assert looks(tmp_path) == 1
+    again = evaluate(run.path, device="cpu")
+    assert looks(tmp_path) == 1
+    assert again.numbers == first.numbers
+    assert first.numbers["split"] == "test"
+
+
+def test_the_stored_table_alone_gives_the_same_numbers(run, tmp_path):
+    from_run = evaluate(run.path, device="cpu").numbers
+    from_table = evaluate(run.predictions("test"), out=tmp_path / "e").numbers
+    assert from_table["overall"]["auroc"] == from_run["overall"]["auroc"]
+    assert from_table["confusion_matrix"] == from_run["confusion_matrix"]
+
+
+def test_another_bundle_on_the_same_images_is_another_look(run, tmp_path, class_folders):
+    evaluate(run.path, device="cpu")
+    evaluate(run.bundle, data=class_folders, split="all", out=tmp_path / "e", device="cpu")
+    assert looks(tmp_path) == 2
+    report = (tmp_path / "e" / "report.html").read_text()
+    assert "2 times" in report
+
+
+def test_broken_ledger_is_told_as_unknown(run, tmp_path):
+    evaluate(run.path, device="cpu")
+    (tmp_path / LEDGER).write_text("{}\n")
+    evaluate(run.path, device="cpu")
+    assert "number of looks" in (run.path / "report.html").read_text().lower()
+    assert "unknown" in (run.path / "report.html").read_text()
+
+
+def test_run_folder_holds_what_is_promised(run):
+    evaluate(run.path, device="cpu")
+    names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
+    assert {
+        "recipe.yaml",
+        "manifest.csv",
+        "environment.json",
+        "training_history.json",
+        "bundle/bundle.json",
+        "predictions/val.csv",
+        "predictions/test.csv",
+        "evaluation_metrics.json",
+        "report.html",
+        "figures/confusion_matrix_counts.png",
+        "figures/confusion_matrix_normalized.png",
+        "figures/roc.png",
+        "figures/reliability.png",
+        "figures/learning_curves.png",
+    } <= names
+    environment = json.loads(run.environment.read_text())
+    assert environment["libraries"]["torch"]
+    assert not [name for name in names if ".tmp-" in name]
+
+
+def test_every_number_has_an_interval_or_a_reason(run):
+    numbers = evaluate(run.path, device="cpu").numbers
+    estimates = [*numbers["overall"].values(), numbers["baselines"]["majority_class"]["accuracy"]]
+    estimates += [cell for row in numbers["per_class"].values() for key, cell in row.items() if key != "support"]
+    assert len(estimates) > 20
+    for estimate in estimates:
+        assert estimate["method"]
+        if estimate["low"] is None or estimate["high"] is None or estimate["value"] is None:
+            assert estimate["note"]
+        else:
+            assert estimate["low"] <= estimate["value"] <= estimate["high"]
+            assert estimate["low"] < estimate["high"]
+
+
+def test_classes_that_the_bundle_does_not_know_are_refused(run, tmp_path, class_folders):
+    (class_folders / "well").rename(class_folders / "healthy")
+    with pytest.raises(DataError, match=r"must be the bundle's \(sick, well\). Got healthy"):
+        evaluate(run.bundle, data=class_folders, out=tmp_path / "e", device="cpu")
+
+
+def test_empty_split_is_told(run):
+    with pytest.raises(DataError, match=r"Got none in 'external'. Splits here: test, train, val"):
+        evaluate(run.path, split="external", device="cpu")
