@@ -54,6 +54,8 @@ def train(
     folder = Path(out)
     if resume:
         run, settings, manifest = _reopen(folder, overrides)
+        if run.read_facts().get("status") == "finished":
+            return _already_finished(run, score_test=score_test, device=device, threads=threads)
         leaks_accepted = tuple(run.read_facts().get("leaks_accepted", ()))
         labels = label_space(settings, manifest)
     else:
@@ -85,6 +87,15 @@ def train(
         score_run(run, "test", device=device, threads=threads)
     evaluate_run(run, split="test" if score_test else "val")
     run.write_facts(status="finished")
+    return run
+
+
+def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads: int | None) -> RunFolder:
+    """Nothing is trained twice; a test split that was not asked for before can still be scored."""
+    log.info("this run is finished")
+    if score_test and not run.predictions("test").is_file():
+        score_run(run, "test", device=device, threads=threads)
+        evaluate_run(run, split="test")
     return run
 
 

@@ -1,0 +1,93 @@
+"""Every verb's ordinary use, and its JSON."""
+
+import json
+
+import pytest
+
+from chiron.cli.main import run
+
+
+@pytest.fixture
+def result(capsys):
+    def call(*arguments: object, code: int = 0) -> str:
+        assert run([str(argument) for argument in arguments]) == code
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.mark.parametrize("layout", ["manifest", "class_folders", "kermany", "medmnist"])
+def test_make_then_inspect_each_layout(tmp_path, result, layout):
+    out = tmp_path / "made"
+    result("data", "make", "phantom-cxr", "--out", out, "--count", 60, "--img-size", 32, "--layout", layout, "-q")
+    place = next(out.glob("*.npz"), out)
+    described = json.loads(result("data", "inspect", place, "--json", "-q"))
+    assert described["reader"] == layout
+    assert described["num_images"] == 60
+    assert not described["unreadable"]
+    assert not described["leaks"]["leaks"]
+    if layout in {"manifest", "kermany"}:
+        assert described["num_groups"] < 60  # patients are known
+
+
+def test_split_writes_a_manifest_to_train_on(tmp_path, result, class_folders, tiny_recipe):
+    shares = ["--train", "0.5", "--val", "0.2", "--cal", "0.1", "--test", "0.2"]
+    described = json.loads(result("data", "split", class_folders, "--out", tmp_path / "m", *shares, "--json", "-q"))
+    images = {split: sum(cell["images"] for cell in cells.values()) for split, cells in described["splits"].items()}
+    assert images == {"train": 20, "val": 8, "cal": 4, "test": 8}
+    arguments = ["train", tiny_recipe, "--data", tmp_path / "m", "--out", tmp_path / "run", "--json", "-q"]
+    trained = json.loads(result(*arguments, "--device", "cpu"))
+    assert trained["evaluation"]["num_images"] == 8
+    assert trained["evaluation"]["split"] == "val"
+
+
+def test_split_shares_must_sum_to_one(tmp_path, class_folders, capsys):
+    assert run(["data", "split", str(class_folders), "--out", str(tmp_path / "m"), "--train", "0.9"]) == 2
+    assert "must sum to 1. Got 1.2" in capsys.readouterr().err
+
+
+def test_models_are_listed_by_pattern(result):
+    assert "chiron_h_coatnet_nano" in result("models").split()
+    assert "resnet18" in json.loads(result("models", "resnet1?", "--json"))
+    described = json.loads(result("models", "chiron_h_coatnet", "--details"))
+    assert {model["name"] for model in described} == {"chiron_h_coatnet", "chiron_h_coatnet_nano"}
+
+
+def test_recipes_show_prints_what_can_be_trained(tmp_path, result):
+    text = result("recipes", "show", "kermany/h_coatnet_nano")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert "right" in result("check", tmp_path / "mine.yaml")
+    names = [recipe["name"] for recipe in json.loads(result("recipes", "list", "--json"))]
+    assert "kermany/h_coatnet_nano.own" in names
+
+
+def test_predict_prints_json_with_all_keys(trained_run, class_folders, result):
+    rows = json.loads(result("predict", trained_run.path, class_folders / "sick", "--json", "-q", "--device", "cpu"))
+    assert len(rows) == 20
+    assert set(rows[0]) == {
+        "path",
+        "predicted_class",
+        "predicted_class_description",
+        "confidence",
+        "probabilities",
+        "disclaimer",
+    }
+
+
+def test_evaluate_prints_intervals_and_the_majority_class(trained_run, result):
+    shown = result("evaluate", trained_run.path, "--quiet")
+    assert "majority class" in shown
+    assert "auroc" in shown
+    numbers = json.loads(result("evaluate", trained_run.path, "--json", "-q"))
+    assert numbers["positive_class"] == "sick"
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(trained_run, class_folders, tmp_path, tiny_recipe, capsys):
+    arguments = ["train", str(tiny_recipe), "--data", str(class_folders), "--out", str(tmp_path / "run")]
+    assert run([*arguments, "--device", "cpu"]) == 0
+    shown = capsys.readouterr()
+    assert "epoch 2/2" in shown.err
+    assert "epoch" not in shown.out
+    assert "report:" in shown.out
+    assert run([*arguments, "--device", "cpu", "--force", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,154 @@
+"""What each option of the loop does, on a data set of 40 small images."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from chiron.core.errors import EngineError
+from chiron.engine.checkpoint import list_checkpoints, load_checkpoint
+from chiron.engine.fit import class_weights
+from chiron.engine.selection import is_better, selection_metrics
+from chiron.spec.labels import LabelSpace
+from chiron.workflows.train import train
+
+BINARY = LabelSpace(names=("sick", "well"), positive="sick")
+
+
+@pytest.fixture
+def fitted(tmp_path, class_folders, tiny_recipe):
+    def call(*changes: str, name: str = "run"):
+        return train(str(tiny_recipe), class_folders, tmp_path / name, overrides=changes, device="cpu", threads=1)
+
+    return call
+
+
+def weights(run) -> bytes:
+    return (run.bundle / "weights.safetensors").read_bytes()
+
+
+def test_learns_a_visible_difference(fitted):
+    run = fitted("train.epochs=12", "train.lr=1e-2")
+    history = run.read_history()
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert max(row["val_auroc"] for row in history) > 0.95
+
+
+def test_two_runs_are_equal_and_a_seed_makes_another(fitted):
+    one, two, other = fitted(name="a"), fitted(name="b"), fitted("train.seed=1", name="c")
+    assert weights(one) == weights(two)
+    assert weights(one) != weights(other)
+
+
+def test_the_bundle_holds_the_best_epoch_not_the_last(fitted):
+    run = fitted("train.epochs=6", "train.lr=3e-2", "train.select_by=loss")
+    history = run.read_history()
+    best = min(history, key=lambda row: row["val_loss"])
+    provenance = json.loads((run.bundle / "bundle.json").read_text())["provenance"]
+    assert provenance["best_epoch"] == best["epoch"]
+    assert provenance["selection_value"] == best["val_loss"]
+    assert run.read_metrics()["overall"]["log_loss"]["value"] == pytest.approx(best["val_loss"], rel=1e-5)
+
+
+def test_early_stopping_stops_exactly(fitted, monkeypatch):
+    """The val metric is best in epoch 2 and never again: patience 3 ends after epoch 5."""
+    from chiron.engine import fit as loop
+
+    values = iter([0.6, 0.9, 0.8, 0.9, 0.7, 1.0, 1.0])
+    monkeypatch.setattr(loop, "_validate", lambda *args: {"loss": 1.0, "auroc": next(values)})
+    run = fitted("train.epochs=7", "train.patience=3")
+    assert [row["epoch"] for row in run.read_history()] == [1, 2, 3, 4, 5]
+    assert run.read_facts()["best_epoch"] == 2
+
+
+def test_bf16_trains_and_is_scored_in_fp32(fitted):
+    run = fitted("train.precision=bf16")
+    assert weights(run) != weights(fitted(name="fp32"))
+    checkpoint = list_checkpoints(run.checkpoints)[-1]
+    assert json.loads((checkpoint / "state.json").read_text())["progress"]["setting"]["precision"] == "bf16"
+
+
+def test_clipping_changes_the_weights(fitted):
+    assert weights(fitted("train.clip_grad=1e-3", name="a")) != weights(fitted("train.clip_grad=null", name="b"))
+
+
+def test_one_logit_trains_with_bce(fitted):
+    run = fitted("labels.one_logit=true", "train.loss=bce", "train.class_weights=balanced", "train.epochs=3")
+    header = (run.path / "predictions" / "val.csv").read_text().splitlines()
+    column = header[0].split(",").index("logit_well")
+    assert {float(line.split(",")[column]) for line in header[1:]} == {0.0}
+
+
+def test_class_weights_are_n_over_c_n_c():
+    y_train = np.array([0] * 3 + [1] * 9)
+    torch.testing.assert_close(class_weights(y_train, BINARY), torch.tensor([12 / 6, 12 / 18]))
+    one_logit = LabelSpace(names=("sick", "well"), positive="sick", one_logit=True)
+    torch.testing.assert_close(class_weights(y_train, one_logit), torch.tensor([12 / 18, 12 / 6]))  # negative first
+
+
+def test_selection_metrics_equal_scikit_learn():
+    from sklearn import metrics as sk
+
+    random = np.random.default_rng(0)
+    y_true, y_prob = random.integers(0, 3, 90), random.dirichlet([1, 1, 1], 90)
+    got = selection_metrics(y_true, y_prob, LabelSpace(names=("a", "b", "c")))
+    y_pred = y_prob.argmax(1)
+    assert got["loss"] == pytest.approx(sk.log_loss(y_true, y_prob))
+    assert got["accuracy"] == pytest.approx(sk.accuracy_score(y_true, y_pred))
+    assert got["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y_true, y_pred))
+    assert got["macro_f1"] == pytest.approx(sk.f1_score(y_true, y_pred, average="macro"))
+    assert got["auroc"] == pytest.approx(sk.roc_auc_score(y_true, y_prob, multi_class="ovr"))
+    binary = selection_metrics(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]), BINARY)
+    assert binary["auroc"] == pytest.approx(0.5)
+    assert selection_metrics(np.array([0, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]), BINARY)["auroc"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "best", "better"),
+    [("auroc", 0.8, 0.7, True), ("auroc", 0.7, 0.7, False), ("loss", 0.3, 0.4, True), ("loss", 0.4, 0.4, False),
+     ("auroc", None, None, False), ("auroc", 0.1, None, True), ("auroc", None, 0.1, False)],
+)  # fmt: skip
+def test_is_better(key, value, best, better):
+    assert is_better(key, value, best) is better
+
+
+def test_damaged_checkpoint_is_one_sentence(fitted):
+    run = fitted()
+    checkpoint = list_checkpoints(run.checkpoints)[-1]
+    (checkpoint / "state.safetensors").write_bytes(b"nothing")
+    model = torch.nn.Linear(2, 2)
+    with pytest.raises(EngineError, match="must fit the run's recipe and be whole"):
+        load_checkpoint(checkpoint, model, torch.optim.AdamW(model.parameters()))
+
+
+def test_a_finished_run_is_not_trained_again(fitted, tmp_path):
+    run = fitted()
+    before = (run.bundle / "bundle.json").read_bytes()
+    again = train("", None, run.path, resume=True, score_test=True, device="cpu")
+    assert (again.bundle / "bundle.json").read_bytes() == before
+    assert again.read_metrics()["split"] == "test"
+
+
+@pytest.mark.slow
+def test_a_dead_worker_is_one_sentence(tmp_path, class_folders, tiny_recipe):
+    """A process that decodes images is killed, as the system does when memory runs out."""
+    import os
+    import signal
+    import threading
+    import time
+
+    import psutil
+
+    def kill_children() -> None:
+        while not list_checkpoints(tmp_path / "run" / "checkpoints"):
+            time.sleep(0.05)
+        for child in psutil.Process().children(recursive=True):
+            if "spawn_main" in " ".join(child.cmdline()):
+                os.kill(child.pid, signal.SIGKILL)
+
+    threading.Thread(target=kill_children, daemon=True).start()
+    changes = ("train.epochs=100000", "train.num_workers=1")
+    with pytest.raises(EngineError, match="The processes that decode images must live"):
+        train(str(tiny_recipe), class_folders, tmp_path / "run", overrides=changes, device="cpu")
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")
