@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from chiron.core.hashing import sha256_file
+from chiron.core.hashing import sha256_bytes
 from chiron.engine.checkpoint import list_checkpoints
 
 RECIPE = """\
@@ -34,7 +34,7 @@ def start(folder: Path, out: str, *extra: str) -> subprocess.Popen:
 
 
 def weights(run: Path) -> str:
-    return sha256_file(run / "bundle" / "weights.safetensors")
+    return sha256_bytes((run / "bundle" / "weights.safetensors").read_bytes())
 
 
 def wait_for_start(run: Path, process: subprocess.Popen) -> None:

@@ -3,7 +3,6 @@
 A message reads: `<what must hold>. Got <value, shape or path>. <what to do next>.`
 """
 
-EXIT_DONE = 0
 EXIT_CHECK_FAILED = 1  # a leak, a broken agreement
 EXIT_USER_MISTAKE = 2
 EXIT_COULD_NOT_FINISH = 3  # disk, memory, NaN, a dead worker

@@ -1,21 +1,13 @@
-"""Content hashes, keyed hashes and seeds: everything whose value must be the same on every machine."""
+"""Content hashes and seeds: everything whose value must be the same on every machine."""
 
 import hashlib
-import hmac
 import json
-from pathlib import Path
 from typing import Any
 
 
 def sha256_bytes(data: bytes | memoryview) -> str:
     """Hexadecimal SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def canonical_json(value: Any) -> str:
@@ -26,14 +18,6 @@ def canonical_json(value: Any) -> str:
 def sha256_json(value: Any) -> str:
     """SHA-256 of a JSON value, independent of key order."""
     return sha256_bytes(canonical_json(value).encode())
-
-
-def keyed_hash(key: bytes, text: str) -> str:
-    """First 16 hexadecimal digits of HMAC-SHA256: a stand-in for an id that leaves the run folder.
-
-    A plain hash of a record number can be undone by counting; a keyed one cannot without the key.
-    """
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def seed_of(*names: int | str) -> int:

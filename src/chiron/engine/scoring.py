@@ -2,7 +2,6 @@
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Float
 
 from chiron.classifier import Classifier
@@ -56,9 +55,3 @@ def score_manifest(
         classifier.labels.positive,
         {"bundle_id": classifier.bundle_id, "model": classifier.network_spec.name, "grouping": manifest.grouping},
     )
-
-
-def free_memory(device: torch.device) -> None:
-    """Gives cached GPU memory back between training and scoring."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -27,11 +27,6 @@ def is_known_model(name: str) -> bool:
     return any(name.partition(".")[0].startswith(f"chiron_{entry.name}") for entry in outside)
 
 
-def pretrained_tags(name: str) -> tuple[str, ...]:
-    """Tags of a model's pretrained weights, timm's default first; empty where it has none or is unknown."""
-    return tuple(_index()["chiron"].get(name) or _index()["timm"].get(name) or ())
-
-
 def indexed_timm_version() -> str:
     """The timm release that the index was made with."""
     return _index()["timm_version"]

@@ -1,7 +1,7 @@
 """From a recipe's text to a Recipe, or to the list of everything that is wrong with it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,7 +25,7 @@ _TYPES = {
 
 
 def read_recipe(
-    name: str, overrides: Iterable[str] = (), *, registries: Mapping[KeyPath, Iterable[str]] | None = None
+    name: str, overrides: Iterable[str] = (), *, registries: Mapping[KeyPath, Collection[str]] | None = None
 ) -> Recipe:
     """The recipe `name` (file or packaged) with `key=value` changes.
 
@@ -43,8 +43,8 @@ def read_recipe(
     recipe = _validate(document, problems)
     for path, choices in (registries or {}).items():
         value = _look_up(document.values, path)
-        names = sorted(choices)
-        if isinstance(value, str) and path not in problems and value not in names:
+        if isinstance(value, str) and path not in problems and value not in choices:
+            names = sorted(choices)
             shown = f" ({', '.join(names)})" if len(names) <= 12 else ""
             problems[path] = f"{_dotted(path)} must be a known name{shown}. Got {value!r}. {did_you_mean(value, names)}"
     if problems or recipe is None:

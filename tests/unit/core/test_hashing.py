@@ -1,22 +1,11 @@
 import hashlib
-import hmac
 
-from chiron.core.hashing import canonical_json, keyed_hash, seed_of, sha256_file, sha256_json
+from chiron.core.hashing import canonical_json, seed_of, sha256_json
 
 
 def test_canonical_json_ignores_key_order():
     assert canonical_json({"b": 1, "a": [1.5, "é"]}) == '{"a":[1.5,"é"],"b":1}'
     assert sha256_json({"b": 1, "a": 2}) == sha256_json({"a": 2, "b": 1})
-
-
-def test_sha256_file(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
-
-
-def test_keyed_hash_needs_the_key():
-    assert keyed_hash(b"key", "patient 7") == hmac.new(b"key", b"patient 7", "sha256").hexdigest()[:16]
-    assert keyed_hash(b"other", "patient 7") != keyed_hash(b"key", "patient 7")
 
 
 def test_seed_is_a_function_of_names():

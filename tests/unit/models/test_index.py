@@ -10,7 +10,7 @@ import timm
 from chiron.models.create import list_models
 from chiron.models.index import INDEX_FILE, build_index, index_text
 from chiron.spec import model_names
-from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names, pretrained_tags
+from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names
 
 
 def test_index_equals_the_registries():
@@ -32,12 +32,6 @@ def test_reading_names_loads_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_tags():
-    assert pretrained_tags("resnet18")[0] == "a1_in1k"
-    assert pretrained_tags("chiron_fair_cnn") == ()
-    assert pretrained_tags("no_such_model") == ()
 
 
 def test_names_of_outside_packages(monkeypatch):
