@@ -132,6 +132,9 @@ def test_leak_stops_with_exit_code_1_and_can_be_accepted_by_name(tmp_path, class
         f"{name}~copy" in (tmp_path / "run" / "report.html").read_text()
         or f"copy~{name}" in (tmp_path / "run" / "report.html").read_text()
     )
+    out = tmp_path / "again"
+    assert run(["evaluate", str(tmp_path / "run" / "predictions" / "test.csv"), "--out", str(out), "-q"]) == 0
+    assert "copy" in (out / "report.html").read_text()
     assert "accepted by name: 1." in (tmp_path / "run" / "bundle" / "README.md").read_text()
 
 

@@ -67,7 +67,8 @@ def selected_where_scored(evaluation: Evaluation, context: ReportContext) -> str
 
 def test_looks(evaluation: Evaluation, context: ReportContext) -> str | None:
     """The test split was scored more than once, or nobody knows how often."""
-    if context.split_scored not in ("test", "external") or context.test_looks == 1:
+    foreign = context.split_scored == "unknown" and context.test_looks is None  # a table: no images were scored here
+    if context.split_scored in ("val", "cal") or foreign or context.test_looks == 1:
         return None
     if context.test_looks in ("unknown", None, 0):
         return "How often these test images have been scored is unknown: no unbroken record of it exists."
@@ -82,7 +83,7 @@ def split_unknown(evaluation: Evaluation, context: ReportContext) -> str | None:
     if context.split_scored != "unknown":
         return None
     return (
-        f"The table does not say which split its {plural(evaluation['num_images'], 'image')} are: they may have been "
+        f"It is not known which split the {plural(evaluation['num_images'], 'image')} belong to: they may have been "
         "used for training or selection."
     )
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from chiron.audit.leaks import require_no_leaks
 from chiron.audit.ledger import count_looks, project_folder, record_look
 from chiron.classifier import Classifier, load
 from chiron.core.errors import DataError, SpecError
@@ -23,7 +24,7 @@ from chiron.report.context import ReportContext
 from chiron.report.figures import write_figures
 from chiron.report.page import write_report
 from chiron.spec.reading import read_recipe
-from chiron.spec.recipe import EvaluateRecipe
+from chiron.spec.recipe import EvaluateRecipe, Recipe
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
 
 log = logging.getLogger("chiron.evaluate")
@@ -94,7 +95,7 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
     classifier = load(run.bundle, device=str(runtime.device))
     looks = _look(run.path, classifier, part) if split in {"test", "external"} else None
     table = score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed)
-    _with_facts(table, test_looks=looks).save(run.predictions(split))
+    _with_facts(table, test_looks=looks, leaks_accepted=_accepted(manifest, recipe)).save(run.predictions(split))
 
 
 def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, Any]] = ()) -> Evaluated:
@@ -115,7 +116,7 @@ def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, An
         reference_standard=recipe.intended_use.reference_standard,
         num_parameters=_bundle_provenance(run.bundle).get("num_parameters"),
         num_unreadable=int((manifest.frame["status"] == "unreadable").sum()),
-        leaks_accepted=list(facts.get("leaks_accepted", [])),
+        leaks_accepted=_accepted(manifest, recipe),
         test_looks=_test_looks(run, manifest, split),
         split_scored=split,  # type: ignore[arg-type]
         selection_metric=f"val_{recipe.train.select_by}",
@@ -234,6 +235,11 @@ def _write(
 def _headline_split(manifest: Manifest) -> str:
     present = set(manifest.frame["split"].drop_nulls())
     return next((split for split in ("test", "external", "val") if split in present), "all")
+
+
+def _accepted(manifest: Manifest, recipe: Recipe) -> list[str]:
+    """Names of the leaks that the run was trained in spite of."""
+    return [pair.name for pair in require_no_leaks(manifest, recipe.data.accept_leaks).accepted]
 
 
 def _only_split(predictions: Predictions) -> str:

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chiron.audit.leaks import LeakReport
+from chiron.audit.leaks import require_no_leaks
 from chiron.classifier import Classifier, load
 from chiron.core.errors import EngineError, SpecError
-from chiron.core.files import write_text
+from chiron.core.files import require_new, write_text
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import SPLITS, Manifest
 from chiron.data.source import ImageSource
 from chiron.engine.fit import Fitted, fit
 from chiron.engine.runtime import Runtime, start_runtime
-from chiron.engine.scoring import score_images, score_manifest
+from chiron.engine.scoring import score_images
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import Provenance
 from chiron.spec.reading import read_recipe, recipe_yaml
@@ -56,18 +56,16 @@ def train(
         run, settings, manifest = _reopen(folder, overrides)
         if run.read_facts().get("status") == "finished":
             return _already_finished(run, score_test=score_test, device=device, threads=threads)
-        leaks_accepted = tuple(run.read_facts().get("leaks_accepted", ()))
         labels = label_space(settings, manifest)
     else:
         if data is None:
             raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz or manifest.")
         settings = check_recipe(recipe, overrides)
-        manifest, leaks, labels = prepare(settings, Path(data))
-        leaks_accepted = _accepted(leaks)
+        require_new(folder, force=force)  # told before a large data set is read
+        manifest, labels = prepare(settings, Path(data))
         run = new_run(folder, force=force)
-        write_text(run.recipe, recipe_yaml(settings))
         manifest.save(run.path)
-        run.write_facts(recipe=recipe, leaks_accepted=leaks_accepted, num_scored_splits=0)
+        write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
     _tell_data(manifest)
     runtime = start_runtime(
         device=device, precision=settings.train.precision, num_workers=settings.train.num_workers, threads=threads
@@ -80,9 +78,9 @@ def train(
         runtime=runtime,
         on_epoch=lambda history: write_text(run.history, json.dumps(history, indent=1)),
     )
-    classifier = _make_bundle(run, settings, manifest, labels, fitted, leaks_accepted, runtime)
+    classifier = _make_bundle(run, settings, manifest, labels, fitted, runtime)
     run.write_facts(status="trained", bundle_id=classifier.bundle_id, best_epoch=fitted.progress.best_epoch)
-    _score(run, classifier, manifest, runtime, settings, "val")
+    score_run(run, "val", device=device, threads=threads)
     if score_test:
         score_run(run, "test", device=device, threads=threads)
     evaluate_run(run, split="test" if score_test else "val")
@@ -97,10 +95,6 @@ def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads:
         score_run(run, "test", device=device, threads=threads)
         evaluate_run(run, split="test")
     return run
-
-
-def _accepted(leaks: LeakReport) -> tuple[str, ...]:
-    return tuple(pair.name for pair in leaks.accepted)
 
 
 def _reopen(folder: Path, overrides: tuple[str, ...]) -> tuple[RunFolder, Recipe, Manifest]:
@@ -121,7 +115,6 @@ def _make_bundle(
     manifest: Manifest,
     labels: LabelSpace,
     fitted: Fitted,
-    leaks_accepted: tuple[str, ...],
     runtime: Runtime,
 ) -> Classifier:
     """Saves the trained classifier, loads it back, and proves that both say the same."""
@@ -139,7 +132,7 @@ def _make_bundle(
             data_digest=manifest.digest,
             data_counts=_counts(manifest),
             grouping=manifest.grouping,
-            accepted_leaks=len(leaks_accepted),
+            accepted_leaks=len(require_no_leaks(manifest, recipe.data.accept_leaks).accepted),
             init=recipe.model.init,
             num_parameters=sum(p.numel() for p in fitted.network.parameters()),
             best_epoch=fitted.progress.best_epoch or 0,
@@ -178,12 +171,3 @@ def _counts(manifest: Manifest) -> dict[str, dict[str, int]]:
         for split, part in parts.items()
         if part.height
     }
-
-
-def _score(
-    run: RunFolder, classifier: Classifier, manifest: Manifest, runtime: Runtime, recipe: Recipe, split: str
-) -> None:
-    part = manifest.select(split)
-    score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed).save(
-        run.predictions(split)
-    )
