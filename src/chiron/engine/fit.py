@@ -104,9 +104,7 @@ def fit(
                 if interruption.wanted or now - saved_at > train.checkpoint_minutes * 60:
                     save_checkpoint(checkpoints, model, optimizer, best, progress)
                     saved_at = now
-                if interruption.wanted:
-                    log.warning("stopped: checkpoint written; continue with --resume")
-                    raise KeyboardInterrupt
+                    interruption.stop_if_wanted()
             seconds = time.monotonic() - started
             images_per_second = (progress.images_in_epoch - images_before) / max(seconds, 1e-9)
             values = _validate(setup, runtime, train.batch_size)
@@ -114,6 +112,7 @@ def fit(
             on_epoch(progress.history)
             save_checkpoint(checkpoints, model, optimizer, best, progress)
             saved_at = time.monotonic()
+            interruption.stop_if_wanted()
     assert best is not None  # the first epoch always becomes the best so far
     model.load_state_dict(best)
     return Fitted(model.eval(), setup.network_spec, progress)
@@ -124,18 +123,19 @@ def _clear_failures() -> Iterator[None]:
     """Turns the failures that torch reports in its own words into one sentence."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise EngineError(
-            f"A training step must fit in memory. Got {error}. Lower train.batch_size or input.img_size; "
-            "the last checkpoint is intact."
-        ) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise EngineError(
-            f"The processes that decode images must live. Got {str(error).splitlines()[0]} "
-            "Lower train.num_workers, then continue with --resume; the last checkpoint is intact."
-        ) from error
+    except RuntimeError as error:  # torch.OutOfMemoryError is one of them
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first:
+            raise EngineError(
+                f"A training step must fit in memory. Got: {first} Lower train.batch_size or input.img_size; "
+                "the last checkpoint is intact."
+            ) from error
+        if "DataLoader worker" in first:
+            raise EngineError(
+                f"The processes that decode images must live. Got: {first} "
+                "Lower train.num_workers, then continue with --resume; the last checkpoint is intact."
+            ) from error
+        raise
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,16 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def stop_if_wanted(self) -> None:
+        """Ends the loop; call it right after a checkpoint was written.
+
+        Raises:
+            KeyboardInterrupt: somebody asked to stop.
+        """
+        if self.wanted:
+            log.warning("stopped: checkpoint written; continue with --resume")
+            raise KeyboardInterrupt
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.wanted:
             raise KeyboardInterrupt

@@ -152,3 +152,14 @@ def test_a_dead_worker_is_one_sentence(tmp_path, class_folders, tiny_recipe):
     with pytest.raises(EngineError, match="The processes that decode images must live"):
         train(str(tiny_recipe), class_folders, tmp_path / "run", overrides=changes, device="cpu")
     assert list_checkpoints(tmp_path / "run" / "checkpoints")
+
+
+def test_memory_that_runs_out_is_one_sentence(fitted, monkeypatch):
+    from chiron.engine import fit as loop
+
+    def allocate(*args):
+        torch.empty(2**60)  # the allocator's own error
+
+    monkeypatch.setattr(loop, "_step", allocate)
+    with pytest.raises(EngineError, match=r"must fit in memory.*Lower train\.batch_size"):
+        fitted()
