@@ -84,14 +84,15 @@ def read_bundle(folder: Path) -> tuple[str, BundleSpec, dict[str, Tensor]]:
         raise BundleError(f"A bundle's checksums must hold. Got changed content at {folder}. Copy or train it again.")
     spec = {key: content[key] for key in BundleSpec.model_fields if key in content}
     try:
-        return bundle_id({"sha256": stated}), BundleSpec.model_validate_json(json.dumps(spec)), load_tensors(weights)
+        return bundle_id(content), BundleSpec.model_validate_json(json.dumps(spec)), load_tensors(weights)
     except (ValidationError, SafetensorError) as error:
         raise BundleError(f"A bundle must hold what this version expects. Got {error} at {folder}.") from error
 
 
 def bundle_id(content: dict[str, Any]) -> str:
-    """The short name of a bundle's exact content."""
-    return content["sha256"][:16]
+    """The short name of what a bundle does: of everything in it but the time it was written."""
+    provenance = {key: value for key, value in content["provenance"].items() if key != "created"}
+    return sha256_json({**content, "provenance": provenance, "sha256": ""})[:16]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Predictor: one classifier over many inputs, in batches; one bad file never stops the rest."""
 
 import glob
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,8 @@ from chiron.data.dataset import to_tensor
 from chiron.data.source import ImageSource
 from chiron.preprocess.decode import IMAGE_SUFFIXES
 from chiron.preprocess.resize import canonical_resize
+
+log = logging.getLogger("chiron.predict")
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,16 @@ def find_inputs(paths: Iterable[str | Path]) -> list[Input]:
             what = "at least one image" if path.exists() else "a file, folder, pattern or zip that exists"
             raise DataError(f"An input must be {what}. Got {given}. Check the path.")
         inputs += found
-    return inputs
+    return list({item.name: item for item in inputs}.values())  # a file that is named twice counts once
 
 
 def _inside(path: Path) -> list[Input]:
     source = ImageSource(path)
-    return [
-        Input(f"{path}/{name}", source, name)
-        for name in source.names()
-        if "#" in name or Path(name).suffix.lower() in IMAGE_SUFFIXES
-    ]
+    names = source.names()
+    images = [name for name in names if "#" in name or Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    if len(images) < len(names):
+        log.warning("%d files in %s are no images by their name and are skipped", len(names) - len(images), path)
+    return [Input(f"{path}/{name}", source, name) for name in images]
 
 
 class Predictor:

@@ -18,7 +18,6 @@ except ImportError:  # Windows has no such lock; two scorings at the same instan
     fcntl = None  # type: ignore[assignment]
 
 LEDGER = "test_ledger.jsonl"
-_SKETCH = 256  # smallest content hashes kept, so that a renamed or partly used test set is recognized
 
 
 def project_folder(output: Path) -> Path:
@@ -43,21 +42,29 @@ def record_look(project: Path, *, bundle_id: str, contents: Iterable[str], comma
             if fcntl is not None:
                 fcntl.flock(stream, fcntl.LOCK_EX)
             stream.seek(0)
-            lines = stream.read().splitlines()
+            lines = [line for line in stream.read().splitlines() if line.strip()]
             entry: dict[str, Any] = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "bundle_id": bundle_id,
                 "test_set": sha256_json(sorted_contents),
                 "num_images": len(sorted_contents),
-                "sketch": [content[:8] for content in sorted_contents[:_SKETCH]],
+                "contents": [content[:8] for content in sorted_contents],
                 "command": command,
-                "before": json.loads(lines[-1])["hash"] if lines else "",
+                "before": _last_hash(lines),
             }
             entry["hash"] = sha256_json(entry)
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
             stream.flush()
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def _last_hash(lines: list[str]) -> str:
+    """What the next line points to; a damaged line leaves the chain broken, so that looks stay unknown."""
+    try:
+        return json.loads(lines[-1])["hash"] if lines else ""
+    except (ValueError, KeyError, TypeError):
+        return "damaged"
 
 
 def count_looks(project: Path, contents: Iterable[str]) -> int | None:
@@ -71,13 +78,13 @@ def count_looks(project: Path, contents: Iterable[str]) -> int | None:
     if not path.is_file():
         return 0
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
             entry = json.loads(line)
             stated = entry.pop("hash")
             if stated != sha256_json(entry) or entry["before"] != before:
                 return None
             before = stated
-            looks += not own.isdisjoint(entry["sketch"])
+            looks += not own.isdisjoint(entry["contents"])
     except (ValueError, KeyError, TypeError):
         return None
     return looks

@@ -24,7 +24,7 @@ def inspect_command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a data set holds: classes, groups, splits, broken images, leaks. Exit code 1 on a leak."""
+    """Say what a data set holds: classes, groups, splits, broken images, leaks. Exit code 1 if training would stop."""
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.data import describe_data, inspect_data, write_leak_names
 
@@ -38,7 +38,7 @@ def inspect_command(
         _say_data(described)
         if leaks is not None:
             say(f"leak names: {leaks}")
-    if inspection.leaks.leaks:
+    if inspection.leaks.leaks or described["label_conflicts"] or described["unreadable"]:
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 
@@ -125,6 +125,10 @@ def _say_data(described: dict[str, Any]) -> None:
     )
     for path in described["unreadable"][:20]:
         say(f"unreadable: {path}")
+    for conflict in described["label_conflicts"][:20]:
+        say(f"CONFLICT: identical images with different labels: {conflict}")
+    if described["unreadable"] or described["label_conflicts"]:
+        say("training refuses to start until these are mended")
     for kind, key in (("LEAK", "leaks"), ("suspect", "suspects")):
         found = described["leaks"][key]
         for pair in found[:10]:

@@ -13,7 +13,9 @@ _FIRST = ("auroc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "
 def evaluate_command(
     target: Annotated[Path, typer.Argument(help="A run folder, a bundle, or a predictions CSV.")],
     data: Annotated[Path | None, typer.Option("--data", help="Images with labels, for a bundle.")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="train, val, cal, test, external, or all.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="val, cal, test, external; with --data also all.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; a run keeps its own.")] = None,
     positive: Annotated[str | None, typer.Option("--positive", help="Class of interest in a two-class CSV.")] = None,
     reader: Reader = None,

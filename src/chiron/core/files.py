@@ -93,3 +93,13 @@ def require_new(path: Path, *, force: bool) -> None:
         raise SpecError(
             f"The output must not exist yet. Got {path}. Choose another --out, or add --force to replace it."
         )
+
+
+def require_outside(output: Path, data: Path) -> None:
+    """Refuses an output inside a folder of images, where it would be read as data the next time.
+
+    Raises:
+        SpecError: `output` is `data` or lies below it.
+    """
+    if data.is_dir() and output.resolve().is_relative_to(data.resolve()):
+        raise SpecError(f"The output must lie outside the images. Got {output} in {data}. Choose another --out.")

@@ -11,6 +11,7 @@ import polars as pl
 from chiron.core.errors import DataError, PreprocessError
 from chiron.core.hashing import sha256_bytes
 from chiron.data.groups import connected_groups, is_blank
+from chiron.data.manifest import label_columns_of
 from chiron.data.source import ImageSource
 from chiron.preprocess.decode import CanonicalImage, decode_image
 
@@ -26,11 +27,32 @@ class LabelConflict:
     def __str__(self) -> str:
         return " = ".join(f"{path} ({label})" for path, label in self.images)
 
+    def brief(self) -> str:
+        """At most five of the images, among them one of every label as far as they reach, and how many more."""
+        first = {label: (path, label) for path, label in reversed(self.images)}
+        ranked = sorted(self.images, key=lambda image: (first[image[1]] != image, image))
+        shown = LabelConflict(tuple(sorted(ranked[:_MOST_NAMED])))
+        more = len(self.images) - len(shown.images)
+        return f"{shown} and {more:,} more" if more else str(shown)
+
 
 def pixels_hash(image: CanonicalImage) -> str:
-    """SHA-256 over shape, type and pixels, the same on every machine."""
+    """SHA-256 over shape, type and pixels in their plainest form, the same on every machine and in any file format.
+
+    Three equal channels count as one, and 16 bits that only repeat 8 (all values divisible by 257) as 8.
+    """
+    image = _plainest(image)
     little_endian = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("<"))
     return sha256_bytes(f"{image.shape}{image.dtype.name}".encode() + little_endian.tobytes())
+
+
+def _plainest(image: CanonicalImage) -> CanonicalImage:
+    """The same picture with as few bits and channels as it needs; the first row alone settles most cases."""
+    if image.dtype.itemsize == 2 and all((part % 257 == 0).all() for part in (image[:1], image)):
+        image = (image // 257).astype(np.uint8)
+    if image.shape[2] == 3 and all((part == part[..., :1]).all() for part in (image[:1], image)):
+        image = image[..., :1]
+    return image
 
 
 def identify(source: ImageSource, frame: pl.DataFrame) -> pl.DataFrame:
@@ -76,7 +98,7 @@ def join_groups(frame: pl.DataFrame, id_columns: Sequence[str]) -> tuple[pl.Data
 
 def label_conflicts(frame: pl.DataFrame) -> list[LabelConflict]:
     """All sets of images with identical pixels and different known labels, sorted by path."""
-    labels = [name for name in frame.columns if name == "label" or name.startswith("label_")]
+    labels = label_columns_of(frame.columns)
     readable = frame.filter(pl.col("pixels_sha256").is_not_null(), pl.any_horizontal(pl.col(labels).is_not_null()))
     known = readable.group_by("pixels_sha256").agg(pl.col(name).drop_nulls().n_unique() for name in labels)
     torn = known.filter(pl.any_horizontal(pl.col(name) > 1 for name in labels))
@@ -98,7 +120,7 @@ def require_one_label(frame: pl.DataFrame) -> None:
     if conflicts:
         raise DataError(
             f"Identical images must have the same label. Got {len(conflicts):,} with different ones: "
-            f"{_listed([str(conflict) for conflict in conflicts], '; ')}. "
+            f"{_listed([conflict.brief() for conflict in conflicts], '; ')}. "
             "Correct the labels or remove the images; `chiron data inspect` lists all."
         )
 

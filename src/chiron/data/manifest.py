@@ -1,7 +1,8 @@
 """Manifest: one row a sample; what the images are, whose they are, what they show, and what they are used for."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,6 +26,7 @@ ID_COLUMNS = ("sample_id", "unit_id", "patient_id", "group_id")
 _BEFORE_LABEL = (*ID_COLUMNS, "path")
 _AFTER_LABEL = ("split", "status", "status_reason", "bytes_sha256", "pixels_sha256")
 _LABEL_PREFIX = "label_"
+_ABSOLUTE = r"^(/|\\\\|[A-Za-z]:[/\\])"  # also of Windows
 UNKNOWN_LABEL = -1
 
 
@@ -33,8 +35,8 @@ class Manifest:
     """A table of samples and what it takes to read it; checked when it is made.
 
     Columns of `frame`: sample_id, unit_id, patient_id (null where unknown), group_id, path, label (a class name) or
-    label_<class> (1, 0, null = not assessed), split (null = none), status, status_reason, bytes_sha256, pixels_sha256,
-    then metadata. A metadata column without a role is carried and never used.
+    label_<class> (1, 0, null = not assessed) where there is no `label`, split (null = none), status, status_reason,
+    bytes_sha256, pixels_sha256, then metadata. A metadata column without a role is carried and never used.
     """
 
     frame: pl.DataFrame
@@ -47,6 +49,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _require_columns(self.frame)  # before columns are added, so that the message lists what the file has
         object.__setattr__(self, "frame", _complete(self.frame))
         _check_columns(self)
         _check_rows(self)
@@ -130,7 +133,8 @@ class Manifest:
         """The manifest in a folder, or in a CSV file; facts come from `manifest.json` beside it where there is one.
 
         A table without facts needs the columns sample_id, path and label; its classes are sorted, its images lie
-        beside it, and its ids are taken as certain.
+        beside it, and its ids are taken as certain. So are patient_id and unit_id where they were filled in after the
+        facts were written.
 
         Args:
             root: where the images lie now; by default where they lay when the manifest was written.
@@ -140,7 +144,7 @@ class Manifest:
         table = path / "manifest.csv" if path.is_dir() else path
         frame, facts = _read_table(table), _read_facts(table.with_suffix(".json"))
         frame = _typed(frame, facts.get("types", {}), table)
-        known = [name for name in ID_COLUMNS[1:] if name in frame.columns and frame[name].null_count() < frame.height]
+        certainty, grouping = _ids_of(frame, facts)
         try:
             return cls(
                 frame=frame,
@@ -148,8 +152,8 @@ class Manifest:
                 root=root or table.parent / facts.get("root", "."),
                 reader=facts.get("reader", "manifest"),
                 roles=facts.get("roles", {}),
-                id_certainty=facts.get("id_certainty", dict.fromkeys(known, "certain")),
-                grouping=facts.get("grouping", _grouping_of(known)),
+                id_certainty=certainty,
+                grouping=grouping,
                 notes=tuple(facts.get("notes", ())),
             )
         except DataError as error:
@@ -178,24 +182,57 @@ def _complete(frame: pl.DataFrame) -> pl.DataFrame:
         frame = frame.with_columns(pl.lit("ok").alias("status"))
     if "group_id" not in frame.columns and "sample_id" in frame.columns:
         frame = frame.with_columns(("g-" + pl.col("sample_id")).alias("group_id"))
-    labels = [name for name in frame.columns if name == "label" or name.startswith(_LABEL_PREFIX)]
+    labels = label_columns_of(frame.columns)
     first = [name for name in (*_BEFORE_LABEL, *labels, *_AFTER_LABEL) if name in frame.columns]
     return frame.select(*first, *[name for name in frame.columns if name not in first])
 
 
-def _check_columns(manifest: Manifest) -> None:
-    columns = manifest.frame.columns
+def label_columns_of(columns: Sequence[str]) -> list[str]:
+    """`["label"]` where there is such a column, whatever others are called; else all columns `label_<class>`."""
+    return ["label"] if "label" in columns else [name for name in columns if name.startswith(_LABEL_PREFIX)]
+
+
+def require_class_names(classes: Sequence[str]) -> None:
+    """Stops where class names could be taken for one another, or break the header of a table, which is made of them.
+
+    Raises:
+        DataError: two names are the same but for case or white space around them, or a name holds a double quote or a
+            line break.
+    """
+    for name in classes:
+        if '"' in name or name.splitlines() != [name]:
+            raise DataError(f"Class names must hold no double quote and no line break. Got {name!r}. Rename the class.")
+    alike = defaultdict(list)
+    for name in classes:
+        alike[name.strip().casefold()].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            raise DataError(
+                "Class names must differ by more than case or white space around them. "
+                f"Got {', '.join(map(repr, names))}. Use one spelling."
+            )
+
+
+def _require_columns(frame: pl.DataFrame) -> None:
+    columns = frame.columns
     for name in ("sample_id", "path"):
         if name not in columns:
             hint = did_you_mean(name, columns)
             raise DataError(f"A manifest must have the column {name!r}. Got {', '.join(columns)}. {hint}".rstrip())
+    if not label_columns_of(columns):
+        raise DataError(
+            f"A manifest must have the column 'label' or one label_<class> a class. Got {', '.join(columns)}. "
+            f"{did_you_mean('label', columns)} Rename the column that holds the classes.".replace(".  ", ". ")
+        )
+
+
+def _check_columns(manifest: Manifest) -> None:
+    columns = manifest.frame.columns
+    require_class_names(manifest.classes)
     if missing := sorted(set(manifest.label_columns) - set(columns)):
         raise DataError(f"A manifest must have the column 'label' or one label_<class> a class. Got no {missing[0]!r}.")
-    several = [name for name in columns if name.startswith(_LABEL_PREFIX)]
-    if extra := sorted(set(several) - set(manifest.label_columns)):
+    if extra := sorted(set(label_columns_of(columns)) - set(manifest.label_columns)):
         raise DataError(f"Label columns must be of known classes ({', '.join(manifest.classes)}). Got {extra[0]!r}.")
-    if len(set(manifest.classes)) < len(manifest.classes):
-        raise DataError(f"Class names must differ. Got {', '.join(manifest.classes)}.")
     for what, said, allowed in (
         ("role", manifest.roles, get_args(ColumnRole)),
         ("certainty", manifest.id_certainty, get_args(Certainty)),
@@ -213,6 +250,12 @@ def _check_rows(manifest: Manifest) -> None:
     for name in ("sample_id", "path", "group_id"):
         if frame[name].null_count():
             raise DataError(f"Every row of a manifest must have a {name}. Got {frame[name].null_count()} without one.")
+    absolute = frame.filter(pl.col("path").cast(pl.String).str.contains(_ABSOLUTE))["path"]
+    if len(absolute):
+        raise DataError(
+            f"In a manifest, paths must be relative to the manifest's folder. Got {absolute[0]!r}. "
+            "Write them from there on, or from the folder that manifest.json beside it names as root."
+        )
     repeated = frame.filter(frame["sample_id"].is_duplicated())["sample_id"].unique().sort().to_list()
     if repeated:
         raise DataError(
@@ -250,7 +293,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
 def _typed(frame: pl.DataFrame, types: Mapping[str, str], table: Path) -> pl.DataFrame:
     """Text from CSV becomes what it was when it was written; labels of several classes become whole numbers."""
     wanted = {name: getattr(pl, kind) for name, kind in types.items() if kind in _SAVED_TYPES and name in frame.columns}
-    wanted |= {name: pl.Int8 for name in frame.columns if name.startswith(_LABEL_PREFIX)}
+    wanted |= {name: pl.Int8 for name in label_columns_of(frame.columns) if name != "label"}
     try:
         booleans = [name for name, dtype in wanted.items() if dtype == pl.Boolean]
         frame = frame.with_columns(pl.col(booleans).replace_strict({"true": True, "false": False}, default=None))
@@ -266,11 +309,22 @@ _SAVED_TYPES = frozenset(
 
 def _classes_of(frame: pl.DataFrame) -> tuple[str, ...]:
     if "label" in frame.columns:
-        return tuple(sorted(frame["label"].drop_nulls().unique()))
-    return tuple(name.removeprefix(_LABEL_PREFIX) for name in frame.columns if name.startswith(_LABEL_PREFIX))
+        return tuple(sorted(name for name in frame["label"].drop_nulls().unique() if name.strip()))
+    return tuple(name.removeprefix(_LABEL_PREFIX) for name in label_columns_of(frame.columns))
 
 
-def _grouping_of(known: list[str]) -> str:
-    if not known:
-        return "Every image is its own group; patients unknown, so intervals may still be too narrow."
-    return f"Grouped by {', '.join(known)} of the table."
+def _ids_of(frame: pl.DataFrame, facts: Mapping[str, Any]) -> tuple[dict[str, Certainty], str]:
+    """How certain each id column is, and the sentence on groups; ids that the facts do not speak of are certain.
+
+    The group_id beside facts was computed, so it is no id of its own there.
+    """
+    stated = facts.get("id_certainty", {})
+    asked = ("patient_id", "unit_id") if "id_certainty" in facts else ID_COLUMNS[1:]
+    filled = [name for name in asked if name in frame.columns and (frame[name].str.strip_chars() != "").any()]
+    added = [name for name in filled if name not in stated]
+    certainty: dict[str, Certainty] = stated | dict.fromkeys(added, "certain")
+    told = facts.get("grouping", Manifest.grouping)
+    if not added:
+        return certainty, told
+    by = f"by {', '.join(added)} of the table"
+    return certainty, f"{told.rstrip('.')}, and {by}." if stated else f"Grouped {by}."

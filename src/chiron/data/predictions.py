@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from chiron.core.errors import DataError
 from chiron.core.files import write_text
 from chiron.core.suggest import did_you_mean
+from chiron.data.groups import connected_groups, is_blank
 
 STATUSES = ("ok", "unreadable", "excluded", "indeterminate", "no_reference")
 ID_COLUMNS = ("sample_id", "unit_id", "patient_id", "group_id")
@@ -47,15 +48,23 @@ class Predictions:
 
     @property
     def y_prob(self) -> Float[np.ndarray, "n classes"]:
-        """Probabilities, one row a scored row: softmax of the logits, in float64."""
+        """Probabilities, one row a scored row: softmax of the logits, or rounded ones made to sum to 1."""
         kind = score_kind(self.frame, self.classes)
         scores = self.scored.select([f"{kind}_{name}" for name in self.classes]).to_numpy().astype(np.float64)
-        return softmax(scores) if kind == "logit" else scores
+        return softmax(scores) if kind == "logit" else scores / scores.sum(axis=1, keepdims=True)
 
     @property
     def groups(self) -> list[str] | None:
-        """The group of every scored row, or None when the table has none."""
-        return self.scored["group_id"].to_list() if "group_id" in self.frame.columns else None
+        """The group of every scored row, from group_id or else from patients and units; None without any of them.
+
+        A blank id is its own group.
+        """
+        names = ["group_id"] if "group_id" in self.frame.columns else ["patient_id", "unit_id"]
+        columns = [self.frame[name].cast(pl.String).to_list() for name in names if name in self.frame.columns]
+        if not any(not is_blank(value) for column in columns for value in column):
+            return None
+        group_of = connected_groups(self.frame["sample_id"].cast(pl.String).to_list(), columns)
+        return [group for group, status in zip(group_of, self.frame["status"], strict=True) if status == "ok"]
 
     def save(self, path: Path) -> None:
         """Writes `path` (CSV) and the facts beside it (`.json`), each as a whole or not at all."""
@@ -78,7 +87,7 @@ class Predictions:
             raise DataError(f"A predictions table must be a readable CSV file. Got {error} at {path}.") from error
         facts: dict[str, Any] = {}
         if path.with_suffix(".json").is_file():
-            facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            facts = _read_facts(path.with_suffix(".json"))
         found = [c.split("_", 1)[1] for c in frame.columns if c.startswith("logit_")] or [
             c.split("_", 1)[1] for c in frame.columns if c.startswith("prob_")
         ]
@@ -86,6 +95,15 @@ class Predictions:
         positive = positive or facts.pop("positive", None)
         facts.pop("positive", None)
         return cls(_typed(frame, classes, path), classes, positive, facts)
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """What Chiron wrote beside a table; a file of another program's is left alone."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"The facts beside a table must be readable JSON. Got {error} at {path}.") from error
+    return facts if isinstance(facts, dict) and "classes" in facts else {}
 
 
 def score_kind(frame: pl.DataFrame, classes: tuple[str, ...]) -> str:
@@ -118,6 +136,9 @@ def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.Data
         frame = frame.with_columns(
             pl.when(reference).then(pl.lit("no_reference")).otherwise(pl.lit("ok")).alias("status")
         )
+    if "status" in frame.columns and "y_true" in frame.columns:  # labels that were filled in after predicting
+        filled = (pl.col("status") == "no_reference") & (pl.col("y_true").fill_null("") != "")
+        frame = frame.with_columns(pl.when(filled).then(pl.lit("ok")).otherwise(pl.col("status")).alias("status"))
     try:
         return frame.with_columns(pl.col(columns).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
@@ -144,5 +165,6 @@ def _check(frame: pl.DataFrame, classes: tuple[str, ...], positive: str | None) 
     scores = scored.select([f"{kind}_{name}" for name in classes]).to_numpy()
     if scores.size and not np.isfinite(scores.astype(np.float64)).all():
         raise DataError("Scores of rows with status ok must be finite numbers. Got missing, NaN or infinite ones.")
-    if kind == "prob" and scores.size and (scores.min() < 0 or np.abs(scores.sum(axis=1) - 1).max() > 1e-3):
+    tolerance = max(1e-3, 5e-4 * len(classes))  # three decimals a class
+    if kind == "prob" and scores.size and (scores.min() < 0 or np.abs(scores.sum(axis=1) - 1).max() > tolerance):
         raise DataError("prob_<class> columns must be at least 0 and sum to 1 in every row. Got other values.")

@@ -3,6 +3,7 @@
 It stands above the readers and not in their base file, so that readers import only downwards.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,16 @@ from chiron.core.errors import DataError
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.core.suggest import did_you_mean
 from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
-from chiron.data.manifest import Manifest, is_manifest
+from chiron.data.manifest import ID_COLUMNS, Manifest, is_manifest
 from chiron.data.source import ImageSource
 
 READERS = "chiron.data.readers"
+_UNUSED_IDS = "Columns that look like ids are carried and not used"
+_LOOKS_LIKE_ID = re.compile(  # lesion_id, PatientID, "subject no"; a bare "study" or "case" may be something else
+    r"(patient|lesion|subject|person|participant|pid|mrn)s?([ _-]?(id|uid|no|nr|num|number|code|key|name)s?)?"
+    r"|(study|case|exam|visit|unit|group|donor|animal|nodule|tumou?r|eye)[ _-]?(id|uid|no|nr|num|number|code|key)",
+    re.IGNORECASE,
+)
 
 
 def read_dataset(
@@ -70,7 +77,7 @@ def _read(source: ImageSource, reader: str | None, groups: str | None) -> Manife
         roles=reading.roles,
         id_certainty=reading.id_certainty,
         grouping=reading.grouping,
-        notes=(*reading.notes, *notes),
+        notes=(*_run_folder_notes(source), *reading.notes, *notes),
     )
 
 
@@ -109,4 +116,27 @@ def _reread(path: Path, groups: str | None) -> Manifest:
             f"{', '.join(changed.head(5))}. Put them back, or read the data set again."
         )
     frame, notes = join_groups(frame, [*manifest.id_certainty, "group_id"])
-    return replace(manifest, frame=frame, notes=tuple(dict.fromkeys((*manifest.notes, *notes))))
+    kept = [note for note in manifest.notes if not note.startswith(_UNUSED_IDS)]  # columns may have got other names
+    return replace(manifest, frame=frame, notes=tuple(dict.fromkeys((*kept, *_unused_id_notes(manifest), *notes))))
+
+
+def _run_folder_notes(source: ImageSource) -> list[str]:
+    runs = source.run_folders()
+    return [f"Folders of trainings inside the data are skipped: {len(runs):,} ({_some(runs)})."] if runs else []
+
+
+def _unused_id_notes(manifest: Manifest) -> list[str]:
+    """Names carried columns that look like ids: unused, they let a patient stand in two splits unseen."""
+    used = {*ID_COLUMNS, *manifest.label_columns, *manifest.id_certainty, *manifest.roles}
+    frame = manifest.frame
+    unused = [
+        name
+        for name in frame.columns
+        if name not in used and _LOOKS_LIKE_ID.fullmatch(name) and frame[name].null_count() < frame.height
+    ]
+    advice = "Rename the column to patient_id or unit_id, so that images of equal ids stay together."
+    return [f"{_UNUSED_IDS}: {_some(unused)}. {advice}"] if unused else []
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

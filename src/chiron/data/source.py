@@ -1,6 +1,7 @@
 """ImageSource: one way to the images of a folder, a zip (read in place) or a MedMNIST npz."""
 
 import os
+import re
 import threading
 import zipfile
 import zlib
@@ -23,6 +24,8 @@ SPLIT_FOLDERS = {
     "test": "test",
     "external": "external",
 }
+_RUN_FILES = ("run.json", "recipe.yaml")  # a folder that holds both is the output of a training
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")  # of Windows; "a: b" may be the name of a class
 _MAX_FILE_BYTES = 2 << 30  # more than an image of the largest accepted size takes when it is not compressed at all
 _BOMB_BYTES, _BOMB_RATIO = 64 << 20, 300  # a file this large that shrinks this much is no picture of a patient
 
@@ -61,6 +64,14 @@ class ImageSource:
             DataError: the source does not exist, cannot be opened, or is not safe to read.
         """
         return self._open().names()
+
+    def run_folders(self) -> list[str]:
+        """Sorted folders of trainings inside the source, which `names` leaves out: their figures are no data.
+
+        Only a source that is a folder is searched for them.
+        """
+        opened = self._open()
+        return opened.walk()[1] if isinstance(opened, _Folder) else []
 
     def read_bytes(self, path: str) -> bytes:
         """The bytes of one file; of an npz row its pixels.
@@ -126,14 +137,22 @@ class _Folder:
         self.root = root
 
     def names(self) -> list[str]:
-        found = []
+        return self.walk()[0]
+
+    def walk(self) -> tuple[list[str], list[str]]:
+        """All files, and the folders of trainings, which are not entered; both sorted, without hidden ones."""
+        found, runs = [], []
         for folder, inner, files in os.walk(self.root, followlinks=True, onerror=_refuse_folder):
             here = os.path.realpath(folder)
             # a link to a folder above would be walked for ever
             inner[:] = [name for name in inner if not _leads_back(here, os.path.join(folder, name))]
             relative = Path(folder).relative_to(self.root)
             found += [(relative / name).as_posix() for name in files]
-        return sorted(_require_text(name, self.root) for name in found if not _is_hidden(name))
+            inside = [name for name in inner if _is_run_folder(Path(folder, name))]
+            runs += [(relative / name).as_posix() for name in inside]
+            inner[:] = [name for name in inner if name not in inside]
+        names, folders = (sorted(name for name in listed if not _is_hidden(name)) for listed in (found, runs))
+        return [_require_text(name, self.root) for name in names], folders
 
     def read_bytes(self, path: str) -> bytes:
         require_inside(path, self.root)
@@ -237,9 +256,13 @@ def require_inside(path: str, root: Path) -> str:
         DataError: it is absolute, or climbs out with `..` ("zip-slip").
     """
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or path[1:2] == ":":
+    if not path or pure.is_absolute() or ".." in pure.parts or _DRIVE.match(path):
         raise DataError(f"Every path must stay inside its data source. Got {path!r} in {root}. Remove or rename it.")
     return path
+
+
+def _is_run_folder(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in _RUN_FILES)
 
 
 def _is_hidden(path: str) -> bool:

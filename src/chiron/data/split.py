@@ -34,7 +34,8 @@ def assign_splits(
         fractions: role -> share of the images (and groups) of every class; roles with 0 get nothing.
         keep_existing: respect the splits that the data set comes with; otherwise deal everything anew.
     Raises:
-        DataError: fractions that are none, nothing to divide, or a role left with no group of a class.
+        DataError: fractions that are none, nothing to divide, or a role that is there or has a fraction, left with no
+            group of a class.
     """
     wanted = _checked(fractions)
     usable = (pl.col("status") == "ok") & pl.any_horizontal(pl.col(manifest.label_columns).is_not_null())
@@ -48,7 +49,7 @@ def assign_splits(
     if missing or frame.filter(pl.col("_usable") & pl.col("split").is_null()).height:
         frame, notes = _divide(manifest, frame, wanted, missing, seed)
     done = manifest.with_splits(dict(frame.select("sample_id", "split").iter_rows()), notes=notes)
-    _require_every_class(done)
+    _require_every_class(done, wanted)
     if not notes:
         return done
     points = 100 * share_deviation(done, ["train", *missing])
@@ -135,13 +136,15 @@ def _divide(
     ]
 
 
-def _require_every_class(manifest: Manifest) -> None:
-    """Refuses a role without a group of a class; an external set may lack classes."""
+def _require_every_class(manifest: Manifest, wanted: Collection[str]) -> None:
+    """Refuses a role, there or wanted, without a group of a class; an external set may lack classes."""
     summary = split_summary(manifest)
-    for role in summary.keys() - {"external", UNASSIGNED}:
-        for name, cell in summary[role].items():
-            if not cell["groups"]:
-                counts = ", ".join(f"{other} {summary[other][name]['groups']}" for other in summary)
+    roles = [role for role in (*SPLITS, UNASSIGNED) if role in summary or role in wanted]
+    groups = {role: {name: cell["groups"] for name, cell in summary.get(role, {}).items()} for role in roles}
+    for role in roles:
+        for name in manifest.classes if role not in ("external", UNASSIGNED) else ():
+            if not groups[role].get(name):
+                counts = ", ".join(f"{other} {groups[other].get(name, 0)}" for other in roles)
                 raise DataError(
                     f"Every split must hold at least one group of every class. Got none of {name!r} in {role} "
                     f"(groups of it: {counts}). Add images, join classes, ask for fewer splits, or split anew "

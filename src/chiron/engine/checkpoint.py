@@ -35,6 +35,8 @@ class Progress:
     epochs_without_better: int = 0
     finished: bool = False
     setting: dict[str, Any] = field(default_factory=dict)  # what byte-equal resuming depends on
+    recipe: str = ""  # digest: a checkpoint belongs to one recipe
+    data: str = ""  # and to one manifest
 
 
 def save_checkpoint(
@@ -112,7 +114,7 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def resume_setting(num_threads: int, precision: str, device: torch.device) -> dict[str, Any]:
-    """What weights depend on besides the recipe: kept in the checkpoint, compared on resume."""
+    """What weights depend on besides recipe and data: kept in the checkpoint, compared on resume."""
     return {
         "torch": torch.__version__,
         "threads": num_threads,
@@ -120,3 +122,11 @@ def resume_setting(num_threads: int, precision: str, device: torch.device) -> di
         "device": device.type,
         "processes": 1,
     }
+
+
+def stored_threads(folder: Path) -> int | None:
+    """The number of threads of the run whose checkpoints lie in `folder`; None when there is none."""
+    found = list_checkpoints(folder)
+    if not found:
+        return None
+    return json.loads((found[-1] / "state.json").read_text())["progress"]["setting"].get("threads")

@@ -17,6 +17,7 @@ from torch.optim import AdamW, Optimizer
 from chiron.bundle import NetworkSpec
 from chiron.classifier import Classifier, build_network
 from chiron.core.errors import EngineError
+from chiron.core.hashing import sha256_json
 from chiron.core.registry import load_leaf
 from chiron.data.dataset import EpochBatches, StoredImages, TrainingImages
 from chiron.data.manifest import Manifest
@@ -73,7 +74,7 @@ def fit(
     """
     setup = _set_up(recipe, manifest, labels, runtime)
     model, optimizer, train = setup.model, setup.optimizer, recipe.train
-    progress, best = _resume(checkpoints, model, optimizer, runtime)
+    progress, best = _resume(checkpoints, setup, runtime, recipe, manifest)
     loader = runtime.loader(setup.images, batches=setup.batches)
     saved_at = time.monotonic()
     with Interruption() as interruption, _clear_failures():
@@ -199,18 +200,21 @@ def class_weights(y_train: np.ndarray, labels: LabelSpace) -> Tensor:
 
 
 def _resume(
-    checkpoints: Path, model: nn.Module, optimizer: Optimizer, runtime: Runtime
+    checkpoints: Path, setup: _Setup, runtime: Runtime, recipe: Recipe, manifest: Manifest
 ) -> tuple[Progress, dict[str, Tensor] | None]:
     setting = resume_setting(torch.get_num_threads(), runtime.precision, runtime.device)
+    fresh = Progress(setting=setting, recipe=sha256_json(recipe.model_dump(mode="json")), data=manifest.digest)
     found = list_checkpoints(checkpoints)
     if not found:
-        return Progress(setting=setting), None
-    progress, best = load_checkpoint(found[-1], model, optimizer)
-    changed = [
-        f"{key} {progress.setting.get(key)} -> {setting[key]}"
-        for key in setting
-        if progress.setting.get(key) != setting[key]
-    ]
+        return fresh, None
+    progress, best = load_checkpoint(found[-1], setup.model, setup.optimizer)
+    if (progress.recipe, progress.data) != (fresh.recipe, fresh.data):
+        what = "recipe.yaml" if progress.recipe != fresh.recipe else "manifest.csv"
+        raise EngineError(
+            f"A resumed run must keep its recipe and manifest. Got a changed {what}. Put it back, or start a new run."
+        )
+    before = progress.setting
+    changed = [f"{key} {before.get(key)} -> {setting[key]}" for key in setting if before.get(key) != setting[key]]
     if changed:
         log.warning("resumed, not byte-equal to an uninterrupted run: %s", ", ".join(changed))
     log.info("resumed at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)

@@ -13,6 +13,7 @@ from chiron.engine.runtime import Runtime
 
 # Columns that the manifest has for its own use and a table of predictions does not repeat.
 _NOT_CARRIED = {"path", "label", "split", "status", "bytes_sha256", "pixels_sha256"}
+_OURS = {"fold", "seed", "model_id", "y_true"}  # a data set's own columns of these names are not carried either
 
 
 def score_images(
@@ -47,7 +48,11 @@ def score_manifest(
         .then(pl.lit("no_reference"))
         .otherwise(pl.col("status"))
         .alias("status"),
-        *[name for name in frame.columns if name not in _NOT_CARRIED and name not in ID_COLUMNS],
+        *[
+            name
+            for name in frame.columns
+            if name not in {*_NOT_CARRIED, *_OURS, *ID_COLUMNS} and not name.startswith(("logit_", "prob_"))
+        ],
     ).join(scores, on="sample_id", how="left", maintain_order="left")
     return Predictions(
         table,

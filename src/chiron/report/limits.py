@@ -49,7 +49,7 @@ def leaks_accepted(evaluation: Evaluation, context: ReportContext) -> str | None
         return None
     return (
         f"Trained with {plural(len(context.leaks_accepted), 'known leak')} between splits, accepted by name: "
-        f"{listed(context.leaks_accepted, MOST_NAMED)}. Results on these images are too good."
+        f"{listed(context.leaks_accepted, MOST_NAMED)}. Numbers on the splits concerned are too good."
     )
 
 
@@ -59,9 +59,8 @@ def selected_where_scored(evaluation: Evaluation, context: ReportContext) -> str
         return None
     chosen = f"epoch {context.best_epoch}" if context.best_epoch is not None else "the epoch"
     by = f" by {context.selection_metric}" if context.selection_metric else ""
-    return (
-        f"Scored on val, the tuning split that also chose {chosen}{by}: the numbers are too good, "
-        "and the test split has not been scored."
+    return f"Scored on val, the tuning split that also chose {chosen}{by}: the numbers are too good" + (
+        ", and the test split has not been scored." if not context.test_looks else "."
     )
 
 

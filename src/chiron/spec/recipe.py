@@ -98,7 +98,10 @@ class TrainRecipe(Frozen):
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
         if self.warmup_epochs >= self.epochs:
-            raise ValueError("warmup_epochs must be smaller than epochs")
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs:g}) must be smaller than epochs ({self.epochs}); "
+                "for example --set train.warmup_epochs=0"
+            )
         if isinstance(self.num_workers, int) and self.num_workers < 0:
             raise ValueError("num_workers must be 0 or more, or auto")
         return self

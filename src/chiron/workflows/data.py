@@ -10,7 +10,8 @@ import polars as pl
 
 from chiron.audit.leaks import LeakReport, find_leaks, require_no_leaks
 from chiron.core.errors import DataError
-from chiron.core.files import require_new, write_text
+from chiron.core.files import require_new, require_outside, write_text
+from chiron.data.identity import label_conflicts
 from chiron.data.manifest import Manifest
 from chiron.data.reading import read_dataset
 from chiron.data.split import assign_splits, split_summary
@@ -46,6 +47,7 @@ def split_data(
 ) -> Manifest:
     """Writes a manifest with grouped, stratified splits to the folder `out`."""
     require_new(out, force=force)
+    require_outside(out, data)
     manifest = assign_splits(
         read_dataset(data, reader=reader, groups=groups), fractions=fractions, seed=seed, keep_existing=keep_existing
     )
@@ -63,6 +65,7 @@ def prepare(recipe: Recipe, data: Path) -> tuple[Manifest, LabelSpace]:
     manifest = read_dataset(data, reader=recipe.data.reader, groups=recipe.data.groups)
     for note in manifest.notes:
         log.info("%s", note)
+    labels = label_space(recipe, manifest)
     _require_readable(manifest, recipe)
     manifest = assign_splits(
         manifest,
@@ -72,7 +75,7 @@ def prepare(recipe: Recipe, data: Path) -> tuple[Manifest, LabelSpace]:
     )
     for pair in require_no_leaks(manifest, recipe.data.accept_leaks).accepted:
         log.warning("trained in spite of a leak: %s: %s", pair.kind, pair.name)
-    return manifest, label_space(recipe, manifest)
+    return manifest, labels
 
 
 def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
@@ -82,15 +85,25 @@ def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
         DataError: two classes and no positive one, or a name that the data does not have.
     """
     names, labels = manifest.classes, recipe.labels
+    if manifest.is_multi_label:
+        raise DataError(
+            f"Training needs one class an image. Got a column a class ({', '.join(names[:5])}). "
+            "Several labels an image cannot be trained yet."
+        )
+    if labels.positive is not None and len(names) > 2:
+        raise DataError(
+            f"labels.positive belongs to two classes. Got {labels.positive!r} with {len(names)} classes. "
+            "Add --set labels.positive=null"
+        )
     if labels.positive is not None and labels.positive not in names:
         raise DataError(
             f"labels.positive must be a class of the data ({', '.join(names)}). Got {labels.positive!r}. "
-            f"Add --set labels.positive={names[-1]}"
+            f"Add --set \"labels.positive='{names[-1]}'\""
         )
     if len(names) == 2 and labels.positive is None:
         raise DataError(
             f"labels.positive must name the class of interest when there are two ({', '.join(names)}). Got none. "
-            f"Add --set labels.positive={names[-1]} or the other one."
+            f"Add --set \"labels.positive='{names[-1]}'\" or the other one."
         )
     return LabelSpace(
         names=names,
@@ -138,6 +151,7 @@ def describe_data(inspection: Inspection) -> dict[str, Any]:
         "unreadable": frame.filter(pl.col("status") == "unreadable")["path"].to_list(),
         "notes": list(manifest.notes),
         "splits": split_summary(manifest),
+        "label_conflicts": [str(conflict) for conflict in label_conflicts(frame)],
         "leaks": inspection.leaks.to_json(),
         "digest": manifest.digest,
     }

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +12,12 @@ from chiron.audit.leaks import require_no_leaks
 from chiron.audit.ledger import count_looks, project_folder, record_look
 from chiron.classifier import Classifier, load
 from chiron.core.errors import DataError, SpecError
-from chiron.core.files import require_new, write_text
+from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.data.reading import read_dataset
 from chiron.data.split import split_summary
+from chiron.data.unchanged import require_unchanged
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
 from chiron.metrics.evaluation import evaluate as evaluate_arrays
@@ -28,6 +29,7 @@ from chiron.spec.recipe import EvaluateRecipe, Recipe
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
 
 log = logging.getLogger("chiron.evaluate")
+RUN_SPLITS = ("val", "cal", "test", "external")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,12 @@ def evaluate(
     path = Path(target)
     if is_run(path) and data is None:
         run = open_run(path)
+        ignored = {"--out": out, "--positive": positive, "--reader": reader, "--groups": groups}
+        if given := [name for name, value in ignored.items() if value is not None]:
+            raise SpecError(f"A run keeps its own results, classes and groups. Got {', '.join(given)}. Leave it out.")
         chosen = split or _headline_split(Manifest.load(run.path))
+        if chosen not in RUN_SPLITS:
+            raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
         if not run.predictions(chosen).is_file():
             score_run(run, chosen, device=device, threads=threads)
         return evaluate_run(run, split=chosen)
@@ -82,6 +89,7 @@ def evaluate(
         raise SpecError(f"chiron evaluate takes a run folder, a bundle or a predictions CSV. Got {path}.")
     if data is None:
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
+    require_outside(folder, Path(data))
     return _evaluate_bundle(
         path, Path(data), folder, split=split, reader=reader, groups=groups, device=device, threads=threads
     )
@@ -91,6 +99,7 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
     """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger."""
     recipe, manifest = read_recipe(str(run.recipe)), Manifest.load(run.path)
     part = _part(manifest, split)
+    require_unchanged(part)
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(run.bundle, device=str(runtime.device))
     looks = _look(run.path, classifier, part) if split in {"test", "external"} else None
@@ -133,9 +142,8 @@ def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, An
 
 def evaluate_table(predictions: Predictions, folder: Path, *, source: str, split: str | None = None) -> Evaluated:
     """Numbers, figures and report of a table of predictions, from Chiron or elsewhere."""
-    if split is not None and "split" in predictions.frame.columns:
-        chosen = predictions.frame.filter(predictions.frame["split"] == split)
-        predictions = Predictions(chosen, predictions.classes, predictions.positive, predictions.facts)
+    if split is not None:
+        predictions = _of_split(predictions, split)
     context = ReportContext(
         title=source,
         model=str(predictions.facts.get("model", "not stated")),
@@ -147,6 +155,7 @@ def evaluate_table(predictions: Predictions, folder: Path, *, source: str, split
         splits={},
         num_unreadable=int((predictions.frame["status"] == "unreadable").sum()),
         leaks_accepted=list(predictions.facts.get("leaks_accepted", [])),
+        test_looks=predictions.facts.get("test_looks"),
         split_scored=split or _only_split(predictions),  # type: ignore[arg-type]
         environment=environment(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -193,11 +202,12 @@ def _evaluate_bundle(
         if provenance.get("accepted_leaks")
         else [],
         test_looks=looks,
-        split_scored="unknown" if chosen == "all" else chosen,  # type: ignore[arg-type]
+        # A bundle does not know its training images, so only the user can say that these are others.
+        split_scored="external" if split == "external" else "unknown",
         environment=environment(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
-        **_data_facts(manifest),
+        **_data_facts(manifest) | {"splits": {}},
     )
     folder.mkdir(parents=True, exist_ok=True)
     predictions.save(folder / "predictions.csv")
@@ -242,10 +252,22 @@ def _accepted(manifest: Manifest, recipe: Recipe) -> list[str]:
     return [pair.name for pair in require_no_leaks(manifest, recipe.data.accept_leaks).accepted]
 
 
+def _of_split(predictions: Predictions, split: str) -> Predictions:
+    """The rows of one split of a table that says which is which."""
+    frame = predictions.frame
+    present = sorted(set(frame["split"].drop_nulls())) if "split" in frame.columns else []
+    if split not in present or split not in RUN_SPLITS:
+        raise SpecError(
+            f"--split must be one of {', '.join(RUN_SPLITS)} that the table has. Got {split!r}; "
+            f"the table has {', '.join(present) or 'no column split'}."
+        )
+    return replace(predictions, frame=frame.filter(frame["split"] == split))
+
+
 def _only_split(predictions: Predictions) -> str:
     """The split that a table was written for, where it says one."""
     said = set(predictions.frame["split"].drop_nulls()) if "split" in predictions.frame.columns else set()
-    return said.pop() if len(said) == 1 else "unknown"
+    return said.pop() if len(said) == 1 and said <= set(RUN_SPLITS) else "unknown"
 
 
 def _part(manifest: Manifest, split: str) -> Manifest:
@@ -268,14 +290,18 @@ def _look(output: Path, classifier: Classifier, part: Manifest) -> int | Literal
 
 
 def _test_looks(run: RunFolder, manifest: Manifest, split: str) -> Any:
-    if split not in {"test", "external"}:
-        return None
-    looks = count_looks(project_folder(run.path), manifest.select(split).content_hashes())
-    return "unknown" if looks is None else looks
+    """Looks at the split that is told of, or, for a tuning split, at the test split."""
+    watched = split if split in {"test", "external"} else "test"
+    looks = count_looks(project_folder(run.path), manifest.select(watched).content_hashes())
+    table = run.predictions(watched).with_suffix(".json")
+    stored = json.loads(table.read_text(encoding="utf-8")).get("test_looks") if table.is_file() else 0
+    if looks is None or stored == "unknown" or looks < (stored or 0):  # a ledger that lost lines
+        return "unknown"
+    return looks or None
 
 
 def _with_facts(predictions: Predictions, **facts: Any) -> Predictions:
-    return Predictions(predictions.frame, predictions.classes, predictions.positive, predictions.facts | facts)
+    return replace(predictions, facts=predictions.facts | facts)
 
 
 def _bundle_provenance(bundle: Path) -> dict[str, Any]:
@@ -286,12 +312,13 @@ def _bundle_provenance(bundle: Path) -> dict[str, Any]:
 def _data_facts(manifest: Manifest) -> dict[str, Any]:
     """What a report says of the data."""
     certainty = set(manifest.id_certainty.values())
+    patients = "patient_id" in manifest.id_certainty
     return {
         "data_source": manifest.root.name,
         "reader": manifest.reader,
         "grouping": manifest.grouping,
         "splits": split_summary(manifest),
-        "patients": "known" if manifest.frame["patient_id"].null_count() < manifest.frame.height else "unknown",
+        "patients": "known" if patients else "unknown",
         "ids": "absent" if not certainty else "inferred" if "inferred" in certainty else "certain",
         "data_notes": list(manifest.notes),
     }

@@ -15,6 +15,20 @@ from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
 from chiron.version import __version__
 
+_OWN = (
+    "recipe.yaml",
+    "manifest.csv",
+    "manifest.json",
+    "environment.json",
+    "training_history.json",
+    "evaluation_metrics.json",
+    "report.html",
+    "run.json",
+    "checkpoints",
+    "bundle",
+    "predictions",
+    "figures",
+)
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless", "polars")
 
 
@@ -64,7 +78,14 @@ class RunFolder:
 
     def read_facts(self) -> dict[str, Any]:
         """What is known of the run; empty when there is none yet."""
-        return json.loads(self.facts.read_text(encoding="utf-8")) if self.facts.is_file() else {}
+        if not self.facts.is_file():
+            return {}
+        try:
+            return json.loads(self.facts.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SpecError(
+                f"run.json must be whole. Got {error} at {self.facts}. Train again with --force."
+            ) from error
 
     def read_metrics(self) -> dict[str, Any]:
         """The numbers of the split that was evaluated last."""
@@ -91,7 +112,8 @@ def new_run(path: Path, *, force: bool) -> RunFolder:
     if path.exists() and any(path.iterdir()):
         if not is_run(path):
             raise SpecError(f"--force replaces only a Chiron run. Got another folder at {path}. Choose another --out.")
-        shutil.rmtree(path)
+        for name in _OWN:  # what else a person put there stays
+            shutil.rmtree(path / name) if (path / name).is_dir() else (path / name).unlink(missing_ok=True)
     run = RunFolder(path)
     run.write_facts(status="started", command=command_line())
     write_text(run.environment, json.dumps(environment(), indent=2))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 from chiron.audit.leaks import require_no_leaks
 from chiron.classifier import Classifier, load
 from chiron.core.errors import EngineError, SpecError
-from chiron.core.files import require_new, write_text
+from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.dataset import StoredImages
-from chiron.data.manifest import SPLITS, Manifest
+from chiron.data.manifest import SPLITS, Manifest, is_manifest
+from chiron.data.predictions import Predictions
 from chiron.data.source import ImageSource
+from chiron.data.unchanged import require_unchanged
+from chiron.engine.checkpoint import stored_threads
 from chiron.engine.fit import Fitted, fit
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
@@ -53,23 +57,24 @@ def train(
     """
     folder = Path(out)
     if resume:
-        run, settings, manifest = _reopen(folder, overrides)
+        run, settings, manifest = _reopen(folder, recipe, overrides, data)
         if run.read_facts().get("status") == "finished":
             return _already_finished(run, score_test=score_test, device=device, threads=threads)
         labels = label_space(settings, manifest)
+        threads = threads or stored_threads(run.checkpoints)
+        runtime = _runtime(settings, device, threads)
     else:
         if data is None:
             raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz or manifest.")
         settings = check_recipe(recipe, overrides)
-        require_new(folder, force=force)  # told before a large data set is read
+        require_new(folder, force=force)  # this and the device are told before a large data set is read
+        require_outside(folder, Path(data))
+        runtime = _runtime(settings, device, threads)
         manifest, labels = prepare(settings, Path(data))
         run = new_run(folder, force=force)
         manifest.save(run.path)
         write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
     _tell_data(manifest)
-    runtime = start_runtime(
-        device=device, precision=settings.train.precision, num_workers=settings.train.num_workers, threads=threads
-    )
     fitted = fit(
         settings,
         manifest,
@@ -80,9 +85,9 @@ def train(
     )
     classifier = _make_bundle(run, settings, manifest, labels, fitted, runtime)
     run.write_facts(status="trained", bundle_id=classifier.bundle_id, best_epoch=fitted.progress.best_epoch)
-    score_run(run, "val", device=device, threads=threads)
-    if score_test:
-        score_run(run, "test", device=device, threads=threads)
+    for split in ("val", "test") if score_test else ("val",):
+        if not _is_scored(run, split, classifier.bundle_id):
+            score_run(run, split, device=device, threads=threads)
     evaluate_run(run, split="test" if score_test else "val")
     run.write_facts(status="finished")
     return run
@@ -97,11 +102,29 @@ def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads:
     return run
 
 
-def _reopen(folder: Path, overrides: tuple[str, ...]) -> tuple[RunFolder, Recipe, Manifest]:
+def _runtime(recipe: Recipe, device: str, threads: int | None) -> Runtime:
+    train = recipe.train
+    return start_runtime(device=device, precision=train.precision, num_workers=train.num_workers, threads=threads)
+
+
+def _is_scored(run: RunFolder, split: str, bundle_id: str) -> bool:
+    """Whether a run that was stopped late has this split's table of the same bundle already."""
+    return run.predictions(split).is_file() and Predictions.load(run.predictions(split)).facts["bundle_id"] == bundle_id
+
+
+def _reopen(
+    folder: Path, recipe: str, overrides: tuple[str, ...], data: str | Path | None
+) -> tuple[RunFolder, Recipe, Manifest]:
+    """A run with its own recipe and manifest; what is given again must be the same."""
     run = open_run(folder)
-    if overrides:
-        raise SpecError("A resumed run keeps its recipe. Got --set with --resume. Start a new run with another --out.")
-    return run, read_recipe(str(run.recipe)), Manifest.load(run.path)
+    kept = read_recipe(str(run.recipe))
+    if (overrides and not recipe) or (recipe and check_recipe(recipe, overrides) != kept):
+        raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
+    manifest = Manifest.load(run.path)
+    if data is not None and not is_manifest(Path(data)):
+        manifest = replace(manifest, root=Path(data))  # images may have moved; their content decides
+    require_unchanged(manifest)
+    return run, kept, manifest
 
 
 def _tell_data(manifest: Manifest) -> None:

@@ -25,7 +25,7 @@ def test_order_renaming_and_subsets_are_recognized(tmp_path):
     assert count_looks(tmp_path, [f"f{k:063x}" for k in range(5)]) == 0
 
 
-@pytest.mark.parametrize("damage", ["edit", "remove", "garbage"])
+@pytest.mark.parametrize("damage", ["edit", "remove", "garbage", "cut last line"])
 def test_broken_chain_is_unknown_never_a_number(tmp_path, damage):
     for bundle in "abc":
         look(tmp_path, bundle=bundle)
@@ -37,9 +37,13 @@ def test_broken_chain_is_unknown_never_a_number(tmp_path, damage):
         lines[1] = json.dumps(entry)
     elif damage == "remove":
         del lines[1]
-    else:
+    elif damage == "garbage":
         lines[1] = "{"
-    path.write_text("\n".join(lines) + "\n")
+    else:
+        lines[2] = lines[2][:20]
+    path.write_text("\n".join(lines) + "\n\n")
+    assert count_looks(tmp_path, CONTENTS) is None
+    look(tmp_path)  # a further look is still written down, and does not mend the chain
     assert count_looks(tmp_path, CONTENTS) is None
 
 

@@ -127,7 +127,13 @@ def test_splits_are_set_by_sample():
         ({"path": None}, "must have the column 'path'"),
         ({"label": None}, "must have the column 'label' or one label_<class>"),
         ({"label": None, "label_cat": [1, 0, 2, 1], "label_dog": [1, 0, 0, 1]}, "label_cat must hold 0, 1 or nothing"),
-        ({"label_cow": [1, 0, 1, 1]}, "must be of known classes .*Got 'label_cow'"),
+        (
+            {"label": None, "label_cat": [1, 0, 1, 1], "label_dog": [1, 0, 0, 1], "label_cow": [1, 0, 1, 1]},
+            "must be of known classes .*Got 'label_cow'",
+        ),
+        ({"path": ["/data/a.png", "b", "c", "d"]}, r"relative to the manifest's folder. Got '/data/a\.png'"),
+        ({"path": ["a", "b", "C:\\x\\c.png", "d"]}, "relative to the manifest's folder. Got 'C:"),
+        ({"path": ["a", "b", "c", r"\\server\d.png"]}, "relative to the manifest's folder. Got '.*server"),
     ],
 )
 def test_what_a_manifest_refuses(columns, message):
@@ -157,3 +163,69 @@ def test_damaged_files_are_named(tmp_path):
         Manifest.load(tmp_path)
     facts = json.loads((tmp_path / "manifest.json").read_text())
     assert facts["types"] == {"age": "Int64"}
+
+
+@pytest.mark.parametrize("stated", [{}, {"unit_id": "inferred"}])
+def test_an_id_column_filled_in_later_is_certain_and_told(tmp_path, stated):
+    told = "Grouped by lesion." if stated else Manifest.grouping
+    replace(make(unit_id=["u", "u", None, None]), id_certainty=stated, grouping=told).save(tmp_path)
+    table = pl.read_csv(tmp_path / "manifest.csv", infer_schema=False)
+    if not stated:
+        table = table.with_columns(pl.lit(" ").alias("unit_id"))  # blank: nothing is known
+    table.with_columns(pl.Series("patient_id", ["p", "p", "", "q"])).write_csv(tmp_path / "manifest.csv")
+    loaded = Manifest.load(tmp_path)
+    assert loaded.id_certainty == stated | {"patient_id": "certain"}
+    expected = "Grouped by lesion, and by patient_id of the table." if stated else "Grouped by patient_id of the table."
+    assert loaded.grouping == expected
+
+
+def test_the_group_id_beside_facts_is_no_id_but_one_in_a_table_made_by_hand_is(tmp_path):
+    make().save(tmp_path)
+    assert Manifest.load(tmp_path).id_certainty == {}
+    assert Manifest.load(tmp_path).grouping == Manifest.grouping
+    (tmp_path / "manifest.json").write_text('{"classes": ["dog", "cat"]}')
+    assert Manifest.load(tmp_path).id_certainty == {"group_id": "certain"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("Benign,benign ", r"white space around them\. Got 'Benign', 'benign '"),
+        ("x,x ", r"Got 'x', 'x '"),
+        ('"a ""b""",c', r"no double quote and no line break\. Got 'a \"b\"'"),
+        ('"a\nb",c', r"no double quote and no line break\. Got 'a\\nb'"),
+    ],
+)
+def test_class_names_that_are_refused(tmp_path, labels, message):
+    one, other = labels.rsplit(",", 1)
+    table = f"sample_id,path,label\n1,a.png,{one}\n2,b.png,{other}\n"
+    (tmp_path / "my.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        Manifest.load(tmp_path / "my.csv")
+
+
+def test_a_blank_label_is_no_class(tmp_path):
+    (tmp_path / "my.csv").write_text("sample_id,path,label\n1,a.png,x\n2,b.png,y\n3,c.png,  \n", encoding="utf-8")
+    manifest = Manifest.load(tmp_path / "my.csv")
+    assert (manifest.classes, manifest.labels.tolist()) == (("x", "y"), [0, 1, -1])
+
+
+def test_a_missing_column_is_told_with_those_the_file_has(tmp_path):
+    for header, message in (
+        ("sample_id,path,diagnosis", r"'label' or one label_<class> a class\. Got sample_id, path, diagnosis\. Rename"),
+        ("sample_id,path,lable", r"Got sample_id, path, lable\. Did you mean 'lable'\? Rename"),
+        ("name,path,label", r"the column 'sample_id'\. Got name, path, label\. \("),
+    ):
+        (tmp_path / "my.csv").write_text(f"{header}\n1,a.png,x\n2,b.png,y\n", encoding="utf-8")
+        with pytest.raises(DataError, match=message):
+            Manifest.load(tmp_path / "my.csv")
+
+
+def test_beside_a_label_column_others_of_like_name_are_carried(tmp_path):
+    rows = "1,a.png,expert,x,3\n2,b.png,report,y,4\n"
+    (tmp_path / "my.csv").write_text(f"sample_id,path,label_source,label,label_2\n{rows}", encoding="utf-8")
+    manifest = Manifest.load(tmp_path / "my.csv")
+    assert (manifest.classes, manifest.is_multi_label) == (("x", "y"), False)
+    assert manifest.frame["label_source"].to_list() == ["expert", "report"]
+    manifest.save(tmp_path / "again")
+    assert Manifest.load(tmp_path / "again").frame.equals(manifest.frame)

@@ -31,7 +31,8 @@ def test_round_trip_keeps_every_bit(tmp_path):
 def test_only_read_rows_with_a_label_are_scored():
     predictions = Predictions(table(), ("cat", "dog"), "dog")
     assert predictions.y_true.tolist() == [0, 1]
-    assert predictions.groups == ["g1", "g1"]
+    assert predictions.groups is not None
+    assert len(set(predictions.groups)) == 1
     np.testing.assert_allclose(predictions.y_prob[0], [1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))])
 
 
@@ -73,3 +74,41 @@ def test_missing_columns_are_named(tmp_path):
         Predictions.load(tmp_path / "u.csv")
     with pytest.raises(DataError, match="readable CSV"):
         Predictions.load(tmp_path / "missing.csv")
+
+
+def test_patients_group_where_there_is_no_group_id():
+    frame = table(patient_id=["p", "p", None]).drop("group_id")
+    groups = Predictions(frame, ("cat", "dog"), "dog").groups
+    assert groups is not None
+    assert groups[0] == groups[1]
+
+
+def test_a_blank_group_is_a_group_of_its_own():
+    frame = table(group_id=["g", None, None], status=["ok"] * 3, y_true=["cat", "dog", "cat"], logit_cat=[1.0, 2.0, 3.0],
+                  logit_dog=[0.0, 0.0, 0.0])  # fmt: skip
+    assert len(set(Predictions(frame, ("cat", "dog"), "dog").groups)) == 3
+
+
+def test_labels_filled_in_after_predicting_are_scored(tmp_path):
+    (tmp_path / "p.csv").write_text(
+        "sample_id,y_true,status,logit_a,logit_b\nx,a,no_reference,1,0\ny,,no_reference,0,1\n"
+    )
+    predictions = Predictions.load(tmp_path / "p.csv", positive="a")
+    assert predictions.scored["sample_id"].to_list() == ["x"]
+
+
+def test_rounded_probabilities_of_many_classes_are_taken():
+    classes = tuple("abcdefg")
+    frame = pl.DataFrame(
+        {"sample_id": ["x"], "y_true": ["a"], "status": ["ok"], **{f"prob_{c}": [0.143] for c in classes}}
+    )
+    assert Predictions(frame, classes).y_prob.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_facts_of_another_program_are_left_alone(tmp_path):
+    (tmp_path / "p.csv").write_text("sample_id,y_true,prob_a,prob_b\nx,a,0.7,0.3\n")
+    (tmp_path / "p.json").write_text("[1, 2]")
+    assert Predictions.load(tmp_path / "p.csv", positive="a").classes == ("a", "b")
+    (tmp_path / "p.json").write_text("{broken")
+    with pytest.raises(DataError, match="must be readable JSON"):
+        Predictions.load(tmp_path / "p.csv", positive="a")

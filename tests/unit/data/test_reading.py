@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from chiron.audit.leaks import find_leaks
 from chiron.core.errors import ChironError, DataError
 from chiron.data.identity import label_conflicts
 from chiron.data.reading import read_dataset
@@ -82,7 +83,7 @@ def test_equal_stems_make_the_path_the_sample_id(tree):
     [
         (["cat/1.png", "cat/2.png"], r"at least two classes. Got one: cat \(2 images\)"),
         (["train/a/1.png", "b/1.png"], "all splits or all classes. Got splits train beside b"),
-        (["a/1.png", "A/2.png"], "differ by more than case. Got A, a"),
+        (["a/1.png", "A/2.png"], "differ by more than case or white space around them. Got 'A', 'a'"),
         (
             ["1.png", "2.png"],
             r"fit one reader \(class_folders, kermany, medmnist\). Got an unknown one \(files: 2\).*--reader",
@@ -352,3 +353,66 @@ def test_groups_of_a_table_made_by_hand_count(tree):
     rows = ["sample_id,path,label,group_id", "1,a/1.png,x,A", "2,a/2.png,x,A", "3,b/3.png,y,B", "4,b/4.png,y,C"]
     (tree.root / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
     assert read_dataset(tree.root).frame["group_id"].to_list() == ["g-1", "g-1", "g-3", "g-4"]
+
+
+def test_patients_filled_in_after_a_split_join_groups_and_are_searched_for_leaks(tree, tmp_path):
+    tree.add("a/1.png", "a/2.png", "b/3.png", "b/4.png")
+    read_dataset(tree.root).with_splits({"1": "train", "2": "test", "3": "train", "4": "test"}).save(tmp_path / "m")
+    table = pl.read_csv(tmp_path / "m" / "manifest.csv", infer_schema=False)
+    table.with_columns(pl.Series("patient_id", ["p", "p", "q", None])).write_csv(tmp_path / "m" / "manifest.csv")
+    manifest = read_dataset(tmp_path / "m")
+    assert manifest.frame["group_id"].to_list() == ["g-1", "g-1", "g-3", "g-4"]
+    assert manifest.grouping == "Grouped by patient_id of the table."
+    assert [(pair.kind, pair.name) for pair in find_leaks(manifest).leaks] == [("same patient_id", "1~2")]
+
+
+def test_the_same_picture_in_gray_and_color_and_in_more_bits_is_one(tree):
+    gray = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    tree.add("train/a/1.png", "train/b/2.png", "test/b/3.png", "test/a/4.png", "test/a/5.png")
+    Image.fromarray(gray).save(tree.root / "train/a/1.png")
+    Image.fromarray(gray).convert("RGB").save(tree.root / "test/a/4.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tree.root / "test/a/5.png")
+    assert [pair.name for pair in find_leaks(read_dataset(tree.root)).leaks] == ["1~4"]
+    assert read_dataset(tree.root).frame["pixels_sha256"].n_unique() == 3
+
+
+@pytest.mark.parametrize("name", ['of "b"', "b\nc", "a "])
+def test_class_folders_that_cannot_be_headers_or_be_told_apart_are_refused(tree, name):
+    tree.add("a/1.png", f"{name}/2.png")
+    with pytest.raises(DataError, match=r"Class names must (hold no double quote and no line break|differ by more)"):
+        read_dataset(tree.root)
+    tree.add(*KERMANY, f"train/{name}/2.png")
+    with pytest.raises(DataError, match=r"Class names must hold|Class folders must be NORMAL and PNEUMONIA"):
+        read_dataset(tree.root / "train", reader="kermany")
+
+
+def test_a_class_of_one_letter_and_a_colon_is_no_drive(tree):
+    tree.add("x: y/1.png", "b/2.png")
+    manifest = read_dataset(tree.root)
+    assert (manifest.classes, manifest.frame["status"].to_list()) == (("b", "x: y"), ["ok", "ok"])
+
+
+def test_folders_of_trainings_inside_the_data_are_no_data_and_told(tree):
+    tree.add("a/1.png", "b/2.png", "runs/one/figures/roc.png", "runs/two/figures/roc.png", "b/three/4.png")
+    for run in ("runs/one", "runs/two"):
+        tree.add_bytes(f"{run}/run.json", b"{}")
+        tree.add_bytes(f"{run}/recipe.yaml", b"")
+    tree.add_bytes("b/three/run.json", b"{}")  # one of the two alone says nothing
+    manifest = read_dataset(tree.root)
+    assert manifest.frame["path"].to_list() == ["a/1.png", "b/2.png", "b/three/4.png"]
+    assert manifest.notes[0] == "Folders of trainings inside the data are skipped: 2 (runs/one, runs/two)."
+
+
+def test_columns_that_look_like_ids_but_are_not_used_are_named(tree):
+    tree.add("a/1.png", "b/2.png")
+    rows = ["sample_id,path,label,lesion_id,PatientID,age,case,subject", "1,a/1.png,x,l,p,3,c,", "2,b/2.png,y,l,q,4,c,"]
+    (tree.root / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
+    manifest = read_dataset(tree.root)
+    (told,) = manifest.notes
+    assert told.startswith("Columns that look like ids are carried and not used: lesion_id, PatientID. Rename")
+    assert "patient_id or unit_id" in told
+    manifest.save(tree.root)
+    assert read_dataset(tree.root).notes == (told,)
+    table = (tree.root / "manifest.csv").read_text(encoding="utf-8").replace("lesion_id", "lesion")
+    (tree.root / "manifest.csv").write_text(table.replace("PatientID", "shape"), encoding="utf-8")
+    assert "not used: lesion. Rename" in read_dataset(tree.root).notes[0]

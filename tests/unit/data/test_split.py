@@ -218,3 +218,10 @@ def test_summary_counts_what_is_in_no_split():
     assert summary == {
         "unassigned": {"a": {"images": 2, "groups": 1, "share": 2 / 3}, "b": {"images": 1, "groups": 1, "share": 1 / 3}}
     }
+
+
+def test_a_role_with_a_fraction_and_no_image_is_refused_with_the_counts():
+    with pytest.raises(DataError, match=r"none of 'a' in test \(groups of it: train 1, val 1, test 0\)"):
+        assign_splits(make(["a", "a", "b", "b"]), fractions={"train": 0.98, "val": 0.01, "test": 0.01}, seed=0)
+    fractions = {"train": 0.99, "external": 0.01}
+    assert assign_splits(make(["a", "b"]), fractions=fractions, seed=0).frame["split"].to_list() == ["train"] * 2

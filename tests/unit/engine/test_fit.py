@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from chiron.core.errors import EngineError
+from chiron.core.errors import DataError, EngineError, SpecError
 from chiron.engine.checkpoint import list_checkpoints, load_checkpoint
 from chiron.engine.fit import class_weights
 from chiron.engine.selection import is_better, selection_metrics
@@ -163,3 +163,51 @@ def test_memory_that_runs_out_is_one_sentence(fitted, monkeypatch):
     monkeypatch.setattr(loop, "_step", allocate)
     with pytest.raises(EngineError, match=r"must fit in memory.*Lower train\.batch_size"):
         fitted()
+
+
+def test_a_checkpoint_belongs_to_its_recipe(fitted):
+    run = fitted("train.epochs=3")
+    run.write_facts(status="started")
+    run.recipe.write_text(run.recipe.read_text().replace("lr: 0.001", "lr: 0.002"))
+    with pytest.raises(EngineError, match=r"Got a changed recipe\.yaml"):
+        train("", None, run.path, resume=True, device="cpu")
+
+
+def test_resume_takes_the_same_command_but_no_other(fitted, tiny_recipe, class_folders):
+    run = fitted()
+    again = train(str(tiny_recipe), class_folders, run.path, resume=True, device="cpu")
+    assert again.path == run.path
+    with pytest.raises(SpecError, match="keeps its recipe"):
+        train(str(tiny_recipe), class_folders, run.path, overrides=("train.lr=1.0",), resume=True, device="cpu")
+
+
+def test_resuming_after_the_bundle_was_written_keeps_its_id(fitted, tmp_path):
+    run = fitted()
+    before = run.read_facts()["bundle_id"]
+    run.write_facts(status="trained")
+    train("", None, run.path, resume=True, device="cpu")
+    assert run.read_facts()["bundle_id"] == before
+
+
+def test_output_inside_the_images_is_refused(tiny_recipe, class_folders):
+    with pytest.raises(SpecError, match="must lie outside the images"):
+        train(str(tiny_recipe), class_folders, class_folders / "run", device="cpu")
+
+
+def test_force_replaces_a_run_but_not_a_persons_files(fitted):
+    run = fitted()
+    (run.path / "notes.txt").write_text("mine")
+    from chiron.workflows.run_folder import new_run
+
+    new_run(run.path, force=True)
+    assert (run.path / "notes.txt").read_text() == "mine"
+    assert not run.bundle.exists()
+
+
+def test_positive_class_with_three_classes_is_told_before_training(tmp_path, class_folders, tiny_recipe):
+    for k, path in enumerate(sorted((class_folders / "well").iterdir())[:8]):
+        (class_folders / "odd").mkdir(exist_ok=True)
+        path.rename(class_folders / "odd" / f"{k}.png")
+    with pytest.raises(DataError, match=r"belongs to two classes. Got 'sick' with 3 classes"):
+        train(str(tiny_recipe), class_folders, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()

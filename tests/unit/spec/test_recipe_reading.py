@@ -63,7 +63,10 @@ def test_every_mistake_at_once_with_line_and_suggestion(recipe_file):
         ("train.optimizer=adamv", "train.optimizer must be 'adamw'. Got 'adamv'. Did you mean 'adamw'?"),
         ("train.epochs=0", "train.epochs: input should be greater than or equal to 1. Got 0."),
         ("train.epochs=2.5", "train.epochs must be a whole number. Got 2.5."),
-        ("train.warmup_epochs=2", "train: warmup_epochs must be smaller than epochs."),
+        (
+            "train.warmup_epochs=2",
+            "train: warmup_epochs (2) must be smaller than epochs (2); for example --set train.warmup_epochs=0.",
+        ),
         ("data.fractions={train: 0.5, val: 0.2}", "data: fractions must sum to 1, not 0.7."),
         ("data.fractions={train: 1.0}", "data: fractions must give train and val a share."),
         ("augment.scale=[1.1, 0.9]", "augment: scale must be two positive numbers, the smaller first."),

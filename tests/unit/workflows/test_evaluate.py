@@ -1,9 +1,10 @@
 import json
 
 import pytest
+from PIL import Image
 
 from chiron.audit.ledger import LEDGER
-from chiron.core.errors import DataError
+from chiron.core.errors import DataError, SpecError
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.train import train
 
@@ -103,3 +104,51 @@ def test_classes_that_the_bundle_does_not_know_are_refused(run, tmp_path, class_
 def test_empty_split_is_told(run):
     with pytest.raises(DataError, match=r"Got none in 'external'. Splits here: test, train, val"):
         evaluate(run.path, split="external", device="cpu")
+
+
+def test_every_road_to_test_rows_is_a_look(run, tmp_path):
+    """No split but the named ones of a run can be scored, so that no table holds test rows without a line."""
+    for split in ("all", "train"):
+        with pytest.raises(SpecError, match="must be val, cal, test, external"):
+            evaluate(run.path, split=split, device="cpu")
+    assert not list((run.path / "predictions").glob("all*"))
+    assert looks(tmp_path) == 0
+
+
+def test_changed_images_are_noticed(run, class_folders):
+    image = next((class_folders / "sick").iterdir())
+    Image.new("L", (40, 40), 7).save(image)
+    with pytest.raises(DataError, match="must be those that the run was started with"):
+        for split in ("test", "val"):
+            run.predictions(split).unlink(missing_ok=True)
+            evaluate(run.path, split=split, device="cpu")
+        train("", None, run.path, resume=True, device="cpu")
+
+
+def test_a_ledger_that_lost_lines_is_unknown(run, tmp_path):
+    evaluate(run.path, device="cpu")
+    (tmp_path / LEDGER).write_text("")
+    evaluate(run.path, device="cpu")
+    assert "unknown" in (run.path / "report.html").read_text()
+
+
+def test_val_report_knows_that_test_was_scored(run):
+    assert "the test split has not been scored" in (run.path / "report.html").read_text()
+    evaluate(run.path, device="cpu")
+    evaluate(run.path, split="val", device="cpu")
+    assert "the test split has not been scored" not in (run.path / "report.html").read_text()
+
+
+def test_split_of_a_table_must_be_in_it(run, tmp_path):
+    with pytest.raises(SpecError, match="the table has val"):
+        evaluate(run.predictions("val"), split="test", out=tmp_path / "e")
+
+
+def test_results_do_not_go_among_the_images(run, class_folders):
+    with pytest.raises(SpecError, match="must lie outside the images"):
+        evaluate(run.bundle, data=class_folders, out=class_folders / "e", device="cpu")
+
+
+def test_options_that_a_run_would_ignore_are_refused(run, tmp_path):
+    with pytest.raises(SpecError, match="Got --out, --positive"):
+        evaluate(run.path, out=tmp_path / "e", positive="sick", device="cpu")

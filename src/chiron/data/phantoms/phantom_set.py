@@ -50,3 +50,8 @@ class PhantomSet:
     def targets(self) -> np.ndarray:
         """The index of every image's label in `classes`."""
         return np.array([self.classes.index(row.label) for row in self.rows], dtype=np.int64)
+
+    @property
+    def patient_ids(self) -> np.ndarray:
+        """The patient of every image."""
+        return np.array([row.patient_id for row in self.rows], dtype=np.str_)

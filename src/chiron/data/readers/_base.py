@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.data.manifest import Certainty, ColumnRole
+from chiron.data.manifest import Certainty, ColumnRole, require_class_names
 from chiron.data.source import SPLIT_FOLDERS
 from chiron.preprocess.decode import IMAGE_SUFFIXES
 
@@ -85,7 +85,7 @@ def require_classes(labels: Sequence[str]) -> tuple[str, ...]:
     """The class names, sorted.
 
     Raises:
-        DataError: there is only one, or two differ by upper and lower case alone.
+        DataError: there is only one, two differ by case or white space around them alone, or one cannot be a header.
     """
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
@@ -93,8 +93,7 @@ def require_classes(labels: Sequence[str]) -> tuple[str, ...]:
             f"A data set must hold at least two classes. Got one: {classes[0]} ({len(labels):,} images). "
             "Give the folder above the class folders, or choose another layout with --reader."
         )
-    if len({name.lower() for name in classes}) < len(classes):
-        raise DataError(f"Class names must differ by more than case. Got {', '.join(classes)}. Rename a folder.")
+    require_class_names(classes)
     return classes
 
 

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.data.manifest import Certainty
+from chiron.data.manifest import Certainty, require_class_names
 from chiron.data.readers._base import (
     NO_MATCH,
     SPECIFIC,
@@ -54,6 +54,7 @@ def read(source: ImageSource, names: Sequence[str], *, groups: str | None = None
         notes.append("metadata.csv is not used: ids come from file names.")
     placed, more = place_in_folders(_without_second_copy(images, notes))
     notes += more
+    require_class_names(sorted({image.label for image in placed}))
     strangers = sorted({image.label for image in placed} - set(CLASSES))
     if strangers:
         raise DataError(
