@@ -84,8 +84,13 @@ def test_patients_group_where_there_is_no_group_id():
 
 
 def test_a_blank_group_is_a_group_of_its_own():
-    frame = table(group_id=["g", None, None], status=["ok"] * 3, y_true=["cat", "dog", "cat"], logit_cat=[1.0, 2.0, 3.0],
-                  logit_dog=[0.0, 0.0, 0.0])  # fmt: skip
+    frame = table(
+        group_id=["g", None, None],
+        status=["ok"] * 3,
+        y_true=["cat", "dog", "cat"],
+        logit_cat=[1.0, 2.0, 3.0],
+        logit_dog=[0.0, 0.0, 0.0],
+    )
     assert len(set(Predictions(frame, ("cat", "dog"), "dog").groups)) == 3
 
 
