@@ -51,6 +51,25 @@ def test_the_bundle_holds_the_best_epoch_not_the_last(fitted):
     assert run.read_metrics()["overall"]["log_loss"]["value"] == pytest.approx(best["val_loss"], rel=1e-5)
 
 
+def test_the_best_weights_are_a_copy_that_later_steps_do_not_change(fitted, monkeypatch):
+    """The val metric is best in epoch 2 of 4; the bundle holds the weights of that moment, bit for bit."""
+    from safetensors.torch import load
+
+    from chiron.engine import fit as loop
+
+    seen, values = [], iter([0.6, 0.9, 0.8, 0.7])
+
+    def validate(setup, *args):
+        seen.append({name: tensor.clone() for name, tensor in setup.model.state_dict().items()})
+        return {"loss": 1.0, "auroc": next(values)}
+
+    monkeypatch.setattr(loop, "_validate", validate)
+    stored = load(weights(fitted("train.epochs=4")))
+    for name, tensor in seen[1].items():
+        torch.testing.assert_close(stored[f"member_0.{name}"], tensor, rtol=0, atol=0)
+    assert not torch.equal(seen[1]["head.weight"], seen[3]["head.weight"])
+
+
 def test_early_stopping_stops_exactly(fitted, monkeypatch):
     """The val metric is best in epoch 2 and never again: patience 3 ends after epoch 5."""
     from chiron.engine import fit as loop
