@@ -1,7 +1,6 @@
 """`chiron evaluate`: a run, a bundle on other data, or a table of predictions; numbers, figures and a report."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +27,6 @@ from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import EvaluateRecipe, Recipe
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
 
-log = logging.getLogger("chiron.evaluate")
 RUN_SPLITS = ("val", "cal", "test", "external")
 
 
