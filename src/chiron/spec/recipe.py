@@ -22,6 +22,9 @@ class ModelRecipe(Frozen):
 class LabelRecipe(Frozen):
     """What the classes mean."""
 
+    names: tuple[str, ...] = Field(
+        default=(), description="all classes in order: gives integer labels 0, 1, ... their names; by default the data's"
+    )
     positive: str | None = Field(default=None, description="the class of interest when there are two")
     descriptions: dict[str, str] = Field(default_factory=dict, description="one plain sentence a class")
     one_logit: bool = Field(default=False, description="two classes from one logit")
@@ -32,12 +35,18 @@ class DataRecipe(Frozen):
 
     reader: str | None = Field(default=None, description="force a reader; by default the layout is recognized")
     groups: str | None = Field(default=None, description="another reading of the group ids that the reader offers")
+    group_by: tuple[str, ...] = Field(default=(), description="further columns whose equal values stay in one split")
     fractions: dict[SplitRole, Share] = Field(
         default={"train": 0.7, "val": 0.15, "test": 0.15},
         description="share of the images a role gets, in whole groups, where the data set does not say",
     )
     split_seed: int = 0
     keep_existing_splits: bool = Field(default=True, description="respect splits that the data set comes with")
+    folds: int | None = Field(default=None, ge=2, description="divide into so many folds; `fold` is held out")
+    fold: int | None = Field(default=None, ge=0, description="number of the fold that is held out, from 0")
+    fold_role: Literal["test", "val"] = Field(
+        default="test", description="what the held-out fold is: test (val is carved from the others) or val"
+    )
     unreadable: Literal["error", "exclude"] = Field(
         default="error", description="images that cannot be decoded stop the run, or stay in the tables unscored"
     )
@@ -49,6 +58,14 @@ class DataRecipe(Frozen):
             raise ValueError(f"fractions must sum to 1, not {sum(self.fractions.values()):g}")
         if not self.fractions.get("train") or not self.fractions.get("val"):
             raise ValueError("fractions must give train and val a share")
+        return self
+
+    @model_validator(mode="after")
+    def _fold_of_folds(self) -> Self:
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("folds and fold belong together; for example --set data.folds=5 --set data.fold=0")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold must be 0 to {self.folds - 1}, not {self.fold}")
         return self
 
 
@@ -76,15 +93,36 @@ class TrainRecipe(Frozen):
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=32, ge=1)
-    optimizer: Literal["adamw"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(gt=0, description="highest learning rate")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(default=0.01, ge=0)
-    warmup_epochs: float = Field(default=0.0, ge=0, description="linear from zero to lr, counted in epochs")
+    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule_per: Literal["step", "epoch"] = Field(default="step", description="how often the rate changes")
+    warmup_epochs: float = Field(default=0.0, ge=0, description="linear from warmup_lr to lr, counted in epochs")
+    warmup_lr: float = Field(default=0.0, ge=0, description="where the warm-up starts")
     min_lr: float = Field(default=0.0, ge=0, description="where the cosine ends")
     clip_grad: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     loss: str = Field(default="cross_entropy", description="a file of engine/losses")
-    class_weights: Literal["none", "balanced"] = Field(
-        default="none", description="balanced: N / (C * n_c) on the training split"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target given to other classes")
+    label_smoothing_over: Literal["all", "others"] = Field(
+        default="all", description="all: share / C to every class (torch); others: share / (C - 1) to the wrong ones"
+    )
+    class_weights: Literal["none", "balanced", "balanced_mean_one", "inverse_frequency"] = Field(
+        default="none",
+        description="on the training split; balanced: N / (C * n_c); balanced_mean_one: rescaled to a mean of 1 over "
+        "the classes; inverse_frequency: N / n_c",
+    )
+    class_weight_cap: float | None = Field(default=None, gt=0, description="no class weight is larger")
+    sampler: Literal["none", "balanced"] = Field(
+        default="none", description="balanced: every class is drawn equally often, with replacement"
+    )
+    ema_decay: float | None = Field(
+        default=None, gt=0, lt=1, description="average of the weights over steps; validated, tested and saved instead"
+    )
+    ema_from_epoch: int = Field(default=0, ge=0, description="the average begins after so many epochs")
+    ema_bias_correction: bool = Field(
+        default=True, description="false: the average starts from the untrained weights and keeps a share of them"
     )
     select_by: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc"] = Field(
         default="auroc", description="the val metric that chooses the epoch"
@@ -92,6 +130,9 @@ class TrainRecipe(Frozen):
     patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better one")
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of training steps; kept numbers are fp32")
     num_workers: int | Literal["auto"] = Field(default="auto", description="processes that decode images")
+    overfit_images: int | None = Field(
+        default=None, ge=2, description="a check that the network can learn: so many images as train and val"
+    )
     checkpoint_minutes: float = Field(default=5.0, gt=0, description="a checkpoint at least so often, and every epoch")
     seed: int = 0
 
