@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from PIL import Image
 
 from chiron.core.registry import leaf_names, load_leaf
+from chiron.data.readers._found import look_at
 from chiron.data.reading import READERS, read_dataset
-from chiron.data.source import ImageSource
+from chiron.spec.layout import Layout
 
 
 def write_images(root: Path, *paths: str) -> Path:
@@ -42,28 +44,56 @@ def medmnist(root: Path) -> Path:
     return root / "own.npz"
 
 
+def write_lines(path: Path, *lines: str) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def ham10000(root: Path) -> Path:
+    write_images(root, *[f"HAM10000_images_part_{1 + n % 2}/ISIC_{n}.jpg" for n in range(4)])
+    rows = [f"HAM_{n // 2},ISIC_{n},{('mel', 'nv')[n // 2]},histo,50.0,male,back" for n in range(4)]
+    write_lines(root / "HAM10000_metadata.csv", "lesion_id,image_id,dx,dx_type,age,sex,localization", *rows)
+    return root
+
+
+def table(root: Path) -> Path:
+    write_images(root, "images/one two.png", "images/ü.png", "images/3.png")
+    write_lines(root / "labels.csv", "filename,MEL,NV,UNK", "one two,1.0,0.0,0.0", "ü,0.0,1.0,0.0", "3,1.0,0.0,0.0")
+    write_lines(root / "metadata.csv", "image;patient_id", "one two;p1", "3;p1")
+    return root
+
+
+def roboflow(root: Path) -> Path:
+    names = [f"{place}/{n}_jpg.rf.{n:032x}.jpg" for n, place in enumerate(("train/a", "train/b", "valid/a", "test/b"))]
+    write_images(root, *names)
+    write_lines(root / "README.roboflow.txt", "exported")
+    return root
+
+
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "class_folders": class_folders,
+    "ham10000": ham10000,
     "kermany": kermany,
     "medmnist": medmnist,
+    "roboflow": roboflow,
+    "table": table,
 }
 
 
 def check_reader(name: str, data: Path, tmp_path: Path) -> None:
     """Recognized; ids unique; labels known; every image found and decoded; deterministic; survives saving."""
     leaf = load_leaf(READERS, name, kind="reader")
-    source = ImageSource(data)
-    assert leaf.match(source, source.names()) > 0
+    found = look_at(data, Layout())
+    assert leaf.match(found) > 0
     for groups in (None, *leaf.GROUPS):
-        manifest = read_dataset(data, groups=groups)
+        manifest = read_dataset(data, Layout(groups=groups))
         assert manifest.reader == name
         assert manifest.frame["sample_id"].n_unique() == manifest.frame.height > 0
-        assert set(manifest.frame["path"]) <= set(source.names())
+        assert set(manifest.frame["path"]) <= set(found.names)
         assert manifest.labels.min() >= 0
         assert manifest.labels.max() < len(manifest.classes)
         assert set(manifest.frame["status"]) == {"ok"}
         assert manifest.grouping.endswith(".")
-        again = read_dataset(data, reader=name, groups=groups)
+        again = read_dataset(data, Layout(reader=name, groups=groups))
         assert again.frame.equals(manifest.frame)
         assert again.digest == manifest.digest
         assert set(pickle.loads(pickle.dumps(manifest)).id_certainty) == set(manifest.id_certainty)
@@ -81,9 +111,8 @@ def test_reader_contract(name, tmp_path):
 @pytest.mark.parametrize("name", leaf_names(READERS))
 def test_reader_does_not_depend_on_the_order_of_files(name, tmp_path):
     data = EXAMPLES[name](tmp_path / "data")
-    source, leaf = ImageSource(data), load_leaf(READERS, name, kind="reader")
-    names = source.names()
-    one, other = leaf.read(source, names), leaf.read(source, names[::-1])
+    found, leaf = look_at(data, Layout()), load_leaf(READERS, name, kind="reader")
+    one, other = leaf.read(found), leaf.read(replace(found, names=found.names[::-1], tables=found.tables[::-1]))
     assert one.frame.sort("sample_id").equals(other.frame.sort("sample_id"))
     assert (one.classes, one.notes) == (other.classes, other.notes)
 
@@ -91,14 +120,14 @@ def test_reader_does_not_depend_on_the_order_of_files(name, tmp_path):
 @pytest.mark.parametrize("name", leaf_names(READERS))
 def test_only_one_reader_takes_a_layout(name, tmp_path):
     data = EXAMPLES[name](tmp_path / "data")
-    source = ImageSource(data)
-    scores = {other: load_leaf(READERS, other, kind="reader").match(source, source.names()) for other in EXAMPLES}
+    found = look_at(data, Layout())
+    scores = {other: load_leaf(READERS, other, kind="reader").match(found) for other in EXAMPLES}
     assert sorted(scores, key=scores.__getitem__)[-1] == name
     assert list(scores.values()).count(scores[name]) == 1
 
 
 def test_a_zip_reads_as_its_folder(tmp_path):
-    for name in ("class_folders", "kermany"):
+    for name in ("class_folders", "kermany", "ham10000", "roboflow", "table"):
         data = EXAMPLES[name](tmp_path / name)
         zipped = shutil.make_archive(str(tmp_path / f"{name}-zip"), "zip", data)
         assert read_dataset(zipped).frame.equals(read_dataset(data).frame)

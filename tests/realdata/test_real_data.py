@@ -10,6 +10,7 @@ from chiron.data.groups import connected_groups
 from chiron.data.identity import label_conflicts
 from chiron.data.reading import read_dataset
 from chiron.data.split import assign_splits, share_deviation, split_summary
+from chiron.spec.layout import Layout
 
 pytestmark = pytest.mark.realdata
 THREE = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -64,7 +65,7 @@ def test_kermany_official_split_has_no_leak(kermany):
 
 
 def test_kermany_cautious_tells_159_suspects(real_data):
-    manifest = read_dataset(real_data / "kermany_224.zip", groups="cautious")
+    manifest = read_dataset(real_data / "kermany_224.zip", Layout(groups="cautious"))
     report = require_no_leaks(manifest)
     assert report.leaks == ()
     assert len(report.suspects) == 159

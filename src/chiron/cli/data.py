@@ -5,8 +5,25 @@ from typing import Annotated, Any
 
 import typer
 
-from chiron.cli.options import Data, Debug, Force, Groups, Json, Quiet, Reader, say, say_json, say_table, start_logging
+from chiron.cli.options import (
+    Data,
+    Debug,
+    Force,
+    GroupBy,
+    Groups,
+    Images,
+    Json,
+    Metadata,
+    Quiet,
+    Reader,
+    TableOnly,
+    say,
+    say_json,
+    say_table,
+    start_logging,
+)
 from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
+from chiron.spec.layout import Layout
 
 app = typer.Typer(help="Look at, split and make data.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -16,6 +33,10 @@ def inspect_command(
     path: Data,
     reader: Reader = None,
     groups: Groups = None,
+    group_by: GroupBy = None,
+    images: Images = None,
+    metadata: Metadata = None,
+    table_only: TableOnly = False,
     leaks: Annotated[
         Path | None, typer.Option("--leaks", help="Write the names of all leaks here, for data.accept_leaks=@FILE.")
     ] = None,
@@ -28,7 +49,15 @@ def inspect_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.data import describe_data, inspect_data, write_leak_names
 
-    inspection = inspect_data(path, reader=reader, groups=groups)
+    layout = Layout(
+        reader=reader,
+        groups=groups,
+        group_by=tuple(group_by or ()),
+        images=images,
+        metadata=metadata,
+        table_only=table_only,
+    )
+    inspection = inspect_data(path, layout)
     described = describe_data(inspection)
     if leaks is not None:
         write_leak_names(inspection.leaks, leaks, force=force)
@@ -57,6 +86,10 @@ def split_command(
     ] = False,
     reader: Reader = None,
     groups: Groups = None,
+    group_by: GroupBy = None,
+    images: Images = None,
+    metadata: Metadata = None,
+    table_only: TableOnly = False,
     as_json: Json = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -73,9 +106,15 @@ def split_command(
         path,
         out,
         fractions={role: share for role, share in fractions.items() if share},
+        layout=Layout(
+            reader=reader,
+            groups=groups,
+            group_by=tuple(group_by or ()),
+            images=images,
+            metadata=metadata,
+            table_only=table_only,
+        ),
         seed=seed,
-        reader=reader,
-        groups=groups,
         keep_existing=not ignore_existing,
         force=force,
     )

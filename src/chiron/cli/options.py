@@ -20,7 +20,13 @@ Changes = Annotated[
 ]
 Reader = Annotated[str | None, typer.Option("--reader", help="Force the reader instead of recognizing the layout.")]
 Groups = Annotated[str | None, typer.Option("--groups", help="Another reading of the group ids, e.g. cautious.")]
-Data = Annotated[Path, typer.Argument(help="Folder, zip, npz or manifest.")]
+GroupBy = Annotated[
+    list[str] | None, typer.Option("--group-by", metavar="COLUMN", help="Keep equal values together; may be repeated.")
+]
+Images = Annotated[Path | None, typer.Option("--images", help="Folder or zip of the images that a table names.")]
+Metadata = Annotated[Path | None, typer.Option("--metadata", help="A second table, joined by image id.")]
+TableOnly = Annotated[bool, typer.Option("--table-only", help="Read tables without looking at images.")]
+Data = Annotated[Path, typer.Argument(help="Folder, zip, npz, table or manifest.")]
 
 
 def start_logging(*, quiet: bool, debug: bool) -> None:

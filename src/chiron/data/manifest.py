@@ -166,8 +166,17 @@ def _written_root(root: Path, folder: Path) -> str:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether `path` is a manifest: a CSV file, or a folder that holds manifest.csv."""
-    return (path / "manifest.csv").is_file() if path.is_dir() else path.is_file() and path.suffix.lower() == ".csv"
+    """Whether `path` is a manifest: a folder with manifest.csv, such a file, or a CSV file with a manifest's columns.
+
+    Other tables are for the readers.
+    """
+    if path.is_dir():
+        return (path / "manifest.csv").is_file()
+    if not path.is_file() or path.suffix.lower() != ".csv":
+        return False
+    with path.open("rb") as stream:
+        header = stream.readline(1 << 16).decode("utf-8-sig", errors="replace").strip().split(",")
+    return path.name == "manifest.csv" or {"sample_id", "path"} <= {name.strip(' "') for name in header}
 
 
 def _complete(frame: pl.DataFrame) -> pl.DataFrame:

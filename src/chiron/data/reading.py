@@ -4,19 +4,36 @@ It stands above the readers and not in their base file, so that readers import o
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+import polars as pl
+
 from chiron.core.errors import DataError
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.core.suggest import did_you_mean
+from chiron.data.columns import column_for, known_roles
 from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
-from chiron.data.manifest import ID_COLUMNS, Manifest, is_manifest
+from chiron.data.manifest import ID_COLUMNS, Certainty, Manifest, is_manifest
+from chiron.data.readers._found import Found, look_at
 from chiron.data.source import ImageSource
+from chiron.spec.layout import Layout
 
+_RECOGNIZED = Layout()
+_NO_IDS = {
+    "sample_id",
+    "group_id",
+    "path",
+    "label",
+    "split",
+    "status",
+    "status_reason",
+    "bytes_sha256",
+    "pixels_sha256",
+}
 READERS = "chiron.data.readers"
 _UNUSED_IDS = "Columns that look like ids are carried and not used"
 _LOOKS_LIKE_ID = re.compile(  # lesion_id, PatientID, "subject no"; a bare "study" or "case" may be something else
@@ -27,27 +44,19 @@ _LOOKS_LIKE_ID = re.compile(  # lesion_id, PatientID, "subject no"; a bare "stud
 
 
 def read_dataset(
-    path: str | Path,
-    *,
-    reader: str | None = None,
-    groups: str | None = None,
-    conflicts: Literal["error", "note"] = "error",
+    path: str | Path, layout: Layout = _RECOGNIZED, *, conflicts: Literal["error", "note"] = "error"
 ) -> Manifest:
-    """The manifest of a folder, zip, npz, or of a manifest that was written before; every image was decoded once.
+    """The manifest of a folder, zip, npz or table, or of a manifest that was written before; every image decoded once.
 
     Args:
-        reader: the layout, where it should not be recognized.
-        groups: another reading of the group ids, where the reader offers one.
+        layout: what the files do not say themselves; with `table_only` no image is looked at.
         conflicts: identical images with different labels stop the reading, or are listed in the notes.
     Raises:
         DataError: nothing to read, a layout that fits no reader or several, an option that the reader does not have,
             a label conflict, or images that changed since the manifest was written.
     """
     path = Path(path)
-    if reader is None and is_manifest(path):
-        manifest = _reread(path, groups)
-    else:
-        manifest = _read(ImageSource(path), reader, groups)
+    manifest = _reread(path, layout) if layout.reader is None and is_manifest(path) else _read(path, layout)
     if conflicts == "error":
         require_one_label(manifest.frame)
         return manifest
@@ -55,53 +64,94 @@ def read_dataset(
     return replace(manifest, notes=(*manifest.notes, *listed))
 
 
-def _read(source: ImageSource, reader: str | None, groups: str | None) -> Manifest:
-    names = source.names()
-    if not names:
-        raise DataError(f"A data set must hold images. Got no file at all in {source.root}. Check the path.")
-    name = reader or _recognize(source, names)
+def _read(path: Path, layout: Layout) -> Manifest:
+    found = look_at(path, layout)
+    if not found.names and not found.outside:
+        raise DataError(f"A data set must hold images. Got no file at all in {path}. Check the path.")
+    if layout.table_only and not found.tables:
+        raise DataError(f"--table-only reads tables. Got none in {path}. Leave it out.")
+    name = layout.reader or _recognize(found, path)
     leaf = load_leaf(READERS, name, kind="reader")
-    if groups is not None and groups not in leaf.GROUPS:
+    if layout.groups is not None and layout.groups not in leaf.GROUPS:
         offered = ", ".join(leaf.GROUPS) or "none"
         raise DataError(
-            f"The reader {name} must offer the grouping (it has: {offered}). Got {groups!r}. "
-            f"{did_you_mean(groups, leaf.GROUPS) or 'Leave out --groups.'}"
+            f"The reader {name} must offer the grouping (it has: {offered}). Got {layout.groups!r}. "
+            f"{did_you_mean(layout.groups, leaf.GROUPS) or 'Leave out --groups.'}"
         )
-    reading = leaf.read(source, names, groups=groups)
-    frame, notes = join_groups(identify(source, reading.frame), list(reading.id_certainty))
+    reading = leaf.read(found, groups=layout.groups)
+    certainty, grouping = _group_by(reading.frame, layout, reading.id_certainty, reading.grouping)
+    frame = _unseen(reading.frame) if layout.table_only else identify(found.source, reading.frame)
+    frame, notes = join_groups(frame, list(certainty))
     return Manifest(
         frame=frame,
         classes=reading.classes,
-        root=source.root,
+        root=found.source.root,
         reader=name,
         roles=reading.roles,
-        id_certainty=reading.id_certainty,
-        grouping=reading.grouping,
-        notes=(*_run_folder_notes(source), *reading.notes, *notes),
+        id_certainty=certainty,
+        grouping=grouping,
+        notes=(*_run_folder_notes(found.source), *reading.notes, *notes),
     )
 
 
-def _recognize(source: ImageSource, names: Sequence[str]) -> str:
+def _unseen(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose images were not looked at."""
+    return frame.with_columns(pl.lit(None, pl.String).alias("pixels_sha256"), pl.lit("ok").alias("status"))
+
+
+def _group_by(
+    frame: pl.DataFrame, layout: Layout, certainty: Mapping[str, Certainty], grouping: str
+) -> tuple[dict[str, Certainty], str]:
+    """How certain each id column is, and the sentence on groups, with the columns that a person groups by."""
+    names = [_group_column(name, frame) for name in layout.group_by]
+    added = [name for name in names if certainty.get(name) != "certain"]
+    if not added:
+        return dict(certainty), grouping
+    said = f"{grouping.rstrip('.')}; also by {', '.join(added)}" if certainty else f"Grouped by {', '.join(added)}"
+    return {**certainty, **dict.fromkeys(added, "certain")}, f"{said}, as asked for."
+
+
+def _group_column(name: str, frame: pl.DataFrame) -> str:
+    """The column that a person means: by its name here, or by the name that the data set gives an id."""
+    allowed = [column for column in frame.columns if column not in _NO_IDS and not column.startswith("label_")]
+    for column in (name, *(what for what in ("patient_id", "unit_id") if column_for(what, [name], table=name))):
+        if column in allowed:
+            return column
+    raise DataError(
+        f"A column to group by must be one of {', '.join(allowed) or 'none here'}. Got {name!r}. "
+        f"{did_you_mean(name, allowed)}".rstrip()
+    )
+
+
+def _recognize(found: Found, path: Path) -> str:
     """The one reader that matches most specifically."""
     readers: dict[str, ModuleType] = {name: load_leaf(READERS, name, kind="reader") for name in leaf_names(READERS)}
-    scores = {name: leaf.match(source, names) for name, leaf in readers.items()}
+    scores = {name: leaf.match(found) for name, leaf in readers.items()}
     best = [name for name, score in scores.items() if score == max(scores.values()) > 0]
     if len(best) == 1:
         return best[0]
-    got = f"a layout that fits {' and '.join(best)}" if best else f"an unknown one (files: {len(names):,})"
+    got = f"a layout that fits {' and '.join(best)}" if best else f"an unknown one (files: {len(found.names):,})"
     raise DataError(
-        f"The layout of a data set must fit one reader ({', '.join(readers)}). Got {got} in {source.root}. "
+        f"The layout of a data set must fit one reader ({', '.join(readers)}). Got {got} in {path}. "
         f"Choose one with --reader{'' if best else ', or sort the images into <class>/ folders'}."
     )
 
 
-def _reread(path: Path, groups: str | None) -> Manifest:
+def _reread(path: Path, layout: Layout) -> Manifest:
     """A manifest that was written before, with its images looked at again."""
-    if groups is not None:
-        raise DataError(f"A manifest keeps its groups. Got --groups {groups} for {path}. Read the data set again.")
-    manifest = Manifest.load(path)
+    if layout.groups is not None:
+        raise DataError(f"A manifest keeps its groups. Got --groups {layout.groups} for {path}. Read the data again.")
+    if layout.metadata is not None or layout.table_only:
+        option = "--table-only" if layout.table_only else "--metadata"
+        raise DataError(f"A manifest is read as it is. Got {option} for {path}. Leave it out.")
+    manifest = Manifest.load(path, layout.images)
+    if not manifest.roles:
+        manifest = replace(manifest, roles=known_roles(set(manifest.frame.columns) - {*ID_COLUMNS, *_NO_IDS}))
+    certainty, grouping = _group_by(manifest.frame, layout, manifest.id_certainty, manifest.grouping)
+    manifest = replace(manifest, id_certainty=certainty, grouping=grouping)
     source, before = ImageSource(manifest.root), manifest.frame
-    if missing := sorted(set(before["path"]) - set(source.names())):
+    expected = before.filter(pl.col("status") == "ok")["path"]
+    if missing := sorted(set(expected) - set(source.names())):
         raise DataError(
             f"Every image of a manifest must be in {manifest.root}. Got {len(missing):,} that are not: "
             f"{', '.join(missing[:5])}. Put them back, or change root in manifest.json."
@@ -134,7 +184,7 @@ def _unused_id_notes(manifest: Manifest) -> list[str]:
         for name in frame.columns
         if name not in used and _LOOKS_LIKE_ID.fullmatch(name) and frame[name].null_count() < frame.height
     ]
-    advice = "Rename the column to patient_id or unit_id, so that images of equal ids stay together."
+    advice = "Name it with --group-by, or call it patient_id or unit_id, so that images of equal ids stay together."
     return [f"{_UNUSED_IDS}: {_some(unused)}. {advice}"] if unused else []
 
 

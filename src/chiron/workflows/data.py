@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from chiron.data.manifest import Manifest
 from chiron.data.reading import read_dataset
 from chiron.data.split import assign_splits, split_summary
 from chiron.spec.labels import LabelSpace
+from chiron.spec.layout import Layout
 from chiron.spec.recipe import Recipe
 
 log = logging.getLogger("chiron.data")
+_RECOGNIZED = Layout()
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Inspection:
     leaks: LeakReport
 
 
-def inspect_data(data: Path, *, reader: str | None = None, groups: str | None = None) -> Inspection:
+def inspect_data(data: Path, layout: Layout = _RECOGNIZED) -> Inspection:
     """Reads a data set and looks for leaks between the splits it comes with; nothing is written."""
-    return inspect_manifest(read_dataset(data, reader=reader, groups=groups, conflicts="note"))
+    return inspect_manifest(read_dataset(data, layout, conflicts="note"))
 
 
 def split_data(
@@ -39,30 +41,31 @@ def split_data(
     out: Path,
     *,
     fractions: dict[str, float],
+    layout: Layout = _RECOGNIZED,
     seed: int = 0,
-    reader: str | None = None,
-    groups: str | None = None,
     keep_existing: bool = True,
     force: bool = False,
 ) -> Manifest:
     """Writes a manifest with grouped, stratified splits to the folder `out`."""
     require_new(out, force=force)
     require_outside(out, data)
-    manifest = assign_splits(
-        read_dataset(data, reader=reader, groups=groups), fractions=fractions, seed=seed, keep_existing=keep_existing
-    )
+    manifest = assign_splits(read_dataset(data, layout), fractions=fractions, seed=seed, keep_existing=keep_existing)
     manifest.save(out)
     return manifest
 
 
-def prepare(recipe: Recipe, data: Path) -> tuple[Manifest, LabelSpace]:
+def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[Manifest, LabelSpace]:
     """The manifest that a recipe trains on: read, checked for broken images, split, free of leaks.
 
+    Args:
+        layout: where images and metadata of a table lie; how to read them the recipe says.
     Raises:
         DataError: broken images (unless the recipe excludes them), or a split that cannot be made.
         LeakError: a leak that the recipe does not accept by name.
     """
-    manifest = read_dataset(data, reader=recipe.data.reader, groups=recipe.data.groups)
+    asked = recipe.data
+    layout = replace(layout, reader=asked.reader, groups=asked.groups, group_by=asked.group_by)
+    manifest = read_dataset(data, layout)
     for note in manifest.notes:
         log.info("%s", note)
     labels = label_space(recipe, manifest)

@@ -23,6 +23,7 @@ from chiron.metrics.evaluation import evaluate as evaluate_arrays
 from chiron.report.context import ReportContext
 from chiron.report.figures import write_figures
 from chiron.report.page import write_report
+from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import EvaluateRecipe, Recipe
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
@@ -175,7 +176,7 @@ def _evaluate_bundle(
 ) -> Evaluated:
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(bundle, device=str(runtime.device))
-    manifest = read_dataset(data, reader=reader, groups=groups)
+    manifest = read_dataset(data, Layout(reader=reader, groups=groups))
     unknown = sorted(set(manifest.classes) - set(classifier.labels.names))
     if unknown:
         raise DataError(

@@ -12,6 +12,7 @@ from chiron.audit.leaks import find_leaks
 from chiron.core.errors import ChironError, DataError
 from chiron.data.identity import label_conflicts
 from chiron.data.reading import read_dataset
+from chiron.spec.layout import Layout
 
 
 class Tree:
@@ -86,7 +87,7 @@ def test_equal_stems_make_the_path_the_sample_id(tree):
         (["a/1.png", "A/2.png"], "differ by more than case or white space around them. Got 'A', 'a'"),
         (
             ["1.png", "2.png"],
-            r"fit one reader \(class_folders, kermany, medmnist\). Got an unknown one \(files: 2\).*--reader",
+            r"fit one reader \(class_folders, ham10000, .*table\). Got an unknown one \(files: 2\).*--reader",
         ),
         (["train/1.png", "test/1.png"], "must lie in class folders"),
     ],
@@ -111,9 +112,9 @@ def test_nothing_to_read(tmp_path):
 def test_unknown_reader_and_grouping(tree):
     tree.add("a/1.png", "b/1.png")
     with pytest.raises(ChironError, match=r"Got 'kermani'\. Did you mean 'kermany'"):
-        read_dataset(tree.root, reader="kermani")
+        read_dataset(tree.root, Layout(reader="kermani"))
     with pytest.raises(DataError, match=r"class_folders must offer the grouping .*Got 'cautious'"):
-        read_dataset(tree.root, groups="cautious")
+        read_dataset(tree.root, Layout(groups="cautious"))
 
 
 def test_broken_images_are_named_and_kept(tree):
@@ -212,14 +213,14 @@ def test_kermany_patients_come_from_file_names(tree):
 
 def test_kermany_cautious_joins_bare_numbers_as_inferred(tree):
     tree.add(*KERMANY)
-    manifest = read_dataset(tree.root, groups="cautious")
+    manifest = read_dataset(tree.root, Layout(groups="cautious"))
     groups = column(manifest, "group_id")
     assert groups["train/PNEUMONIA/person7_virus_5.jpeg"] == groups["train/PNEUMONIA/person7_bacteria_20.jpeg"]
     assert groups["train/PNEUMONIA/person9_virus_6_1.jpeg"] == groups["test/PNEUMONIA/person9_bacteria_40.jpeg"]
     assert manifest.frame["group_id"].n_unique() == 5
     assert manifest.id_certainty == {"patient_id": "certain", "person_number": "inferred"}
     with pytest.raises(DataError, match=r"Got 'cautios'\. Did you mean 'cautious'"):
-        read_dataset(tree.root, groups="cautios")
+        read_dataset(tree.root, Layout(groups="cautios"))
 
 
 def test_kermany_tiny_val_is_merged_into_train_and_a_larger_one_is_kept(tree):
@@ -333,13 +334,13 @@ def test_an_npz_without_labels_fits_no_reader(tmp_path):
 
 def test_a_written_manifest_reads_as_the_data_set(tree, tmp_path):
     tree.add(*KERMANY)
-    manifest = read_dataset(tree.root, groups="cautious")
+    manifest = read_dataset(tree.root, Layout(groups="cautious"))
     manifest.save(tmp_path / "m")
     again = read_dataset(tmp_path / "m")
     assert again.frame.equals(manifest.frame)
     assert (again.notes, again.reader, again.id_certainty) == (manifest.notes, "kermany", manifest.id_certainty)
     with pytest.raises(DataError, match="keeps its groups"):
-        read_dataset(tmp_path / "m", groups="cautious")
+        read_dataset(tmp_path / "m", Layout(groups="cautious"))
     tree.add(KERMANY[0])  # other pixels under the same name
     with pytest.raises(DataError, match=r"Got 1 with other pixels: train/PNEUMONIA/person7_bacteria_20\.jpeg"):
         read_dataset(tmp_path / "m")
@@ -383,7 +384,7 @@ def test_class_folders_that_cannot_be_headers_or_be_told_apart_are_refused(tree,
         read_dataset(tree.root)
     tree.add(*KERMANY, f"train/{name}/2.png")
     with pytest.raises(DataError, match=r"Class names must hold|Class folders must be NORMAL and PNEUMONIA"):
-        read_dataset(tree.root / "train", reader="kermany")
+        read_dataset(tree.root / "train", Layout(reader="kermany"))
 
 
 def test_a_class_of_one_letter_and_a_colon_is_no_drive(tree):
@@ -409,10 +410,10 @@ def test_columns_that_look_like_ids_but_are_not_used_are_named(tree):
     (tree.root / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
     manifest = read_dataset(tree.root)
     (told,) = manifest.notes
-    assert told.startswith("Columns that look like ids are carried and not used: lesion_id, PatientID. Rename")
+    assert told.startswith("Columns that look like ids are carried and not used: lesion_id, PatientID. Name it with")
     assert "patient_id or unit_id" in told
     manifest.save(tree.root)
     assert read_dataset(tree.root).notes == (told,)
     table = (tree.root / "manifest.csv").read_text(encoding="utf-8").replace("lesion_id", "lesion")
     (tree.root / "manifest.csv").write_text(table.replace("PatientID", "shape"), encoding="utf-8")
-    assert "not used: lesion. Rename" in read_dataset(tree.root).notes[0]
+    assert "not used: lesion. Name it" in read_dataset(tree.root).notes[0]

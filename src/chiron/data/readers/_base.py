@@ -1,10 +1,11 @@
 """What every reader gives back, and what several of them need. A reader is a file of this folder with
 
     GROUPS: dict[str, str]                               # further readings of the group ids: name -> one sentence
-    def match(source, names) -> int                      # NO_MATCH, GENERAL or SPECIFIC
-    def read(source, names, *, groups=None) -> Reading   # raises DataError with a clear sentence
+    def match(found) -> int                              # NO_MATCH, GENERAL, TABLE or SPECIFIC
+    def read(found, *, groups=None) -> Reading           # raises DataError with a clear sentence
 
-`names` is `source.names()`. Readers look at names and tables only; hashing and joining of pixels come after them.
+`found` is a `readers._found.Found`: the source, its file names, and tables. Readers look at names and tables only;
+hashing and joining of pixels come after them.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from chiron.data.manifest import Certainty, ColumnRole, require_class_names
 from chiron.data.source import SPLIT_FOLDERS
 from chiron.preprocess.decode import IMAGE_SUFFIXES
 
-NO_MATCH, GENERAL, SPECIFIC = 0, 1, 2
+NO_MATCH, GENERAL, TABLE, SPECIFIC = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Class folders: `<class>/image`, or `train/ val/ test/` (also `valid`, `validation`, `cal`, `external`) above them."""
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from chiron.data.readers._base import (
@@ -13,23 +11,24 @@ from chiron.data.readers._base import (
     place_in_folders,
     require_classes,
 )
-from chiron.data.source import ImageSource
+from chiron.data.readers._found import Found
 
 GROUPS: dict[str, str] = {}
 
 
-def match(source: ImageSource, names: Sequence[str]) -> int:
+def match(found: Found) -> int:
     """General: any image that lies in a folder."""
-    return GENERAL if not source.is_npz and any("/" in name for name in only_images(names)[0]) else NO_MATCH
+    in_folders = any("/" in name for name in only_images(found.names)[0])
+    return GENERAL if in_folders and not found.source.is_npz else NO_MATCH
 
 
-def read(source: ImageSource, names: Sequence[str], *, groups: str | None = None) -> Reading:
+def read(found: Found, *, groups: str | None = None) -> Reading:
     """The class is the folder's name; folders inside it are allowed. Nothing is known of patients.
 
     Raises:
         DataError: no class folder, or only one class.
     """
-    images, skipped = only_images(names)
+    images, skipped = only_images(found.names)
     placed, outside = place_in_folders(images)
     sample_ids, named = name_samples([image.path for image in placed])
     frame = pl.DataFrame(

@@ -7,7 +7,6 @@ in test, the etiology is never the same. So a patient is (class, etiology, N); `
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import polars as pl
@@ -24,7 +23,8 @@ from chiron.data.readers._base import (
     place_in_folders,
     require_classes,
 )
-from chiron.data.source import SPLIT_FOLDERS, ImageSource
+from chiron.data.readers._found import Found
+from chiron.data.source import SPLIT_FOLDERS
 
 GROUPS = {"cautious": "images of one person number are one group, whatever the etiology (inferred)"}
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -33,15 +33,15 @@ _PERSON = re.compile(r"person(?P<number>\d+)_(?P<etiology>bacteria|virus)_\d+(_\
 _NORMAL = re.compile(r"(?P<series>NORMAL\d*-)?IM-(?P<number>\d+)(-\d+)+", re.IGNORECASE)
 
 
-def match(source: ImageSource, names: Sequence[str]) -> int:
+def match(found: Found) -> int:
     """Specific: class folders named NORMAL and PNEUMONIA, and file names of this data set in most of them."""
-    images = [name for name in only_images(names)[0] if _class_of(name)]
+    images = [name for name in only_images(found.names)[0] if _class_of(name)]
     known = sum(_patient(PurePosixPath(name).stem)[0] is not None for name in images)
     both = len({_class_of(name) for name in images}) == len(CLASSES)
     return SPECIFIC if both and known > len(images) / 2 else NO_MATCH
 
 
-def read(source: ImageSource, names: Sequence[str], *, groups: str | None = None) -> Reading:
+def read(found: Found, *, groups: str | None = None) -> Reading:
     """Patients from file names; the official val of at most 16 images is merged into train.
 
     Args:
@@ -49,8 +49,8 @@ def read(source: ImageSource, names: Sequence[str], *, groups: str | None = None
     Raises:
         DataError: folders are not those of the data set.
     """
-    images, notes = only_images(names)
-    if any(PurePosixPath(name).name == "metadata.csv" for name in names):
+    images, notes = only_images(found.names)
+    if any(PurePosixPath(name).name == "metadata.csv" for name in found.names):
         notes.append("metadata.csv is not used: ids come from file names.")
     placed, more = place_in_folders(_without_second_copy(images, notes))
     notes += more

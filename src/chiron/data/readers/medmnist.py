@@ -5,13 +5,13 @@ same form that also hold `<split>_image_ids`, `<split>_lesion_ids` or `<split>_p
 """
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.readers._base import NO_MATCH, SPECIFIC, Reading, require_classes
+from chiron.data.readers._found import Found
 from chiron.data.source import ImageSource
 
 GROUPS: dict[str, str] = {}
@@ -52,18 +52,19 @@ CLASS_NAMES: dict[str, list[str]] = {
 }
 
 
-def match(source: ImageSource, names: Sequence[str]) -> int:
+def match(found: Found) -> int:
     """Specific: an npz that holds images and labels of the same split."""
-    keys = set(source.keys())
+    keys = set(found.source.keys())
     return SPECIFIC if any({f"{split}_images", f"{split}_labels"} <= keys for split in SPLIT_NAMES) else NO_MATCH
 
 
-def read(source: ImageSource, names: Sequence[str], *, groups: str | None = None) -> Reading:
+def read(found: Found, *, groups: str | None = None) -> Reading:
     """Rows of all splits; sample_id is `train-00017` unless the file brings its own image ids.
 
     Raises:
         DataError: arrays do not fit each other, or a label has no name.
     """
+    source = found.source
     splits = [split for split in SPLIT_NAMES if f"{split}_images" in source.keys()]  # noqa: SIM118
     tables = [_read_split(source, split) for split in splits]
     frame = pl.concat(tables, how="diagonal")

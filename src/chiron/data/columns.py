@@ -1,0 +1,61 @@
+"""Names under which columns are known in the field, and the roles that follow from them."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from chiron.core.errors import DataError
+from chiron.data.manifest import ColumnRole
+
+IMAGE, LABEL, SPLIT = "image", "label", "split"
+_NAMES: dict[str, tuple[str, ...]] = {
+    IMAGE: (
+        "image", "image_id", "filename", "file_name", "image_name", "image_path", "filepath", "file_path", "path",
+        "file", "img", "img_id", "isic_id", "image_index",
+    ),
+    LABEL: ("label", "dx", "diagnosis", "diagnostic", "class", "class_name", "target", "category"),
+    SPLIT: ("split", "partition", "subset"),
+    "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject"),
+    "unit_id": ("unit_id", "lesion_id", "lesion", "lesionid"),
+}  # fmt: skip
+_ROLES: dict[ColumnRole, tuple[str, ...]] = {
+    "predictor": ("age", "age_approx", "sex", "gender", "localization", "anatom_site_general"),
+    "reference_standard": ("dx_type", "diagnosis_confirm_type", "biopsed"),
+    "subgroup": ("skin_tone", "fitzpatrick", "fitspatrick", "fitzpatrick_skin_type", "ethnicity"),
+    "technical": ("device", "camera", "scanner", "manufacturer", "image_type", "width", "height"),
+    "site": ("site", "hospital", "center", "centre", "institution"),
+    "date": ("date", "study_date", "acquisition_date"),
+}
+_ROLE_OF: dict[str, ColumnRole] = {name: role for role, names in _ROLES.items() for name in names}
+
+
+def column_for(what: str, columns: Sequence[str], *, table: str) -> str | None:
+    """The column of a table that holds `what` (image, label, split, patient_id, unit_id); None when there is none.
+
+    Raises:
+        DataError: two columns are called by the same name but for case and signs.
+    Example:
+        >>> column_for("image", ["Age", "Image Name"], table="a.csv")
+        'Image Name'
+    """
+    plain: dict[str, str] = {}
+    for column in columns:
+        if plain.setdefault(_plain(column), column) != column:
+            raise DataError(
+                f"Columns of a table must differ by more than case and signs. Got {plain[_plain(column)]!r} and "
+                f"{column!r} in {table}. Rename one."
+            )
+    return next((plain[name] for name in _NAMES[what] if name in plain), None)
+
+
+def known_names(what: str) -> str:
+    """The names that `column_for` knows, for a message."""
+    return ", ".join(_NAMES[what])
+
+
+def known_roles(columns: Iterable[str]) -> dict[str, ColumnRole]:
+    """Roles of the columns whose names are widely used; all others have none until somebody gives them one."""
+    return {column: _ROLE_OF[_plain(column)] for column in columns if _plain(column) in _ROLE_OF}
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column).lower()).strip("_")

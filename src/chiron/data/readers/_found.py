@@ -1,0 +1,76 @@
+"""`Found`: what lies at a path, as readers see it: names of images and tables, parsed on first use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chiron.core.errors import DataError
+from chiron.data.source import ImageSource
+from chiron.data.tables import Table, is_table, read_table
+from chiron.spec.layout import Layout
+
+_MAX_TABLE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The source of the images, the names of all its files, and the tables that may speak of them.
+
+    `tables` are names inside the source; tables that a person named lie anywhere and are the only ones then.
+    """
+
+    source: ImageSource
+    names: Sequence[str]
+    tables: tuple[str, ...]
+    table_only: bool = False
+    outside: dict[str, Path] = field(default_factory=dict)
+    _parsed: dict[str, Table] = field(default_factory=dict)
+
+    def table(self, name: str) -> Table:
+        """The table of this name.
+
+        Raises:
+            DataError: it cannot be read, or is no table.
+        """
+        if name not in self._parsed:
+            data = _read(self.outside[name]) if name in self.outside else self.source.read_bytes(name)
+            self._parsed[name] = read_table(data, name)
+        return self._parsed[name]
+
+    @property
+    def tables_are_given(self) -> bool:
+        """Whether a person named the tables, so that a mistake in them must not be passed over."""
+        return bool(self.outside)
+
+
+def look_at(path: Path, layout: Layout) -> Found:
+    """What lies at `path`: a folder, zip or npz with images, or a table whose images lie beside it.
+
+    Raises:
+        DataError: nothing is there, or a place that belongs to a table is given without one.
+    """
+    given = [path] if is_table(path.name) and not path.is_dir() else []
+    if given and not path.is_file():
+        raise DataError(f"A table must exist. Got {path}. Check the path.")
+    given += [layout.metadata] if layout.metadata else []
+    source = ImageSource(layout.images or (path.parent if path in given else path))
+    names = source.names()
+    outside = {_called(table, given): table for table in given}
+    inside = () if path in given else tuple(name for name in names if is_table(name))
+    return Found(source, names, (*inside, *outside), layout.table_only, outside)
+
+
+def _called(table: Path, given: Sequence[Path]) -> str:
+    """The file's name, or the whole path where two files are called the same."""
+    return table.name if sum(other.name == table.name for other in given) == 1 else str(table)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MAX_TABLE_BYTES:
+            raise DataError(f"A table must be smaller than {_MAX_TABLE_BYTES >> 20} MiB. Got {path}. Choose another.")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"A table must be readable. Got {error.strerror or error} at {path}. Check the path."
+        ) from error

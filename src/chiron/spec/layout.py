@@ -1,0 +1,20 @@
+"""Layout: what a person says about how a data set is to be read, where its files do not say it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Everything may be left out: by default the layout is recognized.
+
+    `images` and `metadata` belong to a table of labels: a folder or zip of its images where they do not lie beside it,
+    and a second table that is joined by image id.
+    """
+
+    reader: str | None = None
+    groups: str | None = None  # another reading of the group ids that the reader offers
+    group_by: tuple[str, ...] = ()  # further columns whose equal values belong together
+    images: Path | None = None
+    metadata: Path | None = None
+    table_only: bool = False  # read tables without looking at images
