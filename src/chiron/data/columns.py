@@ -15,6 +15,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     LABEL: ("label", "dx", "diagnosis", "diagnostic", "class", "class_name", "target", "category"),
     SPLIT: ("split", "partition", "subset"),
     "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject"),
+    "group_id": ("group_id",),
     "unit_id": ("unit_id", "lesion_id", "lesion", "lesionid"),
 }  # fmt: skip
 _ROLES: dict[ColumnRole, tuple[str, ...]] = {
@@ -29,7 +30,7 @@ _ROLE_OF: dict[str, ColumnRole] = {name: role for role, names in _ROLES.items() 
 
 
 def column_for(what: str, columns: Sequence[str], *, table: str) -> str | None:
-    """The column of a table that holds `what` (image, label, split, patient_id, unit_id); None when there is none.
+    """The column of a table that holds `what` (image, label, split, patient_id, unit_id, group_id), or None.
 
     Raises:
         DataError: two columns are called by the same name but for case and signs.

@@ -12,8 +12,8 @@ from PIL import Image
 from chiron.audit.leaks import find_leaks
 from chiron.core.errors import DataError
 from chiron.data.manifest import Manifest
+from chiron.data.readers._images import find_images
 from chiron.data.readers._labels import find_labels, read_labels
-from chiron.data.readers._tables import find_images
 from chiron.data.reading import read_dataset
 from chiron.data.tables import read_table
 from chiron.spec.layout import Layout
@@ -172,6 +172,7 @@ def test_tables_named_by_split_are_the_splits(place):
     assert rows(manifest, "sample_id", "split", "label", "unit_id") == [
         ("d", "test", "y", "L2"), ("a", "train", "x", "L1"), ("b", "train", "y", None), ("c", "val", "x", None),
     ]  # fmt: skip
+    assert manifest.frame["group_id"].n_unique() == 4
     place.table("test_split.csv", head, "a,x,L1,,g-a,images/a.jpg")
     with pytest.raises(DataError, match=r"Got a in line 2 of test_split\.csv and line 2 of train_split\.csv"):
         read_dataset(place.root)
@@ -190,6 +191,22 @@ def test_a_split_column_counts_and_a_strange_one_is_refused(place):
     place.table("t.csv", "image,label,split", "a,x,train", "b,y,holdout")
     with pytest.raises(DataError, match=r"Got 'holdout' in line 3 of t\.csv"):
         read_dataset(table, ALONE)
+
+
+def test_columns_that_a_manifest_fills_in_itself_are_carried_under_another_name(place):
+    place.images("a.jpg", "b.jpg", "c.jpg")
+    table = place.table("t.csv", "image,dx,status,sample_id,group_id", "a,x,benign,7,G", "b,y,malignant,7,G", "c,x,,,")
+    manifest = read_dataset(table)
+    assert manifest.frame["status_given"].to_list() == ["benign", "malignant", None]
+    assert manifest.frame["sample_id_given"].to_list() == ["7", "7", None]
+    assert manifest.frame["group_id"].to_list() == ["g-a", "g-a", "g-c"]
+    assert set(manifest.frame["status"]) == {"ok"}
+
+
+def test_a_path_column_finds_what_an_id_alone_does_not(place):
+    place.images("one/a.jpg", "two/a.jpg")
+    manifest = read_dataset(place.table("t.csv", "image_id,label,path", "1,x,one/a.jpg", "2,y,two/a.jpg"))
+    assert rows(manifest, "sample_id", "path") == [("1", "one/a.jpg"), ("2", "two/a.jpg")]
 
 
 @pytest.mark.parametrize(

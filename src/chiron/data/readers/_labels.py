@@ -7,6 +7,7 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.columns import IMAGE, LABEL, SPLIT, column_for, known_names
+from chiron.data.manifest import ID_COLUMNS
 from chiron.data.readers._base import require_classes
 from chiron.data.tables import Table
 
@@ -29,7 +30,7 @@ def find_labels(table: Table) -> LabelColumns | None:
     columns = table.frame.columns
     if single := column_for(LABEL, columns, table=table.name):
         return LabelColumns(single=single)
-    others = {column_for(what, columns, table=table.name) for what in (IMAGE, SPLIT, "patient_id", "unit_id")}
+    others = {column_for(what, columns, table=table.name) for what in (IMAGE, SPLIT, *ID_COLUMNS[1:])}
     shares = [name for name in columns if name not in others and _holds_shares(table.frame[name])]
     unknown = next((name for name in shares if name.upper() in _UNKNOWN), None)
     classes = tuple(name for name in shares if name != unknown)

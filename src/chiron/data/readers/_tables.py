@@ -1,28 +1,26 @@
 """Tables of labels, metadata joined to them, and the images they name: one reading of all. Several readers use it."""
 
 import re
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.columns import IMAGE, SPLIT, column_for, known_names, known_roles
-from chiron.data.manifest import ID_COLUMNS
 from chiron.data.readers._base import Reading, only_images
 from chiron.data.readers._found import Found
+from chiron.data.readers._images import expected_path, find_images, names_one_of, short_names
 from chiron.data.readers._labels import LabelColumns, find_labels, no_labels_message, read_labels
 from chiron.data.source import SPLIT_FOLDERS
 from chiron.data.tables import Table
-from chiron.preprocess.decode import IMAGE_SUFFIXES
 
 # A table called train.csv, val_split.csv or test-labels.csv holds the images of that split.
 _SPLIT_TABLE = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})([ _-]?(split|set|labels?|csv|data|df))?", re.IGNORECASE)
-_OURS = {*ID_COLUMNS, "path", "label", "split", "status", "status_reason", "bytes_sha256", "pixels_sha256"}
+# Columns that a manifest fills in itself: of a foreign table they are carried under another name.
+_OURS = {"sample_id", "label", "split", "status", "status_reason", "bytes_sha256", "pixels_sha256"}
 _MOST_NAMED = 5
-KINDS = {"patient_id": "patient", "unit_id": "lesion"}
+KINDS = {"patient_id": "patient", "unit_id": "lesion", "group_id": "group"}
 
 
 def tables_by_use(found: Found) -> tuple[list[tuple[Table, LabelColumns]], list[Table], list[str]]:
@@ -71,8 +69,7 @@ def names_images(table: Table, found: Found) -> bool:
     images, ids = only_images(found.names)[0], table.frame[_image_column(table)]
     if found.table_only or not images:
         return True
-    known = {name for image in images for path in [PurePosixPath(_plain(image))] for name in (path.name, path.stem)}
-    return any(PurePosixPath(_plain(name.replace("\\", "/"))).name in known for name in ids.drop_nulls())
+    return names_one_of(ids.drop_nulls().to_list(), images)
 
 
 def read_tables(found: Found) -> Reading:
@@ -107,7 +104,7 @@ def read_tables(found: Found) -> Reading:
         frame=frame.drop("_table", "_row"),
         classes=classes,
         grouping=_grouping(certain),
-        roles=known_roles(name for name in frame.columns if name not in _OURS),
+        roles=known_roles(name for name in frame.columns if name not in (*_OURS, *KINDS, "path")),
         id_certainty=dict.fromkeys(certain, "certain"),
         notes=(*notes, *placed, *told),
     )
@@ -153,8 +150,12 @@ def _label_part(table: Table, columns: LabelColumns, label: list[str | None], sp
     ).with_columns(
         pl.lit(table.name).alias("_table"),
         pl.int_range(pl.len()).alias("_row"),
-        *[table.frame[name] for name in table.frame.columns if name not in used],
+        *[_carried(table.frame[name]) for name in table.frame.columns if name not in used],
     )
+
+
+def _carried(column: pl.Series) -> pl.Series:
+    return column.alias(f"{column.name}_given") if column.name in (*_OURS, "_table", "_row") else column
 
 
 def _splits(table: Table, column: str) -> list[str | None]:
@@ -183,7 +184,8 @@ def _refuse_repeated(frame: pl.DataFrame, tables: Sequence[Table]) -> None:
 
 def _join(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[str]]:
     """`frame` with the further columns of a table, by image id."""
-    columns = table.frame.rename({_image_column(table): "sample_id"})
+    image = _image_column(table)
+    columns = table.frame.select(table.frame[image].alias("sample_id"), *[_carried(c) for c in table.frame.drop(image)])
     repeated = columns["sample_id"].is_duplicated() & columns["sample_id"].is_not_null()
     if repeated.any():
         first = columns["sample_id"].filter(repeated)[0]
@@ -211,10 +213,13 @@ def _place(frame: pl.DataFrame, found: Found) -> tuple[pl.DataFrame, list[str]]:
     """`frame` with the path of every image; one that is not there keeps the path it would have."""
     ids = frame["sample_id"].to_list()
     images, skipped = only_images([name for name in found.names if name not in found.tables])
-    paths = find_images(ids, images)
+    places = frame["path"].fill_null(frame["sample_id"]).to_list() if "path" in frame.columns else ids
+    paths = find_images(places, images)
     missing = [name for name, path in zip(ids, paths, strict=True) if path is None]
-    expected = [path or _expected(name) for name, path in zip(ids, paths, strict=True)]
-    named = frame.with_columns(pl.Series("path", expected, pl.String), pl.Series("sample_id", _short(ids), pl.String))
+    expected = [path or expected_path(name) for name, path in zip(ids, paths, strict=True)]
+    named = frame.with_columns(
+        pl.Series("path", expected, pl.String), pl.Series("sample_id", short_names(ids), pl.String)
+    )
     if found.table_only:
         return named, ["Images were not looked at (table only): copies, broken and missing files are not known."]
     if len(missing) == len(ids):
@@ -228,50 +233,6 @@ def _place(frame: pl.DataFrame, found: Found) -> tuple[pl.DataFrame, list[str]]:
     if strangers := len(images) - len(set(paths) - {None}):
         notes.append(f"Images that no table names are left out: {strangers:,}.")
     return named, notes
-
-
-def find_images(ids: Sequence[str], images: Sequence[str]) -> list[str | None]:
-    """The image of every id: a path, a file name, or a name without its ending; None where there is none.
-
-    Names that differ only in how Unicode writes an accent are the same.
-
-    Raises:
-        DataError: an id fits several images, or two ids fit the same one.
-    """
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for image in images:
-        path = PurePosixPath(_plain(image))
-        by_name[path.name].append(image)
-        by_name[path.stem].append(image)
-    found = [_find(name, by_name) for name in ids]
-    twice = [path for path, count in Counter(found).items() if path is not None and count > 1]
-    if twice:
-        rivals = [name for name, path in zip(ids, found, strict=True) if path == twice[0]]
-        raise DataError(f"Every image must stand in one row. Got {_some(rivals)} for {twice[0]}. Remove one.")
-    return found
-
-
-def _find(name: str, by_name: Mapping[str, Sequence[str]]) -> str | None:
-    wanted = PurePosixPath(_plain(name.replace("\\", "/")).removeprefix("./"))
-    candidates = by_name.get(wanted.name, ())
-    if not candidates and wanted.suffix.lower() in IMAGE_SUFFIXES:  # a.jpg in the table, a.png in the folder
-        candidates = by_name.get(wanted.stem, ())
-    if len(candidates) > 1:
-        exact = [path for path in candidates if _plain(path) == str(wanted)]
-        ends = [path for path in candidates if _ends_with(PurePosixPath(_plain(path)), wanted)]
-        candidates = exact or ends
-    if len(candidates) > 1:
-        raise DataError(
-            f"An image id must fit one file. Got {name!r}, which fits {_some(candidates)}. "
-            "Write its path into the table."
-        )
-    return candidates[0] if candidates else None
-
-
-def _ends_with(path: PurePosixPath, wanted: PurePosixPath) -> bool:
-    """Whether a path ends with the wanted folders and name, with or without the image's ending."""
-    tail = path.parts[-len(wanted.parts) :]
-    return tail == wanted.parts or (*tail[:-1], path.stem) == wanted.parts
 
 
 def _with_ids(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
@@ -296,23 +257,6 @@ def _grouping(certain: Sequence[str]) -> str:
         return "Every image is its own group; patients unknown, so intervals may still be too narrow."
     unreached = "" if "patient_id" in certain else "; patients unknown, so intervals may still be too narrow"
     return f"Grouped by {' and '.join(KINDS[name] for name in certain)}{unreached}."
-
-
-def _expected(name: str) -> str:
-    """The path that a missing image would have; never one outside of the data set."""
-    last = PurePosixPath(name.replace("\\", "/")).name or name
-    return last if PurePosixPath(last).suffix.lower() in IMAGE_SUFFIXES else f"{last}.jpg"
-
-
-def _short(ids: Sequence[str]) -> list[str]:
-    """Names of the samples: ids without folder and image ending where they stay different, else as they are."""
-    short = [PurePosixPath(name.replace("\\", "/")) for name in ids]
-    stems = [path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name for path in short]
-    return stems if len(set(stems)) == len(stems) else list(ids)
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def _some(names: Sequence[str]) -> str:
