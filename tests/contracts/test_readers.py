@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chiron.core.errors import DataError
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.data.readers._found import look_at
 from chiron.data.reading import READERS, read_dataset
+from chiron.preprocess.decode import IMAGE_SUFFIXES
 from chiron.spec.layout import Layout
 
 
@@ -131,3 +134,55 @@ def test_a_zip_reads_as_its_folder(tmp_path):
         data = EXAMPLES[name](tmp_path / name)
         zipped = shutil.make_archive(str(tmp_path / f"{name}-zip"), "zip", data)
         assert read_dataset(zipped).frame.equals(read_dataset(data).frame)
+
+
+FAULTS = {"truncated": lambda data: data[: len(data) // 2], "empty": lambda data: b"", "text": lambda data: b"no image"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", leaf_names(READERS))
+def test_a_broken_file_is_named_and_never_dropped(name, fault, tmp_path):
+    data = EXAMPLES[name](tmp_path / "data")
+    images = [data] if data.is_file() else sorted(path for path in data.rglob("*") if path.suffix in IMAGE_SUFFIXES)
+    images[0].write_bytes(FAULTS[fault](images[0].read_bytes()))
+    if data.is_file():
+        with pytest.raises(DataError, match="must be a complete npz file"):
+            read_dataset(data)
+        return
+    manifest = read_dataset(data)
+    broken = manifest.frame.filter(manifest.frame["status"] == "unreadable")
+    assert broken["path"].to_list() == [images[0].relative_to(data).as_posix()]
+    assert "must" in broken["status_reason"][0]
+    assert any("cannot be decoded: 1" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize("name", leaf_names(READERS))
+def test_one_class_alone_is_refused(name, tmp_path):
+    data = EXAMPLES[name](tmp_path / "data")
+    if name == "medmnist":
+        arrays = dict(np.load(data))
+        np.savez(data, **{key: value * 0 if key.endswith("labels") else value for key, value in arrays.items()})
+    elif name == "ham10000":
+        text = (data / "HAM10000_metadata.csv").read_text(encoding="utf-8")
+        (data / "HAM10000_metadata.csv").write_text(text.replace(",nv,", ",mel,"), encoding="utf-8")
+    elif name == "table":
+        write_lines(data / "labels.csv", "filename,label", "one two,MEL", "ü,MEL", "3,MEL")
+    else:
+        for folder in [path for path in data.rglob("*") if path.name in ("cat", "NORMAL", "b")]:
+            shutil.rmtree(folder)
+    with pytest.raises(DataError, match=r"at least two classes\. Got one"):
+        read_dataset(data, Layout(reader=name))
+
+
+@pytest.mark.parametrize("name", leaf_names(READERS))
+def test_an_empty_folder_is_refused(name, tmp_path):
+    with pytest.raises(DataError, match=r"must hold images\. Got no file at all"):
+        read_dataset(tmp_path, Layout(reader=name))
+
+
+@pytest.mark.parametrize("name", leaf_names(READERS))
+def test_a_reader_that_does_not_fit_says_so(name, tmp_path):
+    for other in set(EXAMPLES) - {name}:
+        data = EXAMPLES[other](tmp_path / other)
+        with suppress(DataError):  # a sentence, or another right reading of the same files; never another error
+            assert read_dataset(data, Layout(reader=name)).frame.height

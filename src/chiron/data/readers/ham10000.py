@@ -9,28 +9,33 @@ from chiron.core.suggest import did_you_mean
 from chiron.data.readers._base import NO_MATCH, SPECIFIC, Reading
 from chiron.data.readers._found import Found
 from chiron.data.readers._tables import names_images, read_tables, tables_by_use
+from chiron.data.tables import Table
 
 GROUPS: dict[str, str] = {}
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-_COLUMNS = {"lesion_id", "image_id", "dx"}
+_COLUMNS = ("lesion_id", "image_id", "dx")
 
 
 def match(found: Found) -> int:
     """Specific: the one table of labels has the columns of this data set, and names images that are there."""
-    if not found.tables:
+    table = _metadata(found)
+    if table is None:
         return NO_MATCH
-    labeled = [table for table, _ in tables_by_use(found)[0]]
-    ours = len(labeled) == 1 and set(labeled[0].frame.columns) >= _COLUMNS
-    return SPECIFIC if ours and (found.tables_are_given or names_images(labeled[0], found)) else NO_MATCH
+    return SPECIFIC if found.tables_are_given or names_images(table, found) else NO_MATCH
 
 
 def read(found: Found, *, groups: str | None = None) -> Reading:
     """One row an image, grouped by lesion.
 
     Raises:
-        DataError: a diagnosis that is none of the seven, or a mistake of any table.
+        DataError: no such table, a diagnosis that is none of the seven, or a mistake of any table.
     """
-    table = tables_by_use(found)[0][0][0]
+    table = _metadata(found)
+    if table is None:
+        raise DataError(
+            f"HAM10000 comes with one table of labels with the columns {', '.join(_COLUMNS)}. "
+            f"Got none in {found.source.root}. Leave out --reader ham10000."
+        )
     strange = ~table.frame["dx"].is_in(CLASSES)  # a blank one is null here, and unlabeled
     if strange.any():
         name = table.frame["dx"].filter(strange)[0]
@@ -39,3 +44,9 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
             f"{did_you_mean(name, CLASSES) or 'Add --reader table for other classes.'}"
         )
     return read_tables(found)
+
+
+def _metadata(found: Found) -> Table | None:
+    """The table of labels, where it is the only one and has this data set's columns."""
+    labeled = [table for table, _ in tables_by_use(found)[0]] if found.tables else []
+    return labeled[0] if len(labeled) == 1 and set(_COLUMNS) <= set(labeled[0].frame.columns) else None

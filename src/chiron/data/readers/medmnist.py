@@ -66,6 +66,11 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
     """
     source = found.source
     splits = [split for split in SPLIT_NAMES if f"{split}_images" in source.keys()]  # noqa: SIM118
+    if not splits:
+        raise DataError(
+            f"MedMNIST is one .npz file with train_images, train_labels ... Got none of them in {source.root}. "
+            "Leave out --reader medmnist."
+        )
     tables = [_read_split(source, split) for split in splits]
     frame = pl.concat(tables, how="diagonal")
     labels = np.concatenate([_labels(source, split) for split in splits])
