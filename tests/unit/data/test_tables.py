@@ -2,9 +2,10 @@
 
 import csv
 import io
+from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiron.core.errors import DataError
@@ -50,6 +51,14 @@ def test_what_a_csv_writer_writes_is_read_back(pairs):
     expected = [tuple(cell.strip() or None for cell in pair) for pair in pairs if any(cell.strip() for cell in pair)]
     if expected:
         assert rows(stream.getvalue().encode())[1:] == expected
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=120), st.sampled_from([b"", b"image,label\n", b"\xff\xfe", b"\xef\xbb\xbfa;b\n"]))
+def test_any_bytes_are_a_table_or_refused_in_one_sentence(data, start):
+    with suppress(DataError):
+        table = read_table(start + data, "t.csv")
+        assert table.frame.height == len(table.lines) > 0
 
 
 @pytest.mark.parametrize(
