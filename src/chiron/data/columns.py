@@ -7,7 +7,7 @@ from chiron.core.errors import DataError
 from chiron.data.manifest import ColumnRole
 
 IMAGE, LABEL, SPLIT = "image", "label", "split"
-_NAMES: dict[str, tuple[str, ...]] = {
+COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     IMAGE: (
         "image", "image_id", "filename", "file_name", "image_name", "image_path", "filepath", "file_path", "path",
         "file", "img", "img_id", "isic_id", "image_index",
@@ -45,12 +45,12 @@ def column_for(what: str, columns: Sequence[str], *, table: str) -> str | None:
                 f"Columns of a table must differ by more than case and signs. Got {plain[_plain(column)]!r} and "
                 f"{column!r} in {table}. Rename one."
             )
-    return next((plain[name] for name in _NAMES[what] if name in plain), None)
+    return next((plain[name] for name in COLUMN_NAMES[what] if name in plain), None)
 
 
 def known_names(what: str) -> str:
     """The names that `column_for` knows, for a message."""
-    return ", ".join(_NAMES[what])
+    return ", ".join(COLUMN_NAMES[what])
 
 
 def known_roles(columns: Iterable[str]) -> dict[str, ColumnRole]:

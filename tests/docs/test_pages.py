@@ -1,0 +1,72 @@
+"""Pages under docs/: their commands run on phantoms as written, their links lead somewhere, their lists are complete."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from chiron.cli.main import run
+from chiron.core.registry import leaf_names
+from chiron.data.columns import COLUMN_NAMES
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+
+
+def commands(page: str) -> list[list[str]]:
+    blocks = re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("chiron ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_layouts_names_every_reader_and_column():
+    text = (DOCS / "reference" / "layouts.md").read_text(encoding="utf-8")
+    for name in leaf_names("chiron.data.readers"):
+        assert f"| `{name}` |" in text
+    for names in COLUMN_NAMES.values():
+        assert ", ".join(f"`{name}`" for name in names) in text
+
+
+@pytest.mark.slow
+def test_own_folder_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(shlex.split("data make phantom-cxr --count 80 --img-size 48 --layout csv --out made -q")) == 0
+    for name in ("benign", "malignant", "../new_images"):
+        (tmp_path / "my_images" / name).mkdir(parents=True)
+    text = (tmp_path / "made" / "labels.csv").read_text(encoding="utf-8")
+    rows = [line.split(",")[:3] for line in text.splitlines()[1:]]
+    table = ["image,label,patient_id"]
+    for path in sorted((tmp_path / "made" / "images").iterdir()):
+        label, patient = next((row[1], row[2]) for row in rows if row[0] == path.stem)
+        folder = "malignant" if label == "opacity" else "benign"
+        shutil.copy(path, tmp_path / "my_images" / folder / path.name)
+        table.append(f"{path.name},{folder},{patient}")
+    for path in sorted((tmp_path / "made" / "images").iterdir())[:3]:
+        shutil.copy(path, tmp_path / "new_images" / path.name)
+    (tmp_path / "labels.csv").write_text("\n".join(table), encoding="utf-8")
+    for arguments in commands("tutorials/own-folder.md"):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    assert (tmp_path / "report_to_share.html").is_file()
+    assert (tmp_path / "predictions.csv").read_text(encoding="utf-8").count("\n") == 4
+
+
+@pytest.mark.slow
+def test_ham10000_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("tutorials/ham10000.md"):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    assert (tmp_path / "ham_report.html").is_file()
+    assert len((tmp_path / "ham_runs" / "test_ledger.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+# Two epochs show that a command works; what it learns in them is of no interest.
+SHORT = {"train": ["--set", "train.epochs=2", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"]}
