@@ -1,0 +1,43 @@
+"""Split tables: `train_split.csv`, `val_split.csv`, ..., one a split, from which the same split can be made again."""
+
+from pathlib import Path
+
+import polars as pl
+
+from chiron.core.files import write_text
+from chiron.data.manifest import SPLITS, Manifest
+
+TABLES = {split: f"{split}_split.csv" for split in SPLITS}
+
+
+def split_table(manifest: Manifest, split: str) -> pl.DataFrame:
+    """The rows of one split, in the manifest's order, under the names that tables of dermoscopic images have.
+
+    Columns: image_id (the sample_id), label (or label_<class>), lesion_id (the unit_id, null where unknown),
+    patient_id, group_id, path.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    return manifest.select(split).frame.select(
+        pl.col("sample_id").alias("image_id"),
+        *manifest.label_columns,
+        pl.col("unit_id").alias("lesion_id"),
+        "patient_id",
+        "group_id",
+        "path",
+    )
+
+
+def write_split_tables(manifest: Manifest, folder: Path) -> None:
+    """Writes the table of every split that holds images to `folder`, and removes those of splits that hold none.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    for split, name in TABLES.items():
+        table = split_table(manifest, split)
+        if table.height:
+            write_text(folder / name, table.write_csv())
+        else:
+            (folder / name).unlink(missing_ok=True)
