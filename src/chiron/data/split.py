@@ -97,6 +97,17 @@ def split_summary(manifest: Manifest) -> dict[str, dict[str, dict[str, Any]]]:
     return summary
 
 
+def split_sizes(manifest: Manifest) -> dict[str, dict[str, int]]:
+    """role -> number of images and groups; readable images only."""
+    frame = manifest.frame.filter(pl.col("status") == "ok").with_columns(pl.col("split").fill_null(UNASSIGNED))
+    parts = {role: frame.filter(pl.col("split") == role) for role in (*SPLITS, UNASSIGNED)}
+    return {
+        role: {"images": part.height, "groups": part["group_id"].n_unique()}
+        for role, part in parts.items()
+        if part.height
+    }
+
+
 def imbalance(manifest: Manifest) -> dict[str, Any]:
     """The largest and the smallest class, and the ratio of their images (1 is balanced, None: a class has none).
 

@@ -29,15 +29,26 @@ def split_table(manifest: Manifest, split: str) -> pl.DataFrame:
     )
 
 
-def write_split_tables(manifest: Manifest, folder: Path) -> None:
-    """Writes the table of every split that holds images to `folder`, and removes those of splits that hold none.
+def save_splits(manifest: Manifest, folder: Path) -> None:
+    """Writes the manifest to `folder`, with the table of every split that holds images.
 
     Raises:
         OutputError: the folder cannot be written.
     """
+    manifest.save(folder)
     for split, name in TABLES.items():
         table = split_table(manifest, split)
         if table.height:
             write_text(folder / name, table.write_csv())
-        else:
+        else:  # of a manifest that was here before
             (folder / name).unlink(missing_ok=True)
+
+
+def remove_splits(folder: Path) -> None:
+    """Removes what `save_splits` wrote to `folder`, and the folder where nothing else is in it."""
+    if not (folder / "manifest.json").is_file():
+        return  # a manifest.csv without it was written by a person
+    for name in ("manifest.csv", "manifest.json", *TABLES.values()):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -55,13 +55,14 @@ def test_saving_and_loading_gives_the_same(tmp_path):
         id_certainty={"patient_id": "certain"},
         grouping="Grouped by patient.",
         notes=("one", "zwei ü"),
+        fold=3,
     )  # fmt: skip
     manifest.save(tmp_path / "out")
     loaded = Manifest.load(tmp_path / "out")
     assert loaded.frame.equals(manifest.frame)
     assert loaded.frame.schema == manifest.frame.schema
     assert loaded.frame["site"].to_list()[0] is None  # blank text is no value
-    for name in ("classes", "root", "reader", "roles", "id_certainty", "grouping", "notes"):
+    for name in ("classes", "root", "reader", "roles", "id_certainty", "grouping", "notes", "fold"):
         assert getattr(loaded, name) == getattr(manifest, name), name
     assert loaded.digest == manifest.digest
     assert Manifest.load(tmp_path / "out" / "manifest.csv", root=tmp_path).root == tmp_path
