@@ -178,7 +178,7 @@ class Manifest:
                 id_certainty=certainty,
                 grouping=grouping,
                 notes=tuple(facts.get("notes", ())),
-                fold=facts.get("fold"),
+                fold=_fold_of(facts),
             )
         except DataError as error:
             raise DataError(f"{error} (in {table})") from error
@@ -339,6 +339,13 @@ def _typed(frame: pl.DataFrame, types: Mapping[str, str], table: Path) -> pl.Dat
 _SAVED_TYPES = frozenset(
     {"Boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"}
 )
+
+
+def _fold_of(facts: Mapping[str, Any]) -> int | None:
+    fold = facts.get("fold")
+    if fold is not None and (type(fold) is not int or fold < 0):
+        raise DataError(f"The fold of a manifest must be a whole number from 0, or null. Got {fold!r}. Mend manifest.json.")
+    return fold
 
 
 def _classes_of(frame: pl.DataFrame) -> tuple[str, ...]:
