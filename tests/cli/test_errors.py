@@ -76,7 +76,7 @@ def test_broken_image_is_named(tmp_path, class_folders, tiny_recipe, fails, cont
     whole = broken.read_bytes()
     broken.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"no image"}[content])
     message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path))
-    assert "Every image must decode. Got 1 that do not: sick/broken one.jpg." in message
+    assert "Every image must be there and decode. Got 1 that do not: sick/broken one.jpg." in message
     assert "--set data.unreadable=exclude" in message
     assert not (tmp_path / "run").exists()
     arguments = [*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "data.unreadable=exclude"]

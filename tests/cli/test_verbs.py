@@ -41,6 +41,33 @@ def test_split_writes_a_manifest_to_train_on(tmp_path, result, class_folders, ti
     assert trained["evaluation"]["split"] == "val"
 
 
+def test_split_writes_folds_and_counts_them_all(tmp_path, result, class_folders):
+    arguments = ["data", "split", class_folders, "--out", tmp_path / "m", "--folds", 4, "-q"]
+    shown = [line.split() for line in result(*arguments).splitlines()]
+    assert ["fold", "split", "images", "groups", "sick", "well"] in shown
+    assert [row for row in shown if row[1:2] == ["test"]] == [[str(k), "test", "10", "10", "5", "5"] for k in range(4)]
+    described = json.loads(result(*arguments, "--fold-role", "val", "--force", "--json"))
+    assert described["fold_role"] == "val"
+    assert [fold["fold"] for fold in described["folds"]] == [0, 1, 2, 3]
+    assert {fold["sizes"]["test"]["images"] for fold in described["folds"]} == {6}
+    inspected = json.loads(result("data", "inspect", tmp_path / "m" / "fold-2", "--json", "-q"))
+    assert inspected["fold"] == 2
+    assert inspected["splits"] == described["folds"][2]["splits"]
+
+
+def test_inspect_prints_shares_of_images_and_of_groups(tmp_path, result):
+    result("data", "make", "phantom-cxr", "--out", tmp_path / "made", "--count", 60, "--img-size", 32, "-q")
+    described = json.loads(result("data", "inspect", tmp_path / "made", "--json", "-q"))
+    shown = result("data", "inspect", tmp_path / "made", "-q")
+    largest, smallest = described["imbalance"]["largest"], described["imbalance"]["smallest"]
+    assert described["imbalance"]["ratio"] == largest["images"] / smallest["images"]
+    assert f"imbalance: {described['imbalance']['ratio']:.1f} (largest class {largest['class']}" in shown
+    for name, cell in described["splits"]["unassigned"].items():
+        row = ["unassigned", name, str(cell["images"]), str(cell["groups"])]
+        row += [f"{100 * cell['images'] / 60:.1f}", f"{100 * cell['groups'] / described['num_groups']:.1f}"]
+        assert row in [line.split() for line in shown.splitlines()]
+
+
 def test_split_shares_must_sum_to_one(tmp_path, class_folders, capsys):
     assert run(["data", "split", str(class_folders), "--out", str(tmp_path / "m"), "--train", "0.9"]) == 2
     assert "must sum to 1. Got 1.2" in capsys.readouterr().err

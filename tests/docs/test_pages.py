@@ -1,4 +1,4 @@
-"""Pages under docs/: their commands run on phantoms as written, their links lead somewhere, their lists are complete."""
+"""Pages under docs/: their commands run on phantoms as written, links lead somewhere, lists are complete."""
 
 import re
 import shlex

@@ -59,6 +59,12 @@ class LeakReport:
         """The names of all leaks that are not accepted, sorted, each once."""
         return sorted({pair.name for pair in self.leaks})
 
+    @property
+    def num_shared(self) -> int:
+        """How many ids or pictures the leaks are of: one that stands in three splits makes three pairs."""
+        samples = sorted({name for pair in self.leaks for name in pair.sample_ids})
+        return len(set(connected_groups(samples, [], [pair.sample_ids for pair in self.leaks])))
+
     def counts(self) -> dict[str, dict[str, Any]]:
         """kind -> number of pairs, and of images in each split; for leaks that are not accepted."""
         return _counts(self.leaks)
@@ -69,6 +75,7 @@ class LeakReport:
             "leaks": [pair.to_json() for pair in self.leaks],
             "accepted": [pair.to_json() for pair in self.accepted],
             "suspects": [pair.to_json() for pair in self.suspects],
+            "num_shared": self.num_shared,
             "counts": self.counts(),
             "suspect_counts": _counts(self.suspects),
         }
@@ -174,7 +181,7 @@ def _message(report: LeakReport) -> str:
             told.append(f"{kind}: {one:,} in {first}, {other:,} in {second}")
     named = ", ".join(report.names[:_MOST_NAMED]) + (", ..." if len(report.names) > _MOST_NAMED else "")
     return (
-        f"No patient, group or picture may stand in two splits. Got {len(report.names):,} that do ({'; '.join(told)}): "
+        f"No patient, group or picture may stand in two splits. Got {report.num_shared:,} that do ({'; '.join(told)}): "
         f"{named}. Split anew with `chiron data split PATH --out FOLDER --ignore-existing`, or write their names with "
         "`chiron data inspect PATH --leaks FILE` and accept them with `--set data.accept_leaks=@FILE`; "
         "every report then says so."

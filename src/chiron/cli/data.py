@@ -1,7 +1,7 @@
 """`chiron data inspect | split | make`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -80,6 +80,13 @@ def split_command(
     test: Annotated[float, typer.Option(min=0, max=1)] = 0.15,
     cal: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
     external: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Write OUT/fold-0, OUT/fold-1, ...; each holds out another fold."),
+    ] = None,
+    fold_role: Annotated[
+        Literal["test", "val"], typer.Option("--fold-role", help="What the held-out fold is; it replaces that share.")
+    ] = "test",
     seed: Annotated[int, typer.Option("--seed")] = 0,
     ignore_existing: Annotated[
         bool, typer.Option("--ignore-existing", help="Split anew, even where the data set comes with splits.")
@@ -95,14 +102,14 @@ def split_command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a manifest whose groups never cross splits; train on it with --data OUT."""
+    """Write a manifest whose groups never cross splits; train on it with --data OUT (or OUT/fold-0, ...)."""
     start_logging(quiet=quiet, debug=debug)
     fractions = {"train": train, "val": val, "cal": cal, "test": test, "external": external}
     if abs(sum(fractions.values()) - 1) > 1e-6:
         raise SpecError(f"The shares of the splits must sum to 1. Got {sum(fractions.values()):g}. Change --train.")
     from chiron.workflows.data import describe_data, inspect_manifest, split_data
 
-    manifest = split_data(
+    manifests = split_data(
         path,
         out,
         fractions={role: share for role, share in fractions.items() if share},
@@ -116,14 +123,19 @@ def split_command(
         ),
         seed=seed,
         keep_existing=not ignore_existing,
+        folds=folds,
+        fold_role=fold_role,
         force=force,
     )
-    described = describe_data(inspect_manifest(manifest))
+    described = [describe_data(inspect_manifest(manifest)) for manifest in manifests]
     if as_json:
-        say_json(described)
-    else:
-        _say_data(described)
+        say_json(described[0] if folds is None else {"fold_role": fold_role, "folds": described})
+    elif folds is None:
+        _say_data(described[0])
         say(f"manifest: {out}")
+    else:
+        _say_folds(described)
+        say(f"manifests: {out / 'fold-0'} to {out / f'fold-{folds - 1}'}")
 
 
 @app.command("make")
@@ -150,18 +162,56 @@ def make_command(
 
 
 def _say_data(described: dict[str, Any]) -> None:
-    say(f"{described['source']}: {described['num_images']:,} images, {described['num_groups']:,} groups")
-    say(f"reader {described['reader']}; {described['grouping']}")
+    _say_source(described)
     for note in described["notes"]:
         say(f"note: {note}")
     say_table(
-        ["split", "class", "images", "groups", "share"],
+        ["split", "class", "images", "groups", "% of images", "% of groups"],
         [
-            (split, name, f"{cell['images']:,}", f"{cell['groups']:,}", f"{cell['share']:.3f}")
+            (
+                *(split, name, f"{cell['images']:,}", f"{cell['groups']:,}"),
+                *(f"{100 * cell['share']:.1f}", f"{100 * cell['group_share']:.1f}"),
+            )
             for split, classes in described["splits"].items()
             for name, cell in classes.items()
         ],
     )
+    _say_problems(described)
+
+
+def _say_folds(described: list[dict[str, Any]]) -> None:
+    """The counts of all folds: images and groups of every split, and the images of every class."""
+    _say_source(described[0])
+    classes = described[0]["classes"]
+    say_table(
+        ["fold", "split", "images", "groups", *classes],
+        [
+            (
+                *(fold["fold"], split, f"{fold['sizes'][split]['images']:,}", f"{fold['sizes'][split]['groups']:,}"),
+                *(f"{cells[name]['images']:,}" for name in classes),
+            )
+            for fold in described
+            for split, cells in fold["splits"].items()
+        ],
+    )
+    for note in described[0]["notes"]:
+        say(f"note: {note}")
+    for fold in described:
+        _say_problems(fold)
+
+
+def _say_source(described: dict[str, Any]) -> None:
+    say(f"{described['source']}: {described['num_images']:,} images, {described['num_groups']:,} groups")
+    say(f"reader {described['reader']}; {described['grouping']}")
+    largest, smallest = described["imbalance"]["largest"], described["imbalance"]["smallest"]
+    ratio = described["imbalance"]["ratio"]
+    say(
+        f"imbalance: {f'{ratio:.1f}' if ratio else 'not defined'} (largest class {largest['class']} "
+        f"{largest['images']:,} images, smallest {smallest['class']} {smallest['images']:,})"
+    )
+
+
+def _say_problems(described: dict[str, Any]) -> None:
     for path in described["unreadable"][:20]:
         say(f"unreadable: {path}")
     for conflict in described["label_conflicts"][:20]:
@@ -173,4 +223,4 @@ def _say_data(described: dict[str, Any]) -> None:
         for pair in found[:10]:
             say(f"{kind}: {pair['kind']}: {pair['name']}")
         if found:
-            say(f"{kind}: {len(found)} in all" + ("; training refuses to start" if kind == "LEAK" else ""))
+            say(f"{kind}: {len(found):,} pairs in all" + ("; training refuses to start" if kind == "LEAK" else ""))

@@ -47,6 +47,7 @@ class Manifest:
     id_certainty: Mapping[str, Certainty] = field(default_factory=dict)
     grouping: str = "Every image is its own group; patients unknown, so intervals may still be too narrow."
     notes: tuple[str, ...] = ()
+    fold: int | None = None  # which fold its split holds out, from 0; None where it is of no fold
 
     def __post_init__(self) -> None:
         _require_columns(self.frame)  # before columns are added, so that the message lists what the file has
@@ -108,6 +109,27 @@ class Manifest:
         column = pl.Series("split", [splits.get(name) for name in self.frame["sample_id"]], dtype=pl.String)
         return replace(self, frame=self.frame.with_columns(column), notes=(*self.notes, *notes))
 
+    def with_class_names(self, names: Sequence[str]) -> "Manifest":
+        """The same samples with the classes called, or only ordered, as `names` says.
+
+        Names that are the classes in another order fix the order. Classes that are the whole numbers 0, 1, ... get the
+        name that stands at their place.
+
+        Raises:
+            DataError: the names are neither.
+        """
+        if sorted(names) == sorted(self.classes):
+            return replace(self, classes=tuple(names))
+        if {str(place) for place in range(len(names))} != set(self.classes):
+            raise DataError(_names_that_do_not_fit(names, self.classes))
+        name_of = {str(place): name for place, name in enumerate(names)}
+        if not self.is_multi_label:
+            frame = self.frame.with_columns(pl.col("label").replace_strict(name_of, default=None))
+            return replace(self, frame=frame, classes=tuple(names))
+        column_of = {_LABEL_PREFIX + number: _LABEL_PREFIX + name for number, name in name_of.items()}
+        roles = {column_of.get(column, column): role for column, role in self.roles.items()}
+        return replace(self, frame=self.frame.rename(column_of), classes=tuple(names), roles=roles)
+
     def save(self, folder: Path) -> None:
         """Writes `manifest.csv` and `manifest.json` to `folder`, each as a whole or not at all.
 
@@ -123,6 +145,7 @@ class Manifest:
             "id_certainty": dict(self.id_certainty),
             "grouping": self.grouping,
             "notes": self.notes,
+            "fold": self.fold,
             "types": {name: str(dtype) for name, dtype in carried.schema.items()},
         }
         write_text(folder / "manifest.csv", self.frame.write_csv())
@@ -155,6 +178,7 @@ class Manifest:
                 id_certainty=certainty,
                 grouping=grouping,
                 notes=tuple(facts.get("notes", ())),
+                fold=_fold_of(facts),
             )
         except DataError as error:
             raise DataError(f"{error} (in {table})") from error
@@ -220,6 +244,16 @@ def require_class_names(classes: Sequence[str]) -> None:
                 "Class names must differ by more than case or white space around them. "
                 f"Got {', '.join(map(repr, names))}. Use one spelling."
             )
+
+
+def _names_that_do_not_fit(names: Sequence[str], classes: Sequence[str]) -> str:
+    strangers = [name for name in names if name not in classes]
+    hint = next(filter(None, (did_you_mean(name, classes) for name in strangers)), "")
+    return (
+        "Class names must be the classes of the data in another order, or one name for each of the classes 0, 1, ... "
+        f"Got the {len(names)} names {', '.join(names)} for the {len(classes)} classes {', '.join(classes)}. {hint} "
+        "Change labels.names, or leave it out to keep the data's."
+    ).replace("  ", " ")
 
 
 def _require_columns(frame: pl.DataFrame) -> None:
@@ -314,6 +348,15 @@ def _typed(frame: pl.DataFrame, types: Mapping[str, str], table: Path) -> pl.Dat
 _SAVED_TYPES = frozenset(
     {"Boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"}
 )
+
+
+def _fold_of(facts: Mapping[str, Any]) -> int | None:
+    fold = facts.get("fold")
+    if fold is not None and (type(fold) is not int or fold < 0):
+        raise DataError(
+            f"The fold of a manifest must be a whole number from 0, or null. Got {fold!r}. Mend manifest.json."
+        )
+    return fold
 
 
 def _classes_of(frame: pl.DataFrame) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def score_manifest(
     table = frame.select(
         *ID_COLUMNS,
         "split",
-        pl.lit(0).alias("fold"),
+        pl.lit(manifest.fold or 0).alias("fold"),
         pl.lit(seed).alias("seed"),
         pl.lit(classifier.bundle_id).alias("model_id"),
         pl.col("label").alias("y_true"),

@@ -11,13 +11,15 @@ import polars as pl
 from chiron.audit.leaks import LeakReport, find_leaks, require_no_leaks
 from chiron.core.errors import DataError
 from chiron.core.files import require_new, require_outside, write_text
+from chiron.data.folds import FoldRole, assign_fold
 from chiron.data.identity import label_conflicts
 from chiron.data.manifest import Manifest
 from chiron.data.reading import read_dataset
-from chiron.data.split import assign_splits, split_summary
+from chiron.data.split import assign_splits, imbalance, split_sizes, split_summary
+from chiron.data.split_tables import remove_splits, save_splits
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
-from chiron.spec.recipe import Recipe
+from chiron.spec.recipe import DataRecipe, Recipe
 
 log = logging.getLogger("chiron.data")
 _RECOGNIZED = Layout()
@@ -44,14 +46,37 @@ def split_data(
     layout: Layout = _RECOGNIZED,
     seed: int = 0,
     keep_existing: bool = True,
+    folds: int | None = None,
+    fold_role: FoldRole = "test",
     force: bool = False,
-) -> Manifest:
-    """Writes a manifest with grouped, stratified splits to the folder `out`."""
+) -> list[Manifest]:
+    """Writes a manifest with grouped, stratified splits, and a table a split, to the folder `out`.
+
+    Args:
+        folds: write that many manifests instead, to `out/fold-0`, `out/fold-1`, ...; each holds out another fold.
+        fold_role: what the held-out fold is.
+    Returns:
+        The manifests that were written: one, or one a fold.
+    Raises:
+        DataError: a split or fold that cannot be made; then nothing is written.
+    """
     require_new(out, force=force)
     require_outside(out, data)
-    manifest = assign_splits(read_dataset(data, layout), fractions=fractions, seed=seed, keep_existing=keep_existing)
-    manifest.save(out)
-    return manifest
+    read = read_dataset(data, layout)
+    how: dict[str, Any] = {"fractions": fractions, "seed": seed, "keep_existing": keep_existing}
+    if folds is None:
+        made = {out: assign_splits(read, **how)}
+    else:
+        made = {
+            out / f"fold-{fold}": assign_fold(read, folds=folds, fold=fold, role=fold_role, **how)
+            for fold in range(folds)
+        }
+    for folder, manifest in made.items():
+        save_splits(manifest, folder)
+    for folder in {out, *out.glob("fold-[0-9]*")} - set(made):  # with --force, of a division that was here before
+        if not data.resolve().is_relative_to(folder.resolve()):
+            remove_splits(folder)
+    return list(made.values())
 
 
 def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[Manifest, LabelSpace]:
@@ -68,17 +93,25 @@ def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[M
     manifest = read_dataset(data, layout)
     for note in manifest.notes:
         log.info("%s", note)
+    if recipe.labels.names:
+        manifest = manifest.with_class_names(recipe.labels.names)
     labels = label_space(recipe, manifest)
     _require_readable(manifest, recipe)
-    manifest = assign_splits(
-        manifest,
-        fractions={str(role): share for role, share in recipe.data.fractions.items()},
-        seed=recipe.data.split_seed,
-        keep_existing=recipe.data.keep_existing_splits,
-    )
+    manifest = _split(manifest, recipe.data)
     for pair in require_no_leaks(manifest, recipe.data.accept_leaks).accepted:
         log.warning("trained in spite of a leak: %s: %s", pair.kind, pair.name)
     return manifest, labels
+
+
+def _split(manifest: Manifest, recipe: DataRecipe) -> Manifest:
+    how: dict[str, Any] = {
+        "fractions": {str(role): share for role, share in recipe.fractions.items()},
+        "seed": recipe.split_seed,
+        "keep_existing": recipe.keep_existing_splits,
+    }
+    if recipe.folds is None or recipe.fold is None:
+        return assign_splits(manifest, **how)
+    return assign_fold(manifest, folds=recipe.folds, fold=recipe.fold, role=recipe.fold_role, **how)
 
 
 def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
@@ -123,8 +156,8 @@ def _require_readable(manifest: Manifest, recipe: Recipe) -> None:
     names = ", ".join(broken["path"].head(5).to_list()) + (", ..." if broken.height > 5 else "")
     if recipe.data.unreadable == "error":
         raise DataError(
-            f"Every image must decode. Got {broken.height} that do not: {names}. "
-            "Replace them, or add --set data.unreadable=exclude to keep them in the tables unscored."
+            f"Every image must be there and decode. Got {broken.height} that do not: {names}. "
+            "Put them back, or add --set data.unreadable=exclude to keep them in the tables unscored."
         )
     log.warning("%d images cannot be decoded and are not used: %s", broken.height, names)
 
@@ -150,9 +183,12 @@ def describe_data(inspection: Inspection) -> dict[str, Any]:
         "num_images": frame.height,
         "num_groups": frame["group_id"].n_unique(),
         "grouping": manifest.grouping,
+        "fold": manifest.fold,
         "classes": list(manifest.classes),
+        "imbalance": imbalance(manifest),
         "unreadable": frame.filter(pl.col("status") == "unreadable")["path"].to_list(),
         "notes": list(manifest.notes),
+        "sizes": split_sizes(manifest),
         "splits": split_summary(manifest),
         "label_conflicts": [str(conflict) for conflict in label_conflicts(frame)],
         "leaks": inspection.leaks.to_json(),

@@ -13,12 +13,14 @@ from typing import Any
 
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
+from chiron.data.split_tables import TABLES
 from chiron.version import __version__
 
 _OWN = (
     "recipe.yaml",
     "manifest.csv",
     "manifest.json",
+    *TABLES.values(),
     "environment.json",
     "training_history.json",
     "evaluation_metrics.json",

@@ -15,6 +15,7 @@ from chiron.data.dataset import StoredImages
 from chiron.data.manifest import SPLITS, Manifest, is_manifest
 from chiron.data.predictions import Predictions
 from chiron.data.source import ImageSource
+from chiron.data.split_tables import save_splits
 from chiron.data.unchanged import require_unchanged
 from chiron.engine.checkpoint import stored_threads
 from chiron.engine.fit import Fitted, fit
@@ -72,7 +73,7 @@ def train(
         runtime = _runtime(settings, device, threads)
         manifest, labels = prepare(settings, Path(data))
         run = new_run(folder, force=force)
-        manifest.save(run.path)
+        save_splits(manifest, run.path)
         write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
     _tell_data(manifest)
     fitted = fit(

@@ -94,6 +94,18 @@ def test_training_refuses_with_counts_the_first_ten_names_and_what_to_do():
     assert "--set data.accept_leaks=@FILE" in message
 
 
+def test_a_lesion_in_three_splits_is_one_thing_of_three_pairs():
+    rows = [(f"{split}{k}", split, None, f"u{k}", None, f"{split}{k}") for k in range(4) for split in ("train", "val")]
+    rows += [("test0", "test", None, "u0", None, "t0"), ("test9", "test", None, "u9", None, "t9")]
+    report = find_leaks(make(rows))
+    assert (len(report.leaks), report.num_shared, report.to_json()["num_shared"]) == (6, 4, 4)
+    with pytest.raises(
+        LeakError, match=r"Got 4 that do \(same unit_id: 1 in train, 1 in test; .*4 in train, 4 in val\)"
+    ):
+        require_no_leaks(make(rows))
+    assert find_leaks(make(CLEAN)).num_shared == 0
+
+
 def test_leaks_are_accepted_by_name_and_stay_in_the_report():
     rows = [*CLEAN, ("f", "val", None, None, "1", "1"), ("g", "test", None, None, "9", "2")]
     with pytest.raises(LeakError, match=r"Got 1 that do.*: c~g\. "):

@@ -55,13 +55,14 @@ def test_saving_and_loading_gives_the_same(tmp_path):
         id_certainty={"patient_id": "certain"},
         grouping="Grouped by patient.",
         notes=("one", "zwei ü"),
+        fold=3,
     )  # fmt: skip
     manifest.save(tmp_path / "out")
     loaded = Manifest.load(tmp_path / "out")
     assert loaded.frame.equals(manifest.frame)
     assert loaded.frame.schema == manifest.frame.schema
     assert loaded.frame["site"].to_list()[0] is None  # blank text is no value
-    for name in ("classes", "root", "reader", "roles", "id_certainty", "grouping", "notes"):
+    for name in ("classes", "root", "reader", "roles", "id_certainty", "grouping", "notes", "fold"):
         assert getattr(loaded, name) == getattr(manifest, name), name
     assert loaded.digest == manifest.digest
     assert Manifest.load(tmp_path / "out" / "manifest.csv", root=tmp_path).root == tmp_path
@@ -114,6 +115,71 @@ def test_splits_are_set_by_sample():
     assert manifest.notes == ("told",)
     with pytest.raises(DataError, match=r"Got 'valid'\. Did you mean 'val'"):
         manifest.select("valid")
+
+
+def of_numbers(count: int) -> Manifest:
+    """Classes "0", "1", ... as text sorts them: 10 before 2."""
+    numbers = [str(k) for k in range(count)]
+    frame = pl.DataFrame({"sample_id": numbers, "path": numbers, "label": numbers})
+    return Manifest(frame, tuple(sorted(numbers)), Path("."), "class_folders")
+
+
+def test_class_names_take_the_place_of_whole_numbers():
+    names = [f"class {letter}" for letter in "abcdefghijkl"]
+    named = of_numbers(12).with_class_names(names)
+    assert named.classes == tuple(names)
+    assert named.frame["label"].to_list() == names
+    np.testing.assert_array_equal(named.labels, range(12))
+
+
+def test_class_names_that_are_the_classes_fix_their_order():
+    turned = make().with_class_names(["dog", "cat"])
+    assert turned.classes == ("dog", "cat")
+    np.testing.assert_array_equal(turned.labels, [1, 1, 0, -1])
+    assert turned.digest == make().digest
+    swapped = of_numbers(2).with_class_names(["1", "0"])  # an order, not new names for 0 and 1
+    assert (swapped.classes, swapped.frame["label"].to_list()) == (("1", "0"), ["0", "1"])
+
+
+def test_class_names_of_several_labels_rename_their_columns():
+    table = {"sample_id": ["a", "b"], "path": ["a", "b"], "label_1": [1, None], "label_0": [0, 1]}
+    several = Manifest(pl.DataFrame(table), ("1", "0"), Path("."), "x", roles={"label_1": "reference_standard"})
+    named = several.with_class_names(["edema", "mass"])
+    assert named.label_columns == ["label_edema", "label_mass"]
+    np.testing.assert_array_equal(named.labels, [[0, 1], [1, -1]])
+    assert named.roles == {"label_mass": "reference_standard"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("cat", "dgo"),
+            r"Got the 2 names cat, dgo for the 2 classes cat, dog\. Did you mean 'dog'\? Change labels\.names",
+        ),
+        (("cat", "dog", "cow"), "Got the 3 names cat, dog, cow for the 2 classes cat, dog. Change"),
+        (("cat", "cat"), "Got the 2 names cat, cat for"),
+    ],
+)
+def test_class_names_that_do_not_fit_are_refused_with_both_lists(names, message):
+    with pytest.raises(DataError, match=message):
+        make().with_class_names(names)
+
+
+def test_class_names_for_numbers_must_be_as_many_and_differ():
+    with pytest.raises(DataError, match="Got the 2 names a, b for the 3 classes 0, 1, 2"):
+        of_numbers(3).with_class_names(["a", "b"])
+    with pytest.raises(DataError, match="must differ by more than case"):
+        of_numbers(2).with_class_names(["mel", "Mel"])
+
+
+@pytest.mark.parametrize("fold", [-1, "first", True])
+def test_a_fold_is_a_whole_number_from_0(tmp_path, fold):
+    make().save(tmp_path)
+    facts = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(facts | {"fold": fold}))
+    with pytest.raises(DataError, match=rf"fold of a manifest must be a whole number from 0.*Got {fold!r}"):
+        Manifest.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chiron.core.errors import DataError
 from chiron.data.manifest import SPLITS, Manifest
-from chiron.data.split import assign_splits, share_deviation, split_summary
+from chiron.data.split import assign_splits, imbalance, share_deviation, split_sizes, split_summary
 
 THREE = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -90,8 +90,8 @@ def test_known_counts_of_single_groups():
     done = assign_splits(make(["a"] * 200 + ["b"] * 100), fractions=THREE, seed=0)
     for role, count in {"train": 70, "val": 15, "test": 15}.items():
         assert split_summary(done)[role] == {
-            "a": {"images": 2 * count, "groups": 2 * count, "share": 2 / 3},
-            "b": {"images": count, "groups": count, "share": 1 / 3},
+            "a": {"images": 2 * count, "groups": 2 * count, "share": 2 / 3, "group_share": 2 / 3},
+            "b": {"images": count, "groups": count, "share": 1 / 3, "group_share": 1 / 3},
         }
     assert share_deviation(done) == pytest.approx(0)
     assert done.notes[0].endswith("300 images in 300 groups dealt to train 70.0%, val 15.0%, test 15.0%.")
@@ -214,14 +214,40 @@ def test_a_data_set_of_test_images_alone_cannot_be_divided():
 
 
 def test_summary_counts_what_is_in_no_split():
-    summary = split_summary(make(["a", "a", "b"], groups=["g", "g", "h"]))
-    assert summary == {
-        "unassigned": {"a": {"images": 2, "groups": 1, "share": 2 / 3}, "b": {"images": 1, "groups": 1, "share": 1 / 3}}
+    manifest = make(["a", "a", "b"], groups=["g", "g", "h"])
+    assert split_summary(manifest) == {
+        "unassigned": {
+            "a": {"images": 2, "groups": 1, "share": 2 / 3, "group_share": 1 / 2},
+            "b": {"images": 1, "groups": 1, "share": 1 / 3, "group_share": 1 / 2},
+        }
     }
+    assert split_sizes(manifest) == {"unassigned": {"images": 3, "groups": 2}}
+
+
+def test_a_group_of_two_classes_counts_for_both():
+    cells = split_summary(make(["a", "b", "b"], groups=["g", "g", "h"]))["unassigned"]
+    assert [cells[name]["group_share"] for name in "ab"] == [1 / 2, 1]
+
+
+def test_imbalance_compares_the_largest_class_with_the_smallest():
+    status = ["ok"] * 9 + ["unreadable"]
+    told = imbalance(make(["a"] * 6 + ["b"] * 2 + ["c", "c"], status=status))
+    assert told == {
+        "largest": {"class": "a", "images": 6}, "smallest": {"class": "c", "images": 1}, "ratio": 6.0
+    }  # fmt: skip
+    lacking = replace(make(["a", "b"]), classes=("a", "b", "c"))
+    assert imbalance(lacking)["smallest"] == {"class": "c", "images": 0}
+    assert imbalance(lacking)["ratio"] is None
 
 
 def test_a_role_with_a_fraction_and_no_image_is_refused_with_the_counts():
     with pytest.raises(DataError, match=r"none of 'a' in test \(groups of it: train 1, val 1, test 0\)"):
         assign_splits(make(["a", "a", "b", "b"]), fractions={"train": 0.98, "val": 0.01, "test": 0.01}, seed=0)
-    fractions = {"train": 0.99, "external": 0.01}
-    assert assign_splits(make(["a", "b"]), fractions=fractions, seed=0).frame["split"].to_list() == ["train"] * 2
+    with pytest.raises(DataError, match=r"none of 'a' in external \(groups of it: train 1, external 0\)"):
+        assign_splits(make(["a", "b"]), fractions={"train": 0.99, "external": 0.01}, seed=0)
+
+
+def test_dealing_anew_ends_being_a_fold():
+    of_fold = replace(make(["a", "b"] * 10), fold=2)
+    assert assign_splits(of_fold, fractions=THREE, seed=0).fold == 2
+    assert assign_splits(of_fold, fractions=THREE, seed=0, keep_existing=False).fold is None
