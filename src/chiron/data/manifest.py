@@ -344,7 +344,9 @@ _SAVED_TYPES = frozenset(
 def _fold_of(facts: Mapping[str, Any]) -> int | None:
     fold = facts.get("fold")
     if fold is not None and (type(fold) is not int or fold < 0):
-        raise DataError(f"The fold of a manifest must be a whole number from 0, or null. Got {fold!r}. Mend manifest.json.")
+        raise DataError(
+            f"The fold of a manifest must be a whole number from 0, or null. Got {fold!r}. Mend manifest.json."
+        )
     return fold
 
 
