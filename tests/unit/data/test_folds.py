@@ -122,6 +122,12 @@ def test_known_counts_and_notes():
     assert by_sample(one) != by_sample(other)
 
 
+def test_nothing_is_told_of_a_deal_that_sets_nothing_aside():
+    one = assign_fold(make(["a", "b"] * 9), folds=3, fold=0, role="val", fractions={"train": 0.8, "val": 0.2}, seed=0)
+    assert len(one.notes) == 1
+    assert one.notes[0].startswith("Fold 0 of 3, numbered from 0, is val: 18 images")
+
+
 def test_val_of_the_data_joins_the_folds_and_its_test_stays():
     splits = ["train"] * 60 + ["val"] * 20 + ["test"] * 20
     done = all_folds(make(["a", "b"] * 50, splits=splits), 4, "val")
