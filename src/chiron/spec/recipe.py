@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from chiron.spec.frozen import Frozen
 from chiron.spec.input_spec import InputSpec
@@ -23,7 +23,8 @@ class LabelRecipe(Frozen):
     """What the classes mean."""
 
     names: tuple[str, ...] = Field(
-        default=(), description="all classes in order: gives integer labels 0, 1, ... their names; by default the data's"
+        default=(),
+        description="all classes in order: gives integer labels 0, 1, ... their names; by default the data's",
     )
     positive: str | None = Field(default=None, description="the class of interest when there are two")
     descriptions: dict[str, str] = Field(default_factory=dict, description="one plain sentence a class")
@@ -135,6 +136,20 @@ class TrainRecipe(Frozen):
     )
     checkpoint_minutes: float = Field(default=5.0, gt=0, description="a checkpoint at least so often, and every epoch")
     seed: int = 0
+
+    @field_validator("class_weight_cap")
+    @classmethod
+    def _cap_caps_something(cls, cap: float | None, info: ValidationInfo) -> float | None:
+        if cap is not None and info.data.get("class_weights") == "none":
+            raise ValueError(f"needs class_weights to cap, not {cap:g} alone; for example class_weights: balanced")
+        return cap
+
+    @field_validator("ema_from_epoch")
+    @classmethod
+    def _average_begins_in_time(cls, start: int, info: ValidationInfo) -> int:
+        if start >= info.data.get("epochs", start + 1):
+            raise ValueError(f"must be smaller than epochs ({info.data['epochs']}), not {start}")
+        return start
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from chiron.core.errors import DataError, EngineError, SpecError
-from chiron.engine.checkpoint import list_checkpoints, load_checkpoint
-from chiron.engine.fit import class_weights
+from chiron.engine.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from chiron.engine.selection import is_better, selection_metrics
 from chiron.spec.labels import LabelSpace
 from chiron.workflows.train import train
@@ -59,8 +58,8 @@ def test_the_best_weights_are_a_copy_that_later_steps_do_not_change(fitted, monk
 
     seen, values = [], iter([0.6, 0.9, 0.8, 0.7])
 
-    def validate(setup, *args):
-        seen.append({name: tensor.clone() for name, tensor in setup.model.state_dict().items()})
+    def validate(setup, network):
+        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
         return {"loss": 1.0, "auroc": next(values)}
 
     monkeypatch.setattr(loop, "_validate", validate)
@@ -88,6 +87,89 @@ def test_bf16_trains_and_is_scored_in_fp32(fitted):
     assert json.loads((checkpoint / "state.json").read_text())["progress"]["setting"]["precision"] == "bf16"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("train.optimizer=sgd",),
+        ("train.optimizer=adam",),
+        ("train.schedule=constant",),
+        ("train.schedule_per=epoch",),
+        ("train.warmup_epochs=1", "train.warmup_lr=1e-4"),
+        ("train.label_smoothing=0.1",),
+        ("train.label_smoothing=0.1", "train.label_smoothing_over=others"),
+        ("train.sampler=balanced",),
+        ("train.ema_decay=0.5",),
+    ],
+    ids=" ".join,
+)
+def test_every_key_reaches_the_weights(fitted, changes):
+    assert weights(fitted(*changes, name="with")) != weights(fitted(name="without"))
+
+
+def test_history_holds_the_rate_of_the_schedule(fitted):
+    changes = ("train.epochs=4", "train.schedule_per=epoch", "train.warmup_epochs=2", "train.warmup_lr=1e-4")
+    rates = [row["lr"] for row in fitted(*changes).read_history()]
+    assert rates == pytest.approx([1e-4, 1e-4 + (1e-3 - 1e-4) / 2, 1e-3, 1e-3 / 2])
+
+
+def test_the_average_is_what_is_validated_chosen_and_saved(fitted, monkeypatch):
+    """From epoch 2 on; it is the mean of what the weights were after each step since then, weighted by 0.5^age."""
+    from safetensors.torch import load
+
+    from chiron.engine import fit as loop
+
+    name, after_steps, validated, values = "head.weight", [], [], iter([0.5, 0.9, 0.8])
+    plain = loop._step
+
+    def step(setup, *args):
+        loss = plain(setup, *args)
+        after_steps.append((setup.state.progress.epoch, setup.state.model.state_dict()[name].clone()))
+        return loss
+
+    def validate(setup, network):
+        validated.append(network.state_dict()[name].clone())
+        return {"loss": 1.0, "auroc": next(values)}
+
+    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "_validate", validate)
+    run = fitted("train.epochs=3", "train.ema_decay=0.5", "train.ema_from_epoch=1", "train.lr=1e-2")
+    first = [tensor for epoch, tensor in after_steps if epoch == 0]
+    averaged = [tensor for epoch, tensor in after_steps if epoch == 1]
+    torch.testing.assert_close(validated[0], first[-1], rtol=0, atol=0)
+    shares = torch.tensor([0.5**age for age in reversed(range(len(averaged)))])
+    expected = (torch.stack(averaged) * (shares / shares.sum())[:, None, None]).sum(0)
+    torch.testing.assert_close(validated[1], expected, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(validated[1], averaged[-1])
+    stored = load(weights(run))[f"member_0.{name}"]
+    torch.testing.assert_close(stored, validated[1], rtol=0, atol=0)
+    assert run.read_facts()["best_epoch"] == 2
+    progress = json.loads((list_checkpoints(run.checkpoints)[-1] / "state.json").read_text())["progress"]
+    assert progress["ema_updates"] == len([epoch for epoch, _ in after_steps if epoch >= 1])
+
+
+def test_class_weights_come_from_the_training_split_alone(fitted, monkeypatch):
+    from chiron.engine import setup
+
+    seen, plain = [], setup.class_weights
+    monkeypatch.setattr(
+        setup, "class_weights", lambda y, *args, **options: seen.append(y) or plain(y, *args, **options)
+    )
+    run = fitted("train.class_weights=balanced", "train.epochs=1")
+    in_train = sum(",train," in line for line in (run.path / "manifest.csv").read_text().splitlines())
+    assert [len(y) for y in seen] == [in_train]
+
+
+def test_two_corrections_are_told_once(fitted, caplog, monkeypatch):
+    import logging
+
+    monkeypatch.setattr(logging.getLogger("chiron"), "propagate", True)
+    run = fitted("train.sampler=balanced", "train.class_weights=balanced", "train.epochs=1")
+    assert caplog.text.count("correct one imbalance twice") == 1
+    caplog.clear()
+    train("", None, run.path, resume=True, device="cpu")
+    assert "twice" not in caplog.text
+
+
 def test_clipping_changes_the_weights(fitted):
     assert weights(fitted("train.clip_grad=1e-3", name="a")) != weights(fitted("train.clip_grad=null", name="b"))
 
@@ -97,13 +179,6 @@ def test_one_logit_trains_with_bce(fitted):
     header = (run.path / "predictions" / "val.csv").read_text().splitlines()
     column = header[0].split(",").index("logit_well")
     assert {float(line.split(",")[column]) for line in header[1:]} == {0.0}
-
-
-def test_class_weights_are_n_over_c_n_c():
-    y_train = np.array([0] * 3 + [1] * 9)
-    torch.testing.assert_close(class_weights(y_train, BINARY), torch.tensor([12 / 6, 12 / 18]))
-    one_logit = LabelSpace(names=("sick", "well"), positive="sick", one_logit=True)
-    torch.testing.assert_close(class_weights(y_train, one_logit), torch.tensor([12 / 18, 12 / 6]))  # negative first
 
 
 def test_selection_metrics_equal_scikit_learn():
@@ -138,7 +213,23 @@ def test_damaged_checkpoint_is_one_sentence(fitted):
     (checkpoint / "state.safetensors").write_bytes(b"nothing")
     model = torch.nn.Linear(2, 2)
     with pytest.raises(EngineError, match="must fit the run's recipe and be whole"):
-        load_checkpoint(checkpoint, model, torch.optim.AdamW(model.parameters()))
+        load_checkpoint(checkpoint, TrainingState(model, torch.optim.AdamW(model.parameters())))
+
+
+def test_a_checkpoint_without_newer_facts_still_loads(fitted):
+    """Facts that were added to Progress later have defaults; facts of a later Chiron are refused in one sentence."""
+    from chiron.engine.checkpoint import Progress
+
+    run = fitted()
+    state_file = list_checkpoints(run.checkpoints)[-1] / "state.json"
+    stored = json.loads(state_file.read_text())
+    del stored["progress"]["ema_updates"]
+    assert Progress(**stored["progress"]).ema_updates == 0
+    stored["progress"]["from_the_future"] = 1
+    state_file.write_text(json.dumps(stored))
+    run.write_facts(status="started")
+    with pytest.raises(EngineError, match=r"must fit the run's recipe and be whole.*from_the_future"):
+        train("", None, run.path, resume=True, device="cpu")
 
 
 def test_a_finished_run_is_not_trained_again(fitted, tmp_path):
