@@ -60,19 +60,25 @@ def test_warmup_an_epoch_counts_epochs():
 
 
 @given(
-    epochs=st.integers(1, 20),
+    epochs=st.integers(1, 6),
     share=st.floats(0, 0.99),
-    num_batches=st.integers(1, 30),
+    num_batches=st.integers(1, 8),
     schedule=st.sampled_from(["cosine", "constant"]),
     per=st.sampled_from(["step", "epoch"]),
 )
 def test_rates_rise_to_lr_and_never_rise_again(epochs, share, num_batches, schedule, per):
+    """A run whose warm-up takes nearly all of it may end before it falls."""
     train = TrainRecipe(
-        epochs=epochs, lr=1.0, schedule=schedule, schedule_per=per, warmup_epochs=share * epochs, min_lr=0.1
+        epochs=epochs,
+        lr=1.0,
+        schedule=schedule,
+        schedule_per=per,
+        warmup_epochs=share * epochs,
+        warmup_lr=0.2,
+        min_lr=0.1,
     )
     seen = rates(train, num_batches)
     top = seen.index(max(seen))
-    assert seen[:top] == sorted(seen[:top])
+    assert seen[: top + 1] == sorted(seen[: top + 1])
     assert seen[top:] == sorted(seen[top:], reverse=True)
-    assert max(seen) <= 1.0
-    assert min(seen[top:]) >= 0.1 or top == len(seen) - 1  # a run may end before its warm-up does
+    assert all(0.1 <= rate <= 1.0 for rate in seen)
