@@ -49,6 +49,61 @@ def test_three_mistakes_are_three_lines(tmp_path, fails):
     assert "bad.yaml:9: train.lr must be a number. Got 'fast'." in lines[2]
 
 
+def test_keys_that_fit_no_other_key_are_told_with_their_line(tmp_path, tiny_recipe, fails):
+    def told(*lines: str) -> list[str]:
+        text = tiny_recipe.read_text().replace("train: {", "train: {\n").replace(", num_workers: 0}", "")
+        (tmp_path / "bad.yaml").write_text("\n".join([text.split("evaluate")[0].rstrip() + ",", *lines, "}"]))
+        return fails("check", tmp_path / "bad.yaml").splitlines()
+
+    assert told("ema_decay: 0.9,", "ema_from_epoch: 2") == [
+        f"chiron: {tmp_path}/bad.yaml:9: train.ema_from_epoch: must be smaller than epochs (2), not 2."
+    ]
+    assert told("class_weight_cap: 10") == [
+        f"chiron: {tmp_path}/bad.yaml:8: train.class_weight_cap: needs class_weights to cap, not 10 alone; "
+        "for example class_weights: balanced."
+    ]
+    assert told("loss: bce,", "label_smoothing_over: others,", "label_smoothing: 0.1") == [
+        f"chiron: {tmp_path}/bad.yaml:9: train.label_smoothing_over must be all with train.loss bce, which does not "
+        "use it. Got others. Leave it out, or use train.loss cross_entropy.",
+        f"chiron: {tmp_path}/bad.yaml:10: train.label_smoothing must be 0.0 with train.loss bce, which does not "
+        "use it. Got 0.1. Leave it out, or use train.loss cross_entropy.",
+    ]
+
+
+def test_train_refuses_a_key_that_the_loss_ignores(tmp_path, class_folders, tiny_recipe, fails):
+    changes = ["--set", "train.loss=bce", "--set", "labels.one_logit=true", "--set", "train.label_smoothing=0.1"]
+    message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path), *changes)
+    assert message.count("train.label_smoothing must be 0.0 with train.loss bce") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_overfit_check_that_fails_has_exit_code_1(tmp_path, class_folders, tiny_recipe, capsys, monkeypatch):
+    monkeypatch.setattr("chiron.workflows.overfit.MIN_EPOCHS", 2)
+    arguments = [*train_arguments(tiny_recipe, class_folders, tmp_path), "--overfit", "8", "--set", "train.lr=1e-12"]
+    assert run([str(argument) for argument in arguments]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("overfit check: accuracy 0.5")
+    assert out[0].endswith("did not reach 0.95")
+    assert out[1].startswith("What to try: ")
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_overfit_check_has_no_test_score(tmp_path, class_folders, tiny_recipe, fails):
+    arguments = train_arguments(tiny_recipe, class_folders, tmp_path)
+    assert "has no bundle to score" in fails(*arguments, "--overfit", "8", "--score-test")
+    assert "at most the number of training images" in fails(*arguments, "--overfit", "800")
+    assert not (tmp_path / "run").exists()
+
+
+def test_copying_a_recipe_keeps_what_is_there(tmp_path, fails):
+    (tmp_path / "mine.yaml").write_text("mine")
+    message = fails("recipes", "copy", "kermany/h_coatnet_nano", "--out", tmp_path / "mine.yaml")
+    assert "must not exist yet" in message
+    assert (tmp_path / "mine.yaml").read_text() == "mine"
+    assert run(["recipes", "copy", "kermany/h_coatnet_nano", "--out", str(tmp_path / "mine.yaml"), "--force"]) == 0
+    assert "Did you mean" in fails("recipes", "copy", "kermany/h_coatnet_nanno")
+
+
 def test_empty_folder(tmp_path, tiny_recipe, fails):
     (tmp_path / "empty").mkdir()
     message = fails(*train_arguments(tiny_recipe, tmp_path / "empty", tmp_path))

@@ -88,6 +88,43 @@ def test_recipes_show_prints_what_can_be_trained(tmp_path, result):
     assert "kermany/h_coatnet_nano.own" in names
 
 
+def test_recipes_copy_writes_a_file_to_edit_and_says_what_is_next(tmp_path, result, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = result("recipes", "copy", "kermany/h_coatnet_nano")
+    text = (tmp_path / "h_coatnet_nano.own.yaml").read_text()
+    assert text.rstrip() == result("recipes", "show", "kermany/h_coatnet_nano").rstrip()
+    assert "# Expected:" in text
+    command = shown.splitlines()[-1].split()
+    assert command[:3] == ["next:", "chiron", "check"]
+    assert "right" in result(*command[2:])
+
+
+def test_check_tells_what_is_probably_not_meant(tiny_recipe, result, capsys):
+    def warnings(*changes: str) -> str:
+        shown = result("check", tiny_recipe, *[word for change in changes for word in ("--set", change)])
+        assert shown.splitlines()[-1].startswith(f"{tiny_recipe}: right. ")
+        return "\n".join(line for line in shown.splitlines() if "warning" in line)
+
+    assert warnings("train.class_weights=balanced") == warnings("train.sampler=balanced") == ""
+    both = ("train.class_weights=balanced", "train.sampler=balanced")
+    assert "train.class_weights balanced correct one imbalance twice" in warnings(*both)
+    assert warnings(*both, "train.overfit_images=8") == ""
+    assert "all repeats are equal" in warnings("train.sampler=balanced", "augment.degrees=0", "augment.brightness=0")
+    assert "in the first epoch" in warnings("train.schedule_per=epoch", "train.warmup_epochs=1")
+    assert "train.momentum has no effect with train.optimizer adamw" in warnings("train.momentum=0.5")
+    assert "train.ema_from_epoch has no effect with no train.ema_decay" in warnings("train.ema_from_epoch=1")
+    assert json.loads(result("check", tiny_recipe, "--json"))["train"]["epochs"] == 2
+
+
+def test_overfit_check_passes_with_one_line(tmp_path, class_folders, tiny_recipe, result):
+    arguments = ["train", tiny_recipe, "--data", class_folders, "--out", tmp_path / "run", "--overfit", 8, "-q"]
+    line = result(*arguments, "--device", "cpu")
+    assert line.startswith("overfit check: accuracy 1.000 on 8 training images (epoch ")
+    assert line.endswith("); reached 0.95\n")
+    shown = json.loads(result(*arguments, "--device", "cpu", "--force", "--json"))
+    assert shown["overfit"] == {"images": 8, "accuracy": 1.0, "reached": True}
+
+
 def test_predict_prints_json_with_all_keys(trained_run, class_folders, result):
     rows = json.loads(result("predict", trained_run.path, class_folders / "sick", "--json", "-q", "--device", "cpu"))
     assert len(rows) == 20

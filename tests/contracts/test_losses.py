@@ -1,12 +1,16 @@
 """Every file of engine/losses: gradient, reduction, weights, equality with torch."""
 
+import inspect
+from typing import get_args
+
 import pytest
 import torch
 from torch.nn import functional
 
 from chiron.core.errors import SpecError
-from chiron.core.registry import leaf_names, load_leaf
+from chiron.core.registry import leaf_literal, leaf_names, load_leaf
 from chiron.spec.labels import LabelSpace
+from chiron.spec.recipe import TrainRecipe
 
 LABEL_SPACES = {
     "several classes": LabelSpace(names=("a", "b", "c")),
@@ -51,6 +55,78 @@ def test_loss_contract(name, kind):
     assert module.loss(logits.detach() - logits.grad, targets) < value
     # the same in half precision within its rounding
     assert module.loss(logits.detach().bfloat16(), targets).item() == pytest.approx(value.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("name", leaf_names("chiron.engine.losses"))
+def test_options_contract(name):
+    """A loss names the recipe keys that it takes: readable without importing it, neutral by default, and each acts."""
+    module = load_leaf("chiron.engine.losses", name, kind="loss")
+    assert leaf_literal("chiron.engine.losses", name, "OPTIONS") == module.OPTIONS
+    keywords = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(module.loss).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    fields = TrainRecipe.model_fields
+    assert keywords == {key: fields[key].default for key in module.OPTIONS}
+
+    kind = next(kind for kind in LABEL_SPACES if (name, kind) not in REFUSED)
+    logits, y_true = example(LABEL_SPACES[kind])
+    targets = module.make_targets(y_true, LABEL_SPACES[kind])
+    changed = {key: another_value(fields[key]) for key in module.OPTIONS}
+    value = module.loss(logits, targets, **changed)
+    logits.requires_grad_(True)
+    module.loss(logits, targets, **changed).backward()
+    assert (logits.grad.abs().sum(dim=1) > 0).all()
+    for key in module.OPTIONS:
+        assert module.loss(logits, targets, **changed | {key: fields[key].default}) != value, key
+
+
+def another_value(field):
+    """A value of a recipe key that is not its default."""
+    choices = [choice for choice in get_args(field.annotation) if choice != field.default]
+    return choices[0] if choices else field.default + 0.25
+
+
+def smoothed_loss_by_hand(logits, y_true, eps, over, weights) -> float:
+    """A loop over samples and classes in plain numbers."""
+    terms, divisor = 0.0, 0.0
+    n, classes = logits.shape
+    for i in range(n):
+        logs = (logits[i] - logits[i].exp().sum().log()).tolist()
+        for k in range(classes):
+            own = k == int(y_true[i])
+            wanted = (1 - eps) * own + eps / classes if over == "all" else (1 - eps if own else eps / (classes - 1))
+            terms -= weights[k] * wanted * logs[k]
+        divisor += weights[int(y_true[i])] if over == "all" else 1.0
+    return terms / divisor
+
+
+@pytest.mark.parametrize("over", ["all", "others"])
+@pytest.mark.parametrize("weights", [None, (0.2, 1.0, 3.0)])
+@pytest.mark.parametrize("eps", [0.0, 0.1, 0.7])
+def test_label_smoothing_equals_a_naive_loop_and_torch(over, weights, eps):
+    module = load_leaf("chiron.engine.losses", "cross_entropy", kind="loss")
+    logits, y_true = example(LABEL_SPACES["several classes"])
+    tensor = None if weights is None else torch.tensor(weights)
+    got = module.loss(logits, y_true, tensor, label_smoothing=eps, label_smoothing_over=over)
+    by_hand = smoothed_loss_by_hand(logits.double(), y_true, eps, over, weights or (1.0, 1.0, 1.0))
+    assert got.item() == pytest.approx(by_hand, rel=1e-5)
+    if over == "all":
+        reference = functional.cross_entropy(logits, y_true, weight=tensor, label_smoothing=eps)
+        torch.testing.assert_close(got, reference, rtol=0, atol=0)
+    elif weights is None and eps * 3 / 2 <= 1:
+        torch.testing.assert_close(got, functional.cross_entropy(logits, y_true, label_smoothing=eps * 3 / 2))
+
+
+def test_the_two_smoothings_differ_with_class_weights():
+    """As when a system's own weighted smoothing is rebuilt with torch's: not the same number."""
+    module = load_leaf("chiron.engine.losses", "cross_entropy", kind="loss")
+    logits, y_true = example(LABEL_SPACES["several classes"])
+    weights = torch.tensor([0.2, 1.0, 3.0])
+    others = module.loss(logits, y_true, weights, label_smoothing=0.1, label_smoothing_over="others")
+    torchs = functional.cross_entropy(logits, y_true, weight=weights, label_smoothing=0.15)
+    assert abs(others - torchs) > 0.1
 
 
 def test_cross_entropy_weights_equal_torchs():

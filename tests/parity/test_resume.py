@@ -26,6 +26,14 @@ evaluate: {num_resamples: 200}
 """
 
 
+# Whatever else the state of a run holds: averaged weights, repeats of rare images, momentum.
+AVERAGED = RECIPE.replace(
+    "class_weights: balanced",
+    "optimizer: sgd, sampler: balanced, ema_decay: 0.9, ema_from_epoch: 1, label_smoothing: 0.1",
+)
+RECIPES = {"plain": RECIPE, "averaged": AVERAGED}
+
+
 def start(folder: Path, out: str, *extra: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "chiron.cli.main", "train"]
     command += ["--resume"] if "--resume" in extra else [str(folder / "recipe.yaml"), "--data", str(folder / "data")]
@@ -43,8 +51,9 @@ def wait_for_start(run: Path, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, class_folders):
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
+@pytest.mark.parametrize("name", RECIPES)
+def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, class_folders, name):
+    (tmp_path / "recipe.yaml").write_text(RECIPES[name])
     whole = start(tmp_path, "whole")
     begun = time.monotonic()
     wait_for_start(tmp_path / "whole", whole)
@@ -74,12 +83,14 @@ def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, class_folders):
     print(f"{kills} kills, {middle} of them with a checkpoint inside an epoch")
 
 
-def test_ctrl_c_inside_an_epoch_changes_nothing(tmp_path, class_folders):
+@pytest.mark.parametrize("name", RECIPES)
+def test_ctrl_c_inside_an_epoch_changes_nothing(tmp_path, class_folders, name):
     """Interrupted exactly after the third step of the second epoch, in one process."""
     from chiron.engine import fit as loop
     from chiron.workflows.train import train
 
-    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("epochs: 6", "epochs: 3").replace("0.00001", "5.0"))
+    text = RECIPES[name].replace("epochs: 6", "epochs: 3").replace("0.00001", "5.0")
+    (tmp_path / "recipe.yaml").write_text(text)
     arguments = {"device": "cpu", "threads": 1}
     whole = train(str(tmp_path / "recipe.yaml"), class_folders, tmp_path / "whole", **arguments)
 

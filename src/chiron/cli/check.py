@@ -14,10 +14,12 @@ def check_command(
     debug: Debug = False,
 ) -> None:
     """Check a recipe: every mistake at once, with its line. Loads neither torch nor timm."""
-    from chiron.workflows.check import check_recipe
+    from chiron.workflows.check import check_recipe, recipe_warnings
 
     checked = check_recipe(recipe, tuple(change or ()))
     if as_json:
         say_json(checked.model_dump(mode="json"))
         return
+    for warning in recipe_warnings(checked):
+        say(f"{recipe}: warning: {warning}")
     say(f"{recipe}: right. {checked.model.name}, {checked.input.img_size} px, {checked.train.epochs} epochs")

@@ -1,13 +1,17 @@
 """`chiron train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chiron.cli.evaluate import say_evaluation
 from chiron.cli.options import Changes, Debug, Device, Force, Json, Quiet, Threads, say, say_json, start_logging
-from chiron.core.errors import SpecError
+from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
+
+if TYPE_CHECKING:
+    from chiron.workflows.overfit import OverfitResult
+    from chiron.workflows.run_folder import RunFolder
 
 
 def train_command(
@@ -19,6 +23,10 @@ def train_command(
         bool, typer.Option("--score-test", help="Also score the test split; it enters the ledger.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out from its checkpoint.")] = False,
+    overfit: Annotated[
+        int | None,
+        typer.Option("--overfit", min=2, help="Only check that N training images can be learned by heart."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Short for --set train.seed=N.")] = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -31,11 +39,13 @@ def train_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.check import check_recipe
 
-    changes = (*(change or ()), *(() if seed is None else (f"train.seed={seed}",)))
+    short = {"train.overfit_images": overfit, "train.seed": seed}
+    changes = (*(change or ()), *(f"{key}={value}" for key, value in short.items() if value is not None))
     if not resume:
         if not recipe:
             raise SpecError("A training needs a recipe. Got none. `chiron recipes list` shows the packaged ones.")
         check_recipe(recipe, changes)  # mistakes are told before torch is loaded
+    from chiron.workflows.overfit import read_overfit
     from chiron.workflows.train import train
 
     run = train(
@@ -49,6 +59,9 @@ def train_command(
         device=device,
         threads=threads,
     )
+    if (result := read_overfit(run)) is not None:
+        _say_overfit(run, result, as_json=as_json)
+        return
     numbers = run.read_metrics()
     if as_json:
         say_json({"run": str(run.path), "evaluation": numbers})
@@ -57,3 +70,18 @@ def train_command(
     say(f"run:    {run.path}")
     say(f"bundle: {run.bundle}")
     say(f"report: {run.path / 'report.html'}")
+
+
+def _say_overfit(run: "RunFolder", result: "OverfitResult", *, as_json: bool) -> None:
+    """The one line of an overfit check; exit code 1 when it is not passed."""
+    if as_json:
+        say_json({"run": str(run.path), "overfit": run.read_facts()["overfit"]})
+    else:
+        say(str(result))
+    if not result.reached:
+        if not as_json:
+            say(
+                "What to try: a larger or smaller --set train.lr, more --set train.epochs, less drop_rate or "
+                "train.weight_decay; then look whether the images show at input.img_size what the labels say."
+            )
+        raise typer.Exit(EXIT_CHECK_FAILED)

@@ -3,10 +3,14 @@
 Outside packages add leaves through entry points whose group is the package's name, for example `chiron.data.readers`.
 """
 
+import ast
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
+from importlib.abc import InspectLoader
 from types import ModuleType
+from typing import Any
 
 from chiron.core.errors import ChironError
 from chiron.core.suggest import did_you_mean
@@ -43,3 +47,27 @@ def load_leaf(package: str, name: str, *, kind: str) -> ModuleType:
         if entry.name == name:
             return entry.load()
     return importlib.import_module(f"{package}.{name}")
+
+
+def leaf_literal(package: str, name: str, constant: str) -> Any:
+    """The literal that the leaf `name` of `package` assigns to `constant`, or None; the leaf is read, not imported.
+
+    Raises:
+        ChironError: the value is no literal.
+    """
+    outside = {entry.name: entry.module for entry in importlib.metadata.entry_points(group=package)}
+    module = outside.get(name, f"{package}.{name}")
+    found = importlib.util.find_spec(module)
+    source = found.loader.get_source(module) if found and isinstance(found.loader, InspectLoader) else None
+    for statement in ast.parse(source or "").body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+            continue
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        if constant in [target.id for target in targets if isinstance(target, ast.Name)]:
+            try:
+                return ast.literal_eval(statement.value)
+            except ValueError as error:
+                raise ChironError(
+                    f"{constant} of {module} must be a plain literal. Got an expression. Write the values out."
+                ) from error
+    return None

@@ -1,10 +1,12 @@
 """What the loader yields: stored images for scoring, augmented ones for training. Randomness comes from names alone."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -77,13 +79,21 @@ class TrainingImages(StoredImages):
 class EpochBatches(Sampler[list[DrawKey]]):
     """The batches of one epoch in an order drawn from (seed, epoch); `begin` chooses the epoch and where it starts.
 
+    An epoch holds every sample once. With `balance` it holds as many draws with replacement instead, each of every
+    class with the same probability, as torch's WeightedRandomSampler does with weights 1 / n_c.
     Batch sizes differ by at most one, so that no image is left out and no batch is left with a single image.
+
+    Args:
+        balance: the class of each sample.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, num_samples: int, batch_size: int, seed: int, *, balance: Int[np.ndarray, "n"] | None = None
+    ) -> None:
         self.num_samples, self.seed = num_samples, seed
         self.num_batches = max(1, -(-num_samples // batch_size))
         self.epoch, self.start = 0, 0
+        self.shares = None if balance is None else _balanced_shares(balance)
 
     def begin(self, epoch: int, start: int = 0) -> None:
         """The next iteration yields the batches of `epoch` from number `start` on."""
@@ -93,7 +103,25 @@ class EpochBatches(Sampler[list[DrawKey]]):
         return self.num_batches - self.start
 
     def __iter__(self) -> Iterator[list[DrawKey]]:
+        keys = self._keys()
+        for places in np.array_split(np.arange(len(keys)), self.num_batches)[self.start :]:
+            yield [keys[place] for place in places]
+
+    def _keys(self) -> list[DrawKey]:
+        """All draws of the epoch; repeats are counted from its start, wherever the iteration starts."""
         random = np.random.Generator(np.random.Philox(key=seed_of("order", self.seed, self.epoch)))
-        order = random.permutation(self.num_samples)
-        for batch in np.array_split(order, self.num_batches)[self.start :]:
-            yield [DrawKey(int(index), self.epoch) for index in batch]
+        if self.shares is None:
+            return [DrawKey(int(index), self.epoch) for index in random.permutation(self.num_samples)]
+        drawn: Counter[int] = Counter()
+        keys = []
+        for index in random.choice(self.num_samples, size=self.num_samples, p=self.shares).tolist():
+            keys.append(DrawKey(index, self.epoch, drawn[index]))
+            drawn[index] += 1
+        return keys
+
+
+def _balanced_shares(y_true: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """The probability of each sample in one draw that takes every class equally often."""
+    _, place, counts = np.unique(y_true, return_inverse=True, return_counts=True)
+    weights = 1 / counts[place]
+    return weights / weights.sum()

@@ -4,7 +4,8 @@ import logging
 import os
 import signal
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -53,8 +54,8 @@ class Interruption:
     A second Ctrl-C stops at once.
     """
 
-    def __init__(self) -> None:
-        self.wanted = False
+    def __init__(self, *, resumable: bool = True) -> None:
+        self.wanted, self.resumable = False, resumable
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -73,7 +74,7 @@ class Interruption:
             KeyboardInterrupt: somebody asked to stop.
         """
         if self.wanted:
-            log.warning("stopped: checkpoint written; continue with --resume")
+            log.warning("stopped: checkpoint written; continue with --resume" if self.resumable else "stopped")
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -127,3 +128,23 @@ def require_finite(loss: torch.Tensor, *, step: int) -> float:
             "Lower train.lr, or set train.clip_grad; the last checkpoint is intact."
         )
     return value
+
+
+@contextmanager
+def clear_failures() -> Iterator[None]:
+    """Turns the failures that torch reports in its own words into one sentence."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one of them
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first:
+            raise EngineError(
+                f"A training step must fit in memory. Got: {first} Lower train.batch_size or input.img_size; "
+                "the last checkpoint is intact."
+            ) from error
+        if "DataLoader worker" in first:
+            raise EngineError(
+                f"The processes that decode images must live. Got: {first} "
+                "Lower train.num_workers, then continue with --resume; the last checkpoint is intact."
+            ) from error
+        raise

@@ -2,16 +2,46 @@
 
 import math
 
+from chiron.spec.recipe import TrainRecipe
 
-def warmup_cosine(step: int, *, total_steps: int, warmup_steps: int, lr: float, min_lr: float) -> float:
-    """The rate of step `step` (from 0): linear from lr / warmup_steps to lr, then half a cosine down to min_lr.
+
+def learning_rate(train: TrainRecipe, *, epoch: int, step_in_epoch: int, num_batches: int) -> float:
+    """The rate of one step of a run: warm-up, then what `train.schedule` says.
+
+    With `schedule_per: epoch` the formulas count epochs instead of steps, and the rate is constant within one.
+
+    Args:
+        epoch, step_in_epoch: both from 0.
+        num_batches: steps of one epoch.
+    """
+    if train.schedule_per == "epoch":
+        step, warmup_steps, total_steps = epoch, train.warmup_epochs, train.epochs
+    else:
+        step = epoch * num_batches + step_in_epoch
+        warmup_steps, total_steps = round(train.warmup_epochs * num_batches), train.epochs * num_batches
+    if step < warmup_steps:
+        return linear_warmup(step, num_steps=warmup_steps, start=train.warmup_lr, lr=train.lr)
+    if train.schedule == "constant":
+        return train.lr
+    return cosine(step - warmup_steps, num_steps=total_steps - warmup_steps, lr=train.lr, min_lr=train.min_lr)
+
+
+def linear_warmup(step: float, *, num_steps: float, start: float, lr: float) -> float:
+    """From `start` at step 0 in equal steps to `lr` at step `num_steps`.
+
+    Example:
+        >>> linear_warmup(1, num_steps=4, start=0.0, lr=1.0)
+        0.25
+    """
+    return start + (lr - start) * step / num_steps
+
+
+def cosine(step: float, *, num_steps: float, lr: float, min_lr: float) -> float:
+    """Half a cosine from `lr` at step 0 to `min_lr` at step `num_steps`.
 
     Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, one period.
     Example:
-        >>> warmup_cosine(0, total_steps=10, warmup_steps=2, lr=1.0, min_lr=0.0)
+        >>> cosine(1, num_steps=2, lr=1.0, min_lr=0.0)
         0.5
     """
-    if step < warmup_steps:
-        return lr * (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return min_lr + (lr - min_lr) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+    return min_lr + (lr - min_lr) * (1 + math.cos(math.pi * step / num_steps)) / 2

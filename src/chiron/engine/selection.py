@@ -1,16 +1,18 @@
-"""The few val metrics that are computed every epoch and may choose the best one."""
+"""The few val metrics that are computed every epoch, choose the best one, and say when to stop."""
 
 import math
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from chiron.engine.checkpoint import Progress
 from chiron.metrics.scores.accuracy import accuracy
 from chiron.metrics.scores.auroc import auroc
 from chiron.metrics.scores.balanced_accuracy import balanced_accuracy
 from chiron.metrics.scores.f1 import f1
 from chiron.metrics.scores.log_loss import log_loss
 from chiron.spec.labels import LabelSpace
+from chiron.spec.recipe import TrainRecipe
 
 
 def selection_metrics(
@@ -40,3 +42,21 @@ def is_better(key: str, value: float | None, best: float | None) -> bool:
     if best is None:
         return True
     return value < best if key == "loss" else value > best
+
+
+def note_value(progress: Progress, key: str, value: float | None) -> bool:
+    """Whether the epoch that ends is the best so far, which it is then from now on; the first one always is."""
+    better = progress.best_epoch is None or is_better(key, value, progress.best_value)
+    if better:
+        progress.best_epoch, progress.best_value = progress.epoch + 1, value
+    progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
+    return better
+
+
+def reason_to_stop(train: TrainRecipe, progress: Progress, values: dict[str, float | None]) -> str | None:
+    """Why training ends before its last epoch, in words; None to go on."""
+    if train.overfit_images is not None and values["accuracy"] == 1:
+        return f"all {train.overfit_images} images are told apart"
+    if train.patience is not None and progress.epochs_without_better >= train.patience:
+        return f"{train.patience} epochs without a better val {train.select_by}"
+    return None

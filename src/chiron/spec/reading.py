@@ -1,7 +1,7 @@
 """From a recipe's text to a Recipe, or to the list of everything that is wrong with it."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,13 +25,18 @@ _TYPES = {
 
 
 def read_recipe(
-    name: str, overrides: Iterable[str] = (), *, registries: Mapping[KeyPath, Collection[str]] | None = None
+    name: str,
+    overrides: Iterable[str] = (),
+    *,
+    registries: Mapping[KeyPath, Collection[str]] | None = None,
+    rules: Callable[[Recipe], Mapping[KeyPath, str]] | None = None,
 ) -> Recipe:
     """The recipe `name` (file or packaged) with `key=value` changes.
 
     Args:
         overrides: `key.path=value`; a value `@FILE` is read from that YAML file.
         registries: names that a key may take and that only higher layers know, by key path.
+        rules: what else only higher layers know to be wrong with a recipe: a sentence by key path.
     Raises:
         SpecError: one line a mistake, each with file, line and a suggestion where one is near.
     """
@@ -47,6 +52,8 @@ def read_recipe(
             names = sorted(choices)
             shown = f" ({', '.join(names)})" if len(names) <= 12 else ""
             problems[path] = f"{_dotted(path)} must be a known name{shown}. Got {value!r}. {did_you_mean(value, names)}"
+    if recipe is not None and rules is not None and not problems:
+        problems |= rules(recipe)
     if problems or recipe is None:
         ordered = sorted(problems, key=lambda path: (_line(document, path), str(path)))
         raise SpecError("\n".join(f"{document.where(path)}: {problems[path]}".rstrip() for path in ordered))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from chiron.spec.frozen import Frozen
 from chiron.spec.input_spec import InputSpec
@@ -135,6 +135,20 @@ class TrainRecipe(Frozen):
     )
     checkpoint_minutes: float = Field(default=5.0, gt=0, description="a checkpoint at least so often, and every epoch")
     seed: int = 0
+
+    @field_validator("class_weight_cap")
+    @classmethod
+    def _cap_caps_something(cls, cap: float | None, info: ValidationInfo) -> float | None:
+        if cap is not None and info.data.get("class_weights") == "none":
+            raise ValueError(f"needs class_weights to cap, not {cap:g} alone; for example class_weights: balanced")
+        return cap
+
+    @field_validator("ema_from_epoch")
+    @classmethod
+    def _average_begins_in_time(cls, start: int, info: ValidationInfo) -> int:
+        if start >= info.data.get("epochs", start + 1):
+            raise ValueError(f"must be smaller than epochs ({info.data['epochs']}), not {start}")
+        return start
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:

@@ -3,10 +3,13 @@
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 
-from chiron.core.registry import leaf_names
+from chiron.core.registry import leaf_literal, leaf_names
 from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names
 from chiron.spec.reading import read_recipe
-from chiron.spec.recipe import Recipe
+from chiron.spec.recipe import AugmentRecipe, Recipe, TrainRecipe
+from chiron.spec.strict_yaml import KeyPath
+
+_LOSSES = "chiron.engine.losses"
 
 
 def check_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -17,10 +20,63 @@ def check_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """
     registries: dict[tuple[str | int, ...], Collection[str]] = {
         ("model", "name"): _ModelNames(),
-        ("train", "loss"): leaf_names("chiron.engine.losses"),
+        ("train", "loss"): leaf_names(_LOSSES),
         ("data", "reader"): leaf_names("chiron.data.readers"),
     }
-    return read_recipe(name, overrides, registries=registries)
+    return read_recipe(name, overrides, registries=registries, rules=_ignored_by_the_loss)
+
+
+def recipe_warnings(recipe: Recipe) -> list[str]:
+    """What is allowed and probably not meant, a sentence each."""
+    train = recipe.train
+    if train.overfit_images is not None:
+        return []  # the check that a network can learn turns all of this off
+    told = []
+    if train.sampler == "balanced" and train.class_weights != "none":
+        told.append(
+            f"train.sampler balanced and train.class_weights {train.class_weights} correct one imbalance twice: "
+            "probabilities are shifted twice toward the rare classes. Keep one of the two."
+        )
+    if train.sampler == "balanced" and recipe.augment == AugmentRecipe():
+        told.append(
+            "train.sampler balanced repeats images of rare classes, and without augmentation all repeats are equal. "
+            "Set keys of augment."
+        )
+    if train.schedule_per == "epoch" and train.warmup_epochs > 0 and train.warmup_lr == 0:
+        told.append("train.warmup_lr 0 with train.schedule_per epoch: nothing is learned in the first epoch.")
+    return told + _without_effect(train)
+
+
+def _without_effect(train: TrainRecipe) -> list[str]:
+    """Keys that were changed although another key makes them idle."""
+    idle = {
+        "momentum": (train.optimizer != "sgd", f"train.optimizer {train.optimizer}"),
+        "min_lr": (train.schedule == "constant", "train.schedule constant"),
+        "warmup_lr": (train.warmup_epochs == 0, "train.warmup_epochs 0"),
+        "ema_from_epoch": (train.ema_decay is None, "no train.ema_decay"),
+        "ema_bias_correction": (train.ema_decay is None, "no train.ema_decay"),
+    }
+    return [
+        f"train.{key} has no effect with {why}."
+        for key, (is_idle, why) in idle.items()
+        if is_idle and getattr(train, key) != TrainRecipe.model_fields[key].default
+    ]
+
+
+def _ignored_by_the_loss(recipe: Recipe) -> dict[KeyPath, str]:
+    """Keys of other losses that the chosen one does not take, where they were changed."""
+    taken = {name: set(leaf_literal(_LOSSES, name, "OPTIONS") or ()) for name in leaf_names(_LOSSES)}
+    chosen, problems = recipe.train.loss, {}
+    for key in sorted(set().union(*taken.values()) - taken[chosen]):
+        value, default = getattr(recipe.train, key), TrainRecipe.model_fields[key].default
+        if value != default:
+            fitting = " or ".join(name for name, keys in taken.items() if key in keys)
+            path: KeyPath = ("train", key)
+            problems[path] = (
+                f"train.{key} must be {default} with train.loss {chosen}, which does not use it. Got {value}. "
+                f"Leave it out, or use train.loss {fitting}."
+            )
+    return problems
 
 
 class _ModelNames(Collection[str]):

@@ -26,6 +26,7 @@ from chiron.report.page import write_report
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import EvaluateRecipe, Recipe
+from chiron.workflows.overfit import refuse_overfit_check
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
 
 RUN_SPLITS = ("val", "cal", "test", "external")
@@ -67,6 +68,8 @@ def evaluate(
         DataError: there is nothing to score.
     """
     path = Path(target)
+    if is_run(path):
+        refuse_overfit_check(path, read_recipe(str(open_run(path).recipe)), to="evaluate")
     if is_run(path) and data is None:
         run = open_run(path)
         ignored = {"--out": out, "--positive": positive, "--reader": reader, "--groups": groups}

@@ -26,9 +26,10 @@ from chiron.spec.provenance import Provenance
 from chiron.spec.reading import read_recipe, recipe_yaml
 from chiron.spec.recipe import Recipe
 from chiron.version import __version__
-from chiron.workflows.check import check_recipe
+from chiron.workflows.check import check_recipe, recipe_warnings
 from chiron.workflows.data import label_space, prepare
 from chiron.workflows.evaluate import evaluate_run, score_run
+from chiron.workflows.overfit import note_overfit, overfit_settings, pick_images, refuse_overfit_check
 from chiron.workflows.run_folder import RunFolder, library_versions, new_run, open_run
 
 log = logging.getLogger("chiron.train")
@@ -53,6 +54,10 @@ def train(
         data: folder, zip, npz or manifest; with `resume` where the run found it.
         overrides: `key=value` changes of the recipe.
         score_test: also score the test split, once; it enters the test ledger.
+
+    With `train.overfit_images` in the recipe the run is an overfit check: it trains on so many images alone and leaves
+    no bundle, predictions or report; `read_overfit` gives its result.
+
     Raises:
         ChironError: with one clear sentence; the run folder stays resumable.
     """
@@ -68,10 +73,18 @@ def train(
         if data is None:
             raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz or manifest.")
         settings = check_recipe(recipe, overrides)
+        if score_test and settings.train.overfit_images is not None:
+            raise SpecError("An overfit check has no bundle to score. Got --score-test as well. Leave one of them out.")
         require_new(folder, force=force)  # this and the device are told before a large data set is read
         require_outside(folder, Path(data))
         runtime = _runtime(settings, device, threads)
         manifest, labels = prepare(settings, Path(data))
+        for warning in recipe_warnings(settings):
+            log.warning("warning: %s", warning)
+        if settings.train.overfit_images is not None:
+            manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
+            settings = overfit_settings(settings)
+            log.info("overfit check: constant rate; no augmentation, weights, smoothing or average; val is train")
         run = new_run(folder, force=force)
         save_splits(manifest, run.path)
         write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
@@ -80,10 +93,13 @@ def train(
         settings,
         manifest,
         labels,
-        checkpoints=run.checkpoints,
+        checkpoints=None if settings.train.overfit_images is not None else run.checkpoints,
         runtime=runtime,
         on_epoch=lambda history: write_text(run.history, json.dumps(history, indent=1)),
     )
+    if settings.train.overfit_images is not None:
+        note_overfit(run, fitted, settings)
+        return run
     classifier = _make_bundle(run, settings, manifest, labels, fitted, runtime)
     run.write_facts(status="trained", bundle_id=classifier.bundle_id, best_epoch=fitted.progress.best_epoch)
     for split in ("val", "test") if score_test else ("val",):
@@ -119,6 +135,7 @@ def _reopen(
     """A run with its own recipe and manifest; what is given again must be the same."""
     run = open_run(folder)
     kept = read_recipe(str(run.recipe))
+    refuse_overfit_check(run.path, kept, to="resume")
     if (overrides and not recipe) or (recipe and check_recipe(recipe, overrides) != kept):
         raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)

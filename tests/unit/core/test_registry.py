@@ -1,7 +1,7 @@
 import pytest
 
 from chiron.core.errors import ChironError
-from chiron.core.registry import leaf_names, load_leaf
+from chiron.core.registry import leaf_literal, leaf_names, load_leaf
 
 
 def test_leaves_are_found_by_file_stem():
@@ -17,3 +17,18 @@ def test_unknown_leaf_is_told_with_a_suggestion():
 
 def test_load_leaf():
     assert load_leaf("chiron.engine.losses", "bce", kind="loss").__name__ == "chiron.engine.losses.bce"
+
+
+def test_literals_are_read_without_importing_the_leaf(tmp_path, monkeypatch):
+    import sys
+
+    (tmp_path / "leafy").mkdir()
+    (tmp_path / "leafy" / "__init__.py").touch()
+    (tmp_path / "leafy" / "one.py").write_text("import nothing_of_this_name\nOPTIONS: tuple = ('a', 'b')\n")
+    (tmp_path / "leafy" / "two.py").write_text("OPTIONS = tuple('ab')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert leaf_literal("leafy", "one", "OPTIONS") == ("a", "b")
+    assert leaf_literal("leafy", "one", "OTHER") is None
+    assert "leafy.one" not in sys.modules
+    with pytest.raises(ChironError, match=r"OPTIONS of leafy\.two must be a plain literal"):
+        leaf_literal("leafy", "two", "OPTIONS")

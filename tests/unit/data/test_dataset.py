@@ -93,3 +93,92 @@ def test_order_differs_between_epochs_and_seeds():
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(0, 1)
     assert order(0, 0) != order(1, 0)
+
+
+def draws(y_true, epoch=0, seed=0, batch_size=8, start=0):
+    batches = EpochBatches(len(y_true), batch_size, seed=seed, balance=np.asarray(y_true))
+    batches.begin(epoch, start)
+    return [key for batch in batches for key in batch]
+
+
+COUNTS = (5, 35, 160)
+Y_TRAIN = np.repeat(np.arange(3), COUNTS)
+
+
+def test_balanced_epochs_draw_every_class_equally_often():
+    """Within 3 sigma of uniform over classes, and over the images of a class, as WeightedRandomSampler(1 / n_c)."""
+    epochs = 40
+    drawn = np.array([key.index for epoch in range(epochs) for key in draws(Y_TRAIN, epoch)])
+    assert len(drawn) == epochs * len(Y_TRAIN)
+
+    def within(counts, p):
+        sigma = np.sqrt(len(drawn) * p * (1 - p))
+        return abs(counts - len(drawn) * p) / sigma
+
+    assert (within(np.bincount(Y_TRAIN[drawn], minlength=3), 1 / 3) < 3).all()
+    reference = torch.tensor(1 / np.array(COUNTS)[Y_TRAIN])
+    law = (reference / reference.sum()).numpy()  # of every single draw of torch's sampler
+    assert (within(np.bincount(drawn, minlength=len(Y_TRAIN)), law) < 4.5).all()  # 200 comparisons
+
+
+def test_draws_are_independent_as_torchs_are():
+    """The number of draws of a class in an epoch varies as a binomial does, which even dealing would not."""
+    per_epoch = [np.bincount(Y_TRAIN[[key.index for key in draws(Y_TRAIN, epoch)]])[0] for epoch in range(300)]
+    expected = len(Y_TRAIN) * (1 / 3) * (2 / 3)
+    assert 0.7 * expected < np.var(per_epoch) < 1.4 * expected
+
+
+@given(
+    y_true=st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    batch_size=st.integers(1, 20),
+    epoch=st.integers(0, 3),
+    start=st.integers(0, 3),
+)
+def test_occurrences_count_repeats_and_do_not_depend_on_where_an_epoch_starts(y_true, batch_size, epoch, start):
+    whole = draws(y_true, epoch, batch_size=batch_size)
+    assert len(whole) == len(y_true)
+    assert len(set(whole)) == len(whole)  # no key twice
+    seen = {}
+    for key in whole:
+        assert key.occurrence == seen.get(key.index, 0)
+        seen[key.index] = key.occurrence + 1
+    rest = draws(y_true, epoch, batch_size=batch_size, start=start)
+    assert rest == whole[len(whole) - len(rest) :]
+    assert draws(y_true, epoch, batch_size=batch_size + 3) == whole  # batches cut the order, they do not make it
+
+
+def test_balanced_order_differs_between_epochs_and_seeds():
+    def order(**names):
+        return [key.index for key in draws(Y_TRAIN, **names)]
+
+    assert order() == order()
+    assert order() != order(epoch=1)
+    assert order() != order(seed=1)
+
+
+def balanced_epoch(images, num_workers: int, start: int = 0):
+    """Pixels and index of each draw; only the first five of the images are of the rare class."""
+    y_train = np.array([0] * 5 + [1] * (len(images) - 5))
+    batches = EpochBatches(len(images), 8, seed=0, balance=y_train)
+    batches.begin(2, start)
+    drawn = list(start_runtime(device="cpu", num_workers=num_workers).loader(images, batches=batches))
+    return torch.cat([pixels for pixels, _ in drawn]), torch.cat([index for _, index in drawn])
+
+
+def test_repeats_differ_and_come_again_after_resuming(class_folders):
+    images = training_images(class_folders)
+    pixels, index = balanced_epoch(images, 0)
+    rare = pixels[index < 5]
+    assert len(rare) >= 10
+    assert len(rare.flatten(1).unique(dim=0)) == len(rare)
+    rest, rest_index = balanced_epoch(images, 0, start=3)
+    torch.testing.assert_close(rest, pixels[-len(rest) :], rtol=0, atol=0)
+    torch.testing.assert_close(rest_index, index[-len(rest) :], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_repeats_are_the_same_for_any_number_of_workers(class_folders):
+    images = training_images(class_folders)
+    alone = balanced_epoch(images, 0)[0]
+    for num_workers in (1, 2):
+        torch.testing.assert_close(balanced_epoch(images, num_workers)[0], alone, rtol=0, atol=0)

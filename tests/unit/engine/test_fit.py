@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from chiron.core.errors import DataError, EngineError, SpecError
-from chiron.engine.checkpoint import list_checkpoints, load_checkpoint
-from chiron.engine.fit import class_weights
+from chiron.engine.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from chiron.engine.selection import is_better, selection_metrics
 from chiron.spec.labels import LabelSpace
 from chiron.workflows.train import train
@@ -21,6 +20,25 @@ def fitted(tmp_path, class_folders, tiny_recipe):
     def call(*changes: str, name: str = "run"):
         return train(str(tiny_recipe), class_folders, tmp_path / name, overrides=changes, device="cpu", threads=1)
 
+    return call
+
+
+@pytest.fixture
+def quick_fit(tmp_path, class_folders, tiny_recipe):
+    """The loop alone, on a prepared data set: no bundle, no report."""
+    from chiron.engine.fit import fit
+    from chiron.engine.runtime import start_runtime
+    from chiron.workflows.check import check_recipe
+    from chiron.workflows.data import prepare
+
+    manifest, labels = prepare(check_recipe(str(tiny_recipe)), class_folders)
+    runtime = start_runtime(device="cpu", threads=1)
+
+    def call(*changes: str):
+        recipe, place = check_recipe(str(tiny_recipe), changes), tmp_path / "checkpoints"
+        return fit(recipe, manifest, labels, checkpoints=place, runtime=runtime, on_epoch=lambda history: None)
+
+    call.manifest, call.checkpoints = manifest, tmp_path / "checkpoints"
     return call
 
 
@@ -59,8 +77,8 @@ def test_the_best_weights_are_a_copy_that_later_steps_do_not_change(fitted, monk
 
     seen, values = [], iter([0.6, 0.9, 0.8, 0.7])
 
-    def validate(setup, *args):
-        seen.append({name: tensor.clone() for name, tensor in setup.model.state_dict().items()})
+    def validate(setup, network):
+        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
         return {"loss": 1.0, "auroc": next(values)}
 
     monkeypatch.setattr(loop, "_validate", validate)
@@ -70,15 +88,15 @@ def test_the_best_weights_are_a_copy_that_later_steps_do_not_change(fitted, monk
     assert not torch.equal(seen[1]["head.weight"], seen[3]["head.weight"])
 
 
-def test_early_stopping_stops_exactly(fitted, monkeypatch):
+def test_early_stopping_stops_exactly(quick_fit, monkeypatch):
     """The val metric is best in epoch 2 and never again: patience 3 ends after epoch 5."""
     from chiron.engine import fit as loop
 
     values = iter([0.6, 0.9, 0.8, 0.9, 0.7, 1.0, 1.0])
     monkeypatch.setattr(loop, "_validate", lambda *args: {"loss": 1.0, "auroc": next(values)})
-    run = fitted("train.epochs=7", "train.patience=3")
-    assert [row["epoch"] for row in run.read_history()] == [1, 2, 3, 4, 5]
-    assert run.read_facts()["best_epoch"] == 2
+    progress = quick_fit("train.epochs=7", "train.patience=3").progress
+    assert [row["epoch"] for row in progress.history] == [1, 2, 3, 4, 5]
+    assert progress.best_epoch == 2
 
 
 def test_bf16_trains_and_is_scored_in_fp32(fitted):
@@ -86,6 +104,98 @@ def test_bf16_trains_and_is_scored_in_fp32(fitted):
     assert weights(run) != weights(fitted(name="fp32"))
     checkpoint = list_checkpoints(run.checkpoints)[-1]
     assert json.loads((checkpoint / "state.json").read_text())["progress"]["setting"]["precision"] == "bf16"
+
+
+def test_every_key_reaches_the_weights(quick_fit):
+    import shutil
+
+    ends = {}
+    for changes in (
+        (),
+        ("train.optimizer=sgd",),
+        ("train.optimizer=sgd", "train.momentum=0.5"),
+        ("train.optimizer=adam",),
+        ("train.schedule=constant",),
+        ("train.schedule_per=epoch",),
+        ("train.warmup_epochs=1", "train.warmup_lr=1e-4"),
+        ("train.label_smoothing=0.1",),
+        ("train.label_smoothing=0.1", "train.label_smoothing_over=others"),
+        ("train.sampler=balanced",),
+        ("train.ema_decay=0.5",),
+        ("train.ema_decay=0.5", "train.ema_bias_correction=false"),
+        ("train.ema_decay=0.5", "train.ema_from_epoch=1"),
+    ):
+        shutil.rmtree(quick_fit.checkpoints, ignore_errors=True)
+        # compared where the run ends: the best epoch may be the same one with or without an average
+        quick_fit(*changes)
+        ends[changes] = (list_checkpoints(quick_fit.checkpoints)[-1] / "state.safetensors").read_bytes()
+    assert len(set(ends.values())) == len(ends)
+
+
+def test_history_holds_the_rate_of_the_schedule(quick_fit):
+    changes = ("train.epochs=4", "train.schedule_per=epoch", "train.warmup_epochs=2", "train.warmup_lr=1e-4")
+    rates = [row["lr"] for row in quick_fit(*changes).progress.history]
+    assert rates == pytest.approx([1e-4, 1e-4 + (1e-3 - 1e-4) / 2, 1e-3, 1e-3 / 2])
+
+
+def test_the_average_is_what_is_validated_and_chosen(quick_fit, monkeypatch):
+    """From epoch 2 on; it is the mean of what the weights were after each step since then, weighted by 0.5^age."""
+    from chiron.engine import fit as loop
+
+    name, after_steps, validated, values = "head.weight", [], [], iter([0.5, 0.9, 0.8])
+    plain = loop._step
+
+    def step(setup, *args):
+        loss = plain(setup, *args)
+        after_steps.append((setup.state.progress.epoch, setup.state.model.state_dict()[name].clone()))
+        return loss
+
+    def validate(setup, network):
+        validated.append(network.state_dict()[name].clone())
+        return {"loss": 1.0, "auroc": next(values)}
+
+    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "_validate", validate)
+    fitted = quick_fit("train.epochs=3", "train.ema_decay=0.5", "train.ema_from_epoch=1", "train.lr=1e-2")
+    first = [tensor for epoch, tensor in after_steps if epoch == 0]
+    averaged = [tensor for epoch, tensor in after_steps if epoch == 1]
+    torch.testing.assert_close(validated[0], first[-1], rtol=0, atol=0)
+    shares = torch.tensor([0.5**age for age in reversed(range(len(averaged)))])
+    expected = (torch.stack(averaged) * (shares / shares.sum())[:, None, None]).sum(0)
+    torch.testing.assert_close(validated[1], expected, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(validated[1], averaged[-1])
+    torch.testing.assert_close(fitted.network.state_dict()[name], validated[1], rtol=0, atol=0)
+    assert fitted.progress.best_epoch == 2
+    assert fitted.progress.ema_updates == len([epoch for epoch, _ in after_steps if epoch >= 1])
+
+
+def test_class_weights_come_from_the_training_split_alone(quick_fit, monkeypatch):
+    from chiron.engine import setup
+
+    seen, plain = [], setup.class_weights
+
+    def weigh(y_train, labels, *args, **options):
+        seen.append(y_train)
+        return plain(y_train, labels, *args, **options)
+
+    monkeypatch.setattr(setup, "class_weights", weigh)
+    quick_fit("train.class_weights=balanced", "train.epochs=1")
+    np.testing.assert_array_equal(seen, [quick_fit.manifest.select("train").labels])
+
+
+def test_two_corrections_are_told_once(fitted, caplog, monkeypatch):
+    import logging
+
+    from chiron.workflows import train as workflow
+
+    def fit(*args, **options):
+        raise EngineError("far enough")
+
+    monkeypatch.setattr(workflow, "fit", fit)
+    monkeypatch.setattr(logging.getLogger("chiron"), "propagate", True)
+    with pytest.raises(EngineError, match="far enough"):
+        fitted("train.sampler=balanced", "train.class_weights=balanced", "train.epochs=1")
+    assert caplog.text.count("correct one imbalance twice") == 1
 
 
 def test_clipping_changes_the_weights(fitted):
@@ -97,13 +207,6 @@ def test_one_logit_trains_with_bce(fitted):
     header = (run.path / "predictions" / "val.csv").read_text().splitlines()
     column = header[0].split(",").index("logit_well")
     assert {float(line.split(",")[column]) for line in header[1:]} == {0.0}
-
-
-def test_class_weights_are_n_over_c_n_c():
-    y_train = np.array([0] * 3 + [1] * 9)
-    torch.testing.assert_close(class_weights(y_train, BINARY), torch.tensor([12 / 6, 12 / 18]))
-    one_logit = LabelSpace(names=("sick", "well"), positive="sick", one_logit=True)
-    torch.testing.assert_close(class_weights(y_train, one_logit), torch.tensor([12 / 18, 12 / 6]))  # negative first
 
 
 def test_selection_metrics_equal_scikit_learn():
@@ -138,7 +241,21 @@ def test_damaged_checkpoint_is_one_sentence(fitted):
     (checkpoint / "state.safetensors").write_bytes(b"nothing")
     model = torch.nn.Linear(2, 2)
     with pytest.raises(EngineError, match="must fit the run's recipe and be whole"):
-        load_checkpoint(checkpoint, model, torch.optim.AdamW(model.parameters()))
+        load_checkpoint(checkpoint, TrainingState(model, torch.optim.AdamW(model.parameters())))
+
+
+def test_a_checkpoint_without_newer_facts_still_loads(quick_fit):
+    """Facts that were added to Progress later have defaults; facts of a later Chiron are refused in one sentence."""
+    trained = quick_fit()
+    state_file = list_checkpoints(quick_fit.checkpoints)[-1] / "state.json"
+    stored = json.loads(state_file.read_text())
+    del stored["progress"]["ema_updates"]
+    state_file.write_text(json.dumps(stored))
+    assert quick_fit().progress == trained.progress  # finished: loaded, not trained again
+    stored["progress"]["from_the_future"] = 1
+    state_file.write_text(json.dumps(stored))
+    with pytest.raises(EngineError, match=r"must fit the run's recipe and be whole.*from_the_future"):
+        quick_fit()
 
 
 def test_a_finished_run_is_not_trained_again(fitted, tmp_path):

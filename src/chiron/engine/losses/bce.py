@@ -8,6 +8,8 @@ from torch.nn import functional
 from chiron.core.errors import SpecError
 from chiron.spec.labels import LabelSpace
 
+OPTIONS = ()  # keys of the recipe's train part; read without importing this
+
 
 def make_targets(
     y_true: Int[Tensor, "n"] | Float[Tensor, "n classes"], labels: LabelSpace
