@@ -12,7 +12,7 @@ from chiron.spec.labels import LabelSpace
 from chiron.spec.library import packaged_recipes
 from chiron.workflows.check import check_recipe
 
-NUM_RECIPES = 8
+NUM_RECIPES = 10
 
 
 def test_number_of_recipes():
