@@ -1,13 +1,29 @@
 """`chiron train`."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chiron.cli.evaluate import say_evaluation
-from chiron.cli.options import Changes, Debug, Device, Force, Json, Quiet, Threads, say, say_json, start_logging
+from chiron.cli.options import (
+    Changes,
+    Debug,
+    Device,
+    Force,
+    GroupBy,
+    Images,
+    Json,
+    Metadata,
+    Quiet,
+    Threads,
+    say,
+    say_json,
+    start_logging,
+)
 from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
+from chiron.spec.layout import Layout
 
 if TYPE_CHECKING:
     from chiron.workflows.overfit import OverfitResult
@@ -16,9 +32,12 @@ if TYPE_CHECKING:
 
 def train_command(
     recipe: Annotated[str, typer.Argument(help="A packaged name (chiron recipes list) or a YAML file.")] = "",
-    data: Annotated[Path | None, typer.Option("--data", help="Folder, zip, npz or manifest.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder, zip, npz, table or manifest.")] = None,
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")] = Path("run"),
     change: Changes = None,
+    group_by: GroupBy = None,
+    images: Images = None,
+    metadata: Metadata = None,
     score_test: Annotated[
         bool, typer.Option("--score-test", help="Also score the test split; it enters the ledger.")
     ] = False,
@@ -39,7 +58,7 @@ def train_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.check import check_recipe
 
-    short = {"train.overfit_images": overfit, "train.seed": seed}
+    short = {"train.overfit_images": overfit, "train.seed": seed, "data.group_by": group_by and json.dumps(group_by)}
     changes = (*(change or ()), *(f"{key}={value}" for key, value in short.items() if value is not None))
     if not resume:
         if not recipe:
@@ -53,6 +72,7 @@ def train_command(
         data,
         out,
         overrides=changes,
+        layout=Layout(images=images, metadata=metadata),
         score_test=score_test,
         resume=resume,
         force=force,

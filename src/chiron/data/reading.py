@@ -18,7 +18,7 @@ from chiron.core.suggest import did_you_mean
 from chiron.data.columns import column_for, known_roles
 from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
 from chiron.data.manifest import ID_COLUMNS, Certainty, Manifest, is_manifest
-from chiron.data.readers._found import Found, look_at
+from chiron.data.readers._found import Found, image_root, look_at
 from chiron.data.source import ImageSource
 from chiron.spec.layout import Layout
 
@@ -41,6 +41,9 @@ _LOOKS_LIKE_ID = re.compile(  # lesion_id, PatientID, "subject no"; a bare "stud
     r"|(study|case|exam|visit|unit|group|donor|animal|nodule|tumou?r|eye)[ _-]?(id|uid|no|nr|num|number|code|key)",
     re.IGNORECASE,
 )
+
+
+__all__ = ["READERS", "image_root", "read_dataset"]
 
 
 def read_dataset(

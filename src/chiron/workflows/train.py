@@ -14,6 +14,7 @@ from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import SPLITS, Manifest, is_manifest
 from chiron.data.predictions import Predictions
+from chiron.data.reading import image_root
 from chiron.data.source import ImageSource
 from chiron.data.split_tables import save_splits
 from chiron.data.unchanged import require_unchanged
@@ -22,6 +23,7 @@ from chiron.engine.fit import Fitted, fit
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
 from chiron.spec.labels import LabelSpace
+from chiron.spec.layout import Layout
 from chiron.spec.provenance import Provenance
 from chiron.spec.reading import read_recipe, recipe_yaml
 from chiron.spec.recipe import Recipe
@@ -33,6 +35,7 @@ from chiron.workflows.overfit import note_overfit, overfit_settings, pick_images
 from chiron.workflows.run_folder import RunFolder, library_versions, new_run, open_run
 
 log = logging.getLogger("chiron.train")
+_RECOGNIZED = Layout()
 
 
 def train(
@@ -41,6 +44,7 @@ def train(
     out: str | Path,
     *,
     overrides: tuple[str, ...] = (),
+    layout: Layout = _RECOGNIZED,
     score_test: bool = False,
     resume: bool = False,
     force: bool = False,
@@ -51,8 +55,9 @@ def train(
 
     Args:
         recipe: file or packaged name; with `resume` the run's own recipe is used.
-        data: folder, zip, npz or manifest; with `resume` where the run found it.
+        data: folder, zip, npz, table or manifest; with `resume` where the run found it.
         overrides: `key=value` changes of the recipe.
+        layout: where images and metadata of a table lie; how to read them the recipe says.
         score_test: also score the test split, once; it enters the test ledger.
 
     With `train.overfit_images` in the recipe the run is an overfit check: it trains on so many images alone and leaves
@@ -63,7 +68,7 @@ def train(
     """
     folder = Path(out)
     if resume:
-        run, settings, manifest = _reopen(folder, recipe, overrides, data)
+        run, settings, manifest = _reopen(folder, recipe, overrides, data, layout)
         if run.read_facts().get("status") == "finished":
             return _already_finished(run, score_test=score_test, device=device, threads=threads)
         labels = label_space(settings, manifest)
@@ -71,14 +76,14 @@ def train(
         runtime = _runtime(settings, device, threads)
     else:
         if data is None:
-            raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz or manifest.")
+            raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz, table or manifest.")
         settings = check_recipe(recipe, overrides)
         if score_test and settings.train.overfit_images is not None:
             raise SpecError("An overfit check has no bundle to score. Got --score-test as well. Leave one of them out.")
         require_new(folder, force=force)  # this and the device are told before a large data set is read
         require_outside(folder, Path(data))
         runtime = _runtime(settings, device, threads)
-        manifest, labels = prepare(settings, Path(data))
+        manifest, labels = prepare(settings, Path(data), layout)
         for warning in recipe_warnings(settings):
             log.warning("warning: %s", warning)
         if settings.train.overfit_images is not None:
@@ -130,7 +135,7 @@ def _is_scored(run: RunFolder, split: str, bundle_id: str) -> bool:
 
 
 def _reopen(
-    folder: Path, recipe: str, overrides: tuple[str, ...], data: str | Path | None
+    folder: Path, recipe: str, overrides: tuple[str, ...], data: str | Path | None, layout: Layout
 ) -> tuple[RunFolder, Recipe, Manifest]:
     """A run with its own recipe and manifest; what is given again must be the same."""
     run = open_run(folder)
@@ -140,7 +145,9 @@ def _reopen(
         raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)
     if data is not None and not is_manifest(Path(data)):
-        manifest = replace(manifest, root=Path(data))  # images may have moved; their content decides
+        manifest = replace(
+            manifest, root=image_root(Path(data), layout)
+        )  # images may have moved; their content decides
     require_unchanged(manifest)
     return run, kept, manifest
 

@@ -43,20 +43,26 @@ class Found:
         return bool(self.outside)
 
 
+def image_root(path: Path, layout: Layout) -> Path:
+    """Where the images of the data at `path` lie: where a person says, else beside a table, else there."""
+    beside = path.parent if is_table(path.name) and not path.is_dir() else path
+    return layout.images or beside
+
+
 def look_at(path: Path, layout: Layout) -> Found:
     """What lies at `path`: a folder, zip or npz with images, or a table whose images lie beside it.
 
     Raises:
         DataError: nothing is there, or a place that belongs to a table is given without one.
     """
-    given = [path] if is_table(path.name) and not path.is_dir() else []
-    if given and not path.is_file():
+    by_table = is_table(path.name) and not path.is_dir()
+    if by_table and not path.is_file():
         raise DataError(f"A table must exist. Got {path}. Check the path.")
-    given += [layout.metadata] if layout.metadata else []
-    source = ImageSource(layout.images or (path.parent if path in given else path))
+    given = [table for table in (path if by_table else None, layout.metadata) if table is not None]
+    source = ImageSource(image_root(path, layout))
     names = source.names()
     outside = {_called(table, given): table for table in given}
-    inside = () if path in given else tuple(name for name in names if is_table(name))
+    inside = () if by_table else tuple(name for name in names if is_table(name))
     return Found(source, names, (*inside, *outside), layout.table_only, outside)
 
 
