@@ -4,8 +4,9 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -135,6 +136,10 @@ def clear_failures() -> Iterator[None]:
     """Turns the failures that torch reports in its own words into one sentence."""
     try:
         yield
+    except (ConnectionError, EOFError) as error:  # a worker died while it handed over a batch
+        with suppress(RuntimeError):
+            time.sleep(1)  # torch tells of the death a moment later, by a signal, wherever we are by then
+        raise _dead_worker(str(error) or type(error).__name__) from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one of them
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first:
@@ -143,8 +148,12 @@ def clear_failures() -> Iterator[None]:
                 "the last checkpoint is intact."
             ) from error
         if "DataLoader worker" in first:
-            raise EngineError(
-                f"The processes that decode images must live. Got: {first} "
-                "Lower train.num_workers, then continue with --resume; the last checkpoint is intact."
-            ) from error
+            raise _dead_worker(first) from error
         raise
+
+
+def _dead_worker(told: str) -> EngineError:
+    return EngineError(
+        f"The processes that decode images must live. Got: {told.rstrip('. ')}. "
+        "Lower train.num_workers, then continue with --resume; the last checkpoint is intact."
+    )

@@ -1,0 +1,25 @@
+import pytest
+
+from chiron.core.errors import EngineError
+from chiron.engine.runtime import clear_failures
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            r"\(pid 7\) is killed by signal: Killed\.",
+        ),
+        (ConnectionResetError(104, "Connection reset by peer"), r"Connection reset by peer\."),
+        (EOFError(), r"EOFError\."),
+    ],
+)
+def test_a_worker_that_dies_is_one_sentence_however_torch_notices(error, told):
+    with pytest.raises(EngineError, match=rf"must live\. Got: .*{told} Lower train\.num_workers"), clear_failures():
+        raise error
+
+
+def test_other_failures_pass_through():
+    with pytest.raises(RuntimeError, match="mine"), clear_failures():
+        raise RuntimeError("mine")
