@@ -145,9 +145,8 @@ def _reopen(
         raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)
     if data is not None and not is_manifest(Path(data)):
-        manifest = replace(
-            manifest, root=image_root(Path(data), layout)
-        )  # images may have moved; their content decides
+        # Images may have moved; their content decides.
+        manifest = replace(manifest, root=image_root(Path(data), layout))
     require_unchanged(manifest)
     return run, kept, manifest
 
