@@ -88,6 +88,12 @@ def soften(field: Field, sigma_px: float) -> Field:
     return field if sigma_px < 0.3 else cv2.GaussianBlur(field, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE)
 
 
+def soft_step(value: Field) -> Field:
+    """0 below 0, 1 above 1, with a soft passage between."""
+    value = np.clip(value, 0, 1)
+    return value * value * (3 - 2 * value)
+
+
 def smooth_curve(points: Points | list[tuple], *, closed: bool = False, steps: int = 8) -> Points:
     """A Catmull-Rom curve through `points`, `steps` points a segment."""
     knots = np.asarray(points, np.float64)
