@@ -27,7 +27,7 @@ from chiron.data.phantoms.skin import draw_skin, draw_skin_plate, fitzpatrick_of
 
 NAME = "phantom-derm"
 CLASS_OF_INTEREST = "mel"
-# Shares of HAM10000's lesions: Tschandl et al. 2018, doi:10.1038/sdata.2018.161, with several images of one counted once.
+# Shares of HAM10000's lesions (not images). Source: Tschandl et al. 2018, doi:10.1038/sdata.2018.161.
 SHARES: Mapping[str, float] = {
     "akiec": 0.031, "bcc": 0.044, "bkl": 0.097, "df": 0.010, "mel": 0.082, "nv": 0.723, "vasc": 0.013,
 }  # fmt: skip

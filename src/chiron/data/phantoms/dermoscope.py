@@ -114,7 +114,9 @@ def draw_hairs(rng: np.random.Generator, count: int, side: int) -> UInt8[np.ndar
         x, y, turn = rng.uniform(-1, 1), rng.uniform(-1, 1), mainly + rng.normal(0, 0.45)
         length, bend, width = rng.uniform(0.3, 1.3), rng.normal(0, 0.08), rng.uniform(0.005, 0.011)
         along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
-        knots = [np.array([x, y]) + along * t * length + across * bend * (1 - 4 * t * t) for t in (-0.5, -0.2, 0.2, 0.5)]
+        knots = [
+            np.array([x, y]) + along * t * length + across * bend * (1 - 4 * t * t) for t in (-0.5, -0.2, 0.2, 0.5)
+        ]
         points = np.round((smooth_curve(np.stack(knots)) + 1) * side / 2 * 16).astype(np.int32)
         cv2.polylines(layer, [points], False, 255, max(1, round(width * side / 2)), cv2.LINE_AA, 4)
     return layer

@@ -32,7 +32,7 @@ class Planted:
         label_noise: probability that a lesion (chest: a patient) is given a wrong label.
         tone_error: how far the signs of a finding fade in the darkest skin or exposure, 0 (not) to 1 (entirely).
     Raises:
-        DataError: an unknown shortcut, or a number outside 0..1.
+        DataError: an unknown shortcut, a strength without a shortcut, or a number outside 0..1.
     """
 
     shortcut: str | None = None
@@ -45,6 +45,11 @@ class Planted:
             raise DataError(
                 f"The shortcut must be one of {', '.join(SHORTCUTS)}. Got {self.shortcut!r}. "
                 f"{did_you_mean(self.shortcut, SHORTCUTS) or 'Choose one of these, or none.'}"
+            )
+        if self.shortcut is None and self.shortcut_strength != 1:
+            raise DataError(
+                f"shortcut_strength must come with a shortcut. Got {self.shortcut_strength} and no shortcut. "
+                f"Name one: {', '.join(SHORTCUTS)}."
             )
         for name in ("shortcut_strength", "label_noise", "tone_error"):
             if not 0 <= getattr(self, name) <= 1:

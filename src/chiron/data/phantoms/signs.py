@@ -1,4 +1,4 @@
-"""What dermatology calls the signs of a pigmented lesion: how strongly each class shows them, and where classes overlap.
+"""What dermatology calls the signs of a lesion: how strongly each class shows them, and where classes overlap.
 
 Source of the signs: the ABCD rule (Stolz et al. 1994) and pattern analysis (Kittler et al. 2016, the third consensus
 conference of the International Society of Dermoscopy). The strengths are our own, set by eye and by a small CNN.
