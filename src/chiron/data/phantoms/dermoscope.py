@@ -53,7 +53,7 @@ def draw_dermoscope_shot(rng: np.random.Generator, difficulty: float) -> Dermosc
         light_fall=rng.uniform(0, 0.16),
         vignette=rng.uniform(0, 0.30),
         field_radius=rng.uniform(1.08, 1.30) if framed < 0.2 else 2.0,
-        hairs=int(rng.integers(6, 26) if hairy < 0.3 else rng.integers(0, 4)),
+        hairs=int(rng.integers(6, 26) if hairy < 0.25 else rng.integers(0, 4)),
         hair_gray=rng.uniform(0.04, 0.30),
         bubbles=int(rng.integers(3, 12)) if wet < 0.15 else 0,
         ruler=int(marked < BASE_RATE / 2),
@@ -112,7 +112,7 @@ def draw_hairs(rng: np.random.Generator, count: int, side: int) -> UInt8[np.ndar
     mainly = rng.uniform(0, np.pi)
     for _ in range(count):
         x, y, turn = rng.uniform(-1, 1), rng.uniform(-1, 1), mainly + rng.normal(0, 0.45)
-        length, bend, width = rng.uniform(0.3, 1.3), rng.normal(0, 0.08), rng.uniform(0.005, 0.011)
+        length, bend, width = rng.uniform(0.3, 1.3), rng.normal(0, 0.05), rng.uniform(0.005, 0.011)
         along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
         knots = [
             np.array([x, y]) + along * t * length + across * bend * (1 - 4 * t * t) for t in (-0.5, -0.2, 0.2, 0.5)
