@@ -227,17 +227,17 @@ def _with_side_letter(grey: Float[np.ndarray, "s s"], shot: Shot) -> Float[np.nd
 
 
 def _with_mark(grey: Float[np.ndarray, "s s"], mark: Mark, shortcut: str | None) -> Float[np.ndarray, "s s"]:
-    """A lead square in the lower right corner, or a scale along the right edge; both beside the lungs."""
+    """A lead square in the upper right corner, or a scale along the right edge; both beside the lungs."""
     size = len(grey)
     if not mark.present or shortcut == "tone":
         return grey
     grey = grey.copy()
     if shortcut == "corner_marker":
-        near, far = round(0.90 * size), round(0.96 * size)
-        grey[near:far, near:far] = 0.95
+        top, near = round(0.03 * size), round(0.91 * size)
+        grey[top : top + round(0.06 * size), near : near + round(0.06 * size)] = 0.95
     else:
         for tick in range(11):
-            row, length = round((0.1 + 0.08 * tick) * size), round((0.03 if tick % 5 else 0.045) * size)
+            row, length = round((0.1 + 0.08 * tick) * size), round((0.02 if tick % 5 else 0.03) * size)
             grey[row : row + max(1, size // 100), size - length :] = 0.95
     return grey
 

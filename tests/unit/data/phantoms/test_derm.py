@@ -1,15 +1,17 @@
 """`phantom-derm`: deterministic, true to its masks, and equal between the classes everywhere but at the lesion."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import cv2
 import numpy as np
 import pytest
 
 from chiron.core.errors import DataError
+from chiron.data.phantoms.canvas import generator_of
 from chiron.data.phantoms.derm import CLASSES, SHARES, draw_phantom_derm
 from chiron.data.phantoms.phantom_set import PhantomSet
 from chiron.data.phantoms.planted import Planted
+from chiron.data.phantoms.signs import draw_signs
 from chiron.data.phantoms.skin import fitzpatrick_of
 
 
@@ -23,7 +25,7 @@ def all_of(label: str, num_images: int = 12, img_size: int = 64, **options) -> P
 
 @pytest.fixture(scope="module")
 def mixed() -> PhantomSet:
-    return draw(160, 28)
+    return draw(90, 28)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +134,8 @@ def test_patients_lesions_and_images(mixed):
     assert max(Counter(patients.values()).values()) > 1  # several lesions of a patient
     assert max(Counter(row.unit_id for row in mixed.rows).values()) == 3
     assert len({row.sample_id for row in mixed.rows}) == len(mixed)
-    assert len({tone for *_, tone in about.values()}) > 80
-    assert {row.metadata["fitzpatrick"] for row in mixed.rows} >= {"I", "II", "III", "IV", "V"}
+    assert len({tone for *_, tone in about.values()}) > 40
+    assert {row.metadata["fitzpatrick"] for row in mixed.rows} >= {"I", "II", "III", "IV"}
 
 
 @pytest.mark.parametrize(("tone", "kind"), [(0.0, "I"), (0.12, "II"), (0.5, "IV"), (0.79, "V"), (1.0, "VI")])
@@ -144,7 +146,7 @@ def test_tone_as_fitzpatrick_type(tone, kind):
 def test_dark_skin_is_dark_and_hairs_are_where_the_mask_says(mixed):
     tone = np.array([row.metadata["skin_tone"] for row in mixed.rows])
     seen = mixed.images[:, 6:-6, 6:-6].mean(axis=(1, 2, 3))
-    assert np.corrcoef(tone, seen)[0, 1] < -0.6
+    assert np.corrcoef(tone, seen)[0, 1] < -0.4
     large = draw(20, 96)
     hair, skin = large.masks["hair"] == 1, large.masks["lesion"] == 0
     light = np.array([row.metadata["skin_tone"] < 0.4 for row in large.rows])
@@ -154,13 +156,11 @@ def test_dark_skin_is_dark_and_hairs_are_where_the_mask_says(mixed):
 
 
 def test_images_of_a_lesion_are_other_pictures_of_the_same(mixed):
-    first = {}
-    pairs = [
-        (first[row.unit_id], k)
-        for k, row in enumerate(mixed.rows)
-        if row.unit_id in first or first.update({row.unit_id: k})
-    ]
-    assert len(pairs) > 20
+    of_lesion = defaultdict(list)
+    for k, row in enumerate(mixed.rows):
+        of_lesion[row.unit_id].append(k)
+    pairs = [(places[0], other) for places in of_lesion.values() for other in places[1:]]
+    assert len(pairs) > 10
     for a, b in pairs:
         assert not np.array_equal(mixed.images[a], mixed.images[b])
         signs = [[(finding.kind, finding.strength) for finding in mixed.rows[k].findings] for k in (a, b)]
@@ -171,14 +171,20 @@ def test_images_of_a_lesion_are_other_pictures_of_the_same(mixed):
 
 def test_unclear_lesions_come_with_difficulty():
     """Melanomas lose what sets them apart from nevi, and nevi get some of it."""
-    blotch = {}
-    for label in ("mel", "nv"):
-        for difficulty in (0.0, 1.0):
-            rows = all_of(label, 40, 28, difficulty=difficulty).rows
-            found = [sum(f.strength for f in row.findings if f.kind == "blotch") for row in rows]
-            blotch[label, difficulty] = np.mean(found)
-    assert blotch["mel", 0.0] > 0.6 > 0.45 > blotch["mel", 1.0]
-    assert blotch["nv", 0.0] == 0 < blotch["nv", 1.0]
+
+    def blotch(label: str, difficulty: float) -> float:
+        drawn = [draw_signs(label, generator_of(k), difficulty=difficulty, kept=1.0) for k in range(300)]
+        return float(np.mean([signs.blotch for signs in drawn]))
+
+    of_melanoma = [blotch("mel", difficulty) for difficulty in (0.0, 0.5, 1.0)]
+    assert of_melanoma[0] > of_melanoma[1] > of_melanoma[2] > 0.1
+    of_nevi = [blotch("nv", difficulty) for difficulty in (0.0, 0.5, 1.0)]
+    assert 0 == of_nevi[0] < of_nevi[1] < of_nevi[2] < of_melanoma[2]
+
+
+def test_a_class_without_signs_is_named():
+    with pytest.raises(DataError, match=r"must be one of akiec, .* Got 'scc'"):
+        draw_signs("scc", generator_of(0), difficulty=0.5, kept=1.0)
 
 
 def test_corner_marker_stands_in_the_corner_of_melanomas_alone():
@@ -216,18 +222,18 @@ def test_tone_makes_the_skin_of_melanomas_darker():
 
 
 def test_label_noise_changes_given_labels_and_nothing_else():
-    clean, noisy = draw(120, 28), draw(120, 28, planted=Planted(label_noise=0.4))
+    clean, noisy = draw(40, 28), draw(40, 28, planted=Planted(label_noise=0.4))
     np.testing.assert_array_equal(clean.images, noisy.images)
     assert [row.true_label for row in noisy.rows] == [row.label for row in clean.rows]
     given = {row.unit_id: row.label for row in noisy.rows}
     assert all(given[row.unit_id] == row.label for row in noisy.rows)  # a lesion has one label
     wrong = {row.unit_id for row in noisy.rows if row.label != row.true_label}
-    assert 0.25 < len(wrong) / len(given) < 0.55
+    assert 0.15 < len(wrong) / len(given) < 0.65
 
 
 def test_tone_error_fades_signs_in_dark_skin_alone():
     plain, faded = (
-        all_of("mel", 60, 28, difficulty=0.0, planted=planted) for planted in (Planted(), Planted(tone_error=1.0))
+        all_of("mel", 36, 28, difficulty=0.0, planted=planted) for planted in (Planted(), Planted(tone_error=1.0))
     )
     tone = np.array([row.metadata["skin_tone"] for row in plain.rows])
     for k, row in enumerate(faded.rows):
@@ -237,7 +243,8 @@ def test_tone_error_fades_signs_in_dark_skin_alone():
         elif tone[k] >= 0.7:
             assert row.planted["sign_strength"] == 0
             assert row.findings == ()  # a lesion of no kind
-    assert (tone <= 0.3).sum() > 5 < (tone >= 0.7).sum()
+    assert (tone <= 0.3).sum() > 5
+    assert (tone >= 0.7).any()
     assert all("sign_strength" in row.planted for row in plain.rows)
 
 

@@ -1,4 +1,4 @@
-"""The dials: marks follow the class as often as asked, labels are wrong as often as asked, signs fade as far as asked."""
+"""The dials: marks follow the class and labels are wrong as often as asked, signs fade as far as asked."""
 
 import numpy as np
 import pytest
