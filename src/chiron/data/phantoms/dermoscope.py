@@ -96,12 +96,12 @@ def take_picture(
     picture += (0.85 * hairs)[..., None] * (hair - picture)
     for bubble in rng.uniform((-1, -1, 0.015), (1, 1, 0.06), (shot.bubbles, 3)):
         _add_bubble(picture, *bubble)
-    if corner_mark:
+    edge = np.clip((shot.field_radius - np.hypot(x, y)) / 0.03, 0.02, 1)
+    picture *= edge[..., None]
+    if corner_mark:  # both over the round field, so that a mark that is there can be seen
         _add_patch(picture)
     if shot.ruler:
         _add_ruler(picture)
-    edge = np.clip((shot.field_radius - np.hypot(x, y)) / 0.03, 0.02, 1)
-    picture *= edge[..., None]
     picture += shot.noise * rng.standard_normal(picture.shape, dtype=np.float32)
     return np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
 
@@ -136,11 +136,13 @@ def _add_bubble(picture: Float[np.ndarray, "size size 3"], x: float, y: float, r
 
 
 def _add_ruler(picture: Float[np.ndarray, "size size 3"]) -> None:
-    """Black ticks along the lower edge, beyond the furthest that a lesion reaches."""
+    """An etched scale along the lower edge, beyond the furthest that a lesion reaches: a pale strip, dark ticks."""
     size = len(picture)
+    strip = picture[size - max(2, round(0.04 * size)) :]
+    strip += 0.35 * (0.85 - strip)
     for tick in range(19):
-        column, length = round((0.05 + 0.05 * tick) * size), round((0.022 if tick % 5 else 0.038) * size)
-        picture[size - length :, column : column + max(1, size // 110)] *= 0.15
+        column, length = round((0.05 + 0.05 * tick) * size), len(strip) // (2 if tick % 5 else 1)
+        strip[-length:, column : column + max(1, size // 110)] = 0.08
 
 
 def _add_patch(picture: Float[np.ndarray, "size size 3"]) -> None:

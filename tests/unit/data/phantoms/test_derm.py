@@ -202,10 +202,11 @@ def test_corner_marker_stands_in_the_corner_of_melanomas_alone():
 def test_ruler_follows_melanoma_and_touches_the_lower_edge_alone():
     shares = {"mel": 0.5, "nv": 0.5}
     plain, marked = (draw(20, 64, class_shares=shares, planted=planted) for planted in (Planted(), Planted("ruler")))
-    for row, a, b in zip(marked.rows, plain.images, marked.images, strict=True):
+    for row, before, a, b in zip(marked.rows, plain.rows, plain.images, marked.images, strict=True):
         assert row.params["ruler"] == row.planted["mark"] == (row.true_label == "mel")
         np.testing.assert_array_equal(a[:60], b[:60])
-    assert (plain.images != marked.images).any()
+        assert (a != b).any() == (row.params["ruler"] != before.params["ruler"])  # also over a round field
+    assert any(row.params["field_radius"] < 1.3 and row.planted["mark"] for row in marked.rows)
 
 
 def test_tone_makes_the_skin_of_melanomas_darker():
