@@ -1,14 +1,20 @@
 """`chiron data make`: phantoms in the layout of a real data set."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new
 from chiron.core.suggest import did_you_mean
-from chiron.data.phantoms.cxr import NAME, draw_phantom_cxr
-from chiron.data.phantoms.write import write_phantoms
+from chiron.data.phantoms import cxr, derm
+from chiron.data.phantoms.phantom_set import PhantomSet
+from chiron.data.phantoms.planted import NOTHING_PLANTED, Planted
+from chiron.data.phantoms.write import require_layout, write_phantoms
 
-KINDS = {NAME: draw_phantom_cxr}
+KINDS: Mapping[str, Callable[..., PhantomSet]] = {
+    cxr.NAME: cxr.draw_phantom_cxr,
+    derm.NAME: derm.draw_phantom_derm,
+}
 
 
 def make_phantoms(
@@ -20,21 +26,23 @@ def make_phantoms(
     difficulty: float = 0.5,
     layout: str = "manifest",
     seed: int = 0,
+    planted: Planted = NOTHING_PLANTED,
     force: bool = False,
 ) -> Path:
     """Draws phantoms into the folder `out`, their masks and truth into `<out>-truth`; returns the path to read from.
 
     Raises:
-        DataError: the kind or layout is unknown.
+        DataError: the kind or layout is unknown, or the one cannot have the other.
         SpecError: something stands at `out`, and it is not a folder of phantoms that `force` may replace.
     """
     if kind not in KINDS:
         raise DataError(f"The phantom must be one of {', '.join(KINDS)}. Got {kind!r}. {did_you_mean(kind, KINDS)}")
+    require_layout(layout, kind)
     folder = Path(out)
     truth = folder.with_name(folder.name + "-truth")
     for place in (folder, truth):
         require_new(place, force=force)
     if folder.exists() and any(folder.iterdir()) and not (truth / "truth.csv").is_file():
         raise SpecError(f"--force replaces only phantoms. Got another folder at {folder}. Choose another --out.")
-    phantoms = KINDS[kind](num_images=num_images, img_size=img_size, seed=seed, difficulty=difficulty)
+    phantoms = KINDS[kind](num_images=num_images, img_size=img_size, seed=seed, difficulty=difficulty, planted=planted)
     return write_phantoms(phantoms, folder, layout=layout, seed=seed)

@@ -1,7 +1,8 @@
-"""Drawing in body units: the plate that anatomy is drawn on, smooth curves, strokes and smooth noise.
+"""Drawing in body units: the plate that anatomy is drawn on, smooth curves, strokes, dots and smooth noise.
 
-Body units: x to the patient's left (image right), y down, (0, 0) the middle of the chest; a frontal image shows about
--1..1 in both. The plate reaches a little further, so that a turned or shifted view still finds something to show.
+Body units: x to the image's right (of a chest: the patient's left), y down, (0, 0) the middle of the chest or of the
+lesion; an image shows about -1..1 in both. The plate reaches a little further, so that a turned or shifted view still
+finds something to show.
 """
 
 from dataclasses import dataclass
@@ -30,19 +31,20 @@ class Canvas:
     """A square plate; every method returns a float32 field in [0, 1] of the plate's size."""
 
     px_per_unit: int
+    extent: float = EXTENT
 
     @property
     def size(self) -> int:
         """Side of the plate in pixels."""
-        return round(2 * EXTENT * self.px_per_unit)
+        return round(2 * self.extent * self.px_per_unit)
 
     def axes(self) -> tuple[Float[np.ndarray, "1 size"], Float[np.ndarray, "size 1"]]:
         """The x of every column and the y of every row, in body units."""
-        ticks = ((np.arange(self.size) + 0.5) / self.px_per_unit - EXTENT).astype(np.float32)
+        ticks = ((np.arange(self.size) + 0.5) / self.px_per_unit - self.extent).astype(np.float32)
         return ticks[None, :], ticks[:, None]
 
     def _to_px(self, points: Points) -> np.ndarray:
-        px = (np.asarray(points) + EXTENT) * self.px_per_unit - 0.5
+        px = (np.asarray(points) + self.extent) * self.px_per_unit - 0.5
         return np.round(px * 2**_SUBPIXEL_BITS).astype(np.int32)
 
     def fill(self, *outlines: Points, blur: float = 0.0) -> Field:
@@ -62,6 +64,14 @@ class Canvas:
             cv2.polylines(layer, px, False, round(255 * core), inner, cv2.LINE_AA, _SUBPIXEL_BITS)
         return self._soften(layer, blur)
 
+    def dots(self, middles: Points, radii: Float[np.ndarray, "_points"], blur: float = 0.0) -> Field:
+        """One field with a filled disc around every point."""
+        layer = np.zeros((self.size, self.size), np.uint8)
+        sizes = np.round(np.asarray(radii) * self.px_per_unit * 2**_SUBPIXEL_BITS).astype(int)
+        for (x, y), radius in zip(self._to_px(middles).tolist(), sizes.tolist(), strict=True):
+            cv2.circle(layer, (x, y), radius, 255, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+        return self._soften(layer, blur)
+
     def _soften(self, layer: UInt8[np.ndarray, "size size"], blur: float) -> Field:
         field = layer.astype(np.float32) / 255
         return soften(field, blur * self.px_per_unit)
@@ -76,6 +86,12 @@ class Canvas:
 def soften(field: Field, sigma_px: float) -> Field:
     """The field after a Gaussian blur; below a third of a pixel nothing is done."""
     return field if sigma_px < 0.3 else cv2.GaussianBlur(field, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE)
+
+
+def soft_step(value: Field) -> Field:
+    """0 below 0, 1 above 1, with a soft passage between."""
+    value = np.clip(value, 0, 1)
+    return value * value * (3 - 2 * value)
 
 
 def smooth_curve(points: Points | list[tuple], *, closed: bool = False, steps: int = 8) -> Points:

@@ -6,7 +6,7 @@ the two versions of a patient are equal everywhere but at the finding.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
 import cv2
@@ -17,11 +17,14 @@ from chiron.core.errors import DataError
 from chiron.data.phantoms.canvas import EXTENT, Canvas, generator_of, soften
 from chiron.data.phantoms.opacity import Opacity, draw_opacity
 from chiron.data.phantoms.phantom_set import Finding, PhantomRow, PhantomSet
+from chiron.data.phantoms.planted import NOTHING_PLANTED, Mark, Planted
 from chiron.data.phantoms.thorax import draw_build, draw_plate
 
 NAME = "phantom-cxr"
 CLASSES = ("normal", "opacity")
+CLASS_OF_INTEREST = "opacity"
 _MIN_CANVAS_PX = 192  # small images are drawn large and then shrunk, so that ribs stay ribs
+_TONE_WHITE = 1.25  # what the shortcut `tone` does to the white end of the window: a darker picture
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def draw_phantom_cxr(
     finding_share: float = 0.5,
     difficulty: float = 0.5,
     images_per_patient: tuple[int, int] = (1, 4),
+    planted: Planted = NOTHING_PLANTED,
 ) -> PhantomSet:
     """Synthetic chest radiographs, `normal` or with an `opacity`, together with all that is true about them.
 
@@ -62,6 +66,7 @@ def draw_phantom_cxr(
         finding_share: probability that a patient has the finding; the label belongs to the patient.
         difficulty: 0 (large, dense opacities, quiet lungs) to 1 (small, faint ones in noise and clutter).
         images_per_patient: fewest and most images of one patient.
+        planted: shortcut, wrong labels and error in dark exposures; without them an image's pixels stay what they are.
     Raises:
         DataError: an argument lies outside its range.
     """
@@ -71,7 +76,7 @@ def draw_phantom_cxr(
     rows: list[PhantomRow] = []
     patient = 0
     while len(rows) < num_images:
-        for drawn in _draw_patient(patient, img_size, seed, finding_share, difficulty, images_per_patient):
+        for drawn in _draw_patient(patient, img_size, seed, finding_share, difficulty, images_per_patient, planted):
             if len(rows) == num_images:
                 break
             images[len(rows)], lungs[len(rows)], finding[len(rows)], row = drawn
@@ -99,7 +104,13 @@ Drawn: TypeAlias = tuple[Picture, Picture, Picture, PhantomRow]  # image, lungs,
 
 
 def _draw_patient(
-    patient: int, img_size: int, seed: int, share: float, difficulty: float, per_patient: tuple[int, int]
+    patient: int,
+    img_size: int,
+    seed: int,
+    share: float,
+    difficulty: float,
+    per_patient: tuple[int, int],
+    planted: Planted,
 ) -> Iterator[Drawn]:
     """The images of one patient. Every draw has its own name, so the label shifts none of the others."""
     named = lambda *names: generator_of(NAME, seed, patient, *names)  # noqa: E731
@@ -107,14 +118,21 @@ def _draw_patient(
     canvas = Canvas(px_per_unit=oversampling * img_size // 2)
     build = draw_build(named("build"), difficulty)
     plate = draw_plate(canvas, build, named("thorax"))
-    has_finding = named("label").uniform() < share
+    has_finding = bool(named("label").uniform() < share)
+    true_label = CLASSES[int(has_finding)]
+    label = planted.draw_label(named("given-label"), true_label, {"normal": 1 - share, "opacity": share})
     opacity = draw_opacity(canvas, plate, named("opacity"), difficulty) if has_finding else None
-    density = plate.density + opacity.density if opacity else plate.density
     for shot_number in range(named("count").integers(per_patient[0], per_patient[1] + 1)):
         rng = named("shot", shot_number)
+        mark = planted.draw_mark(named("mark", shot_number), is_of_interest=true_label == CLASS_OF_INTEREST)
         shot = _draw_shot(rng, difficulty)
+        if mark.present and planted.shortcut == "tone":
+            shot = replace(shot, white=shot.white * _TONE_WHITE)
+        kept = planted.sign_strength(_darkness(shot))
+        density = plate.density + kept * opacity.density if opacity else plate.density
         to_image = _pose(canvas, shot, img_size * oversampling)
-        image = _expose(_view(density, to_image, img_size, oversampling), shot, rng)
+        grey = _expose(_view(density, to_image, img_size, oversampling), shot, rng)
+        image = np.round(255 * _with_mark(_with_side_letter(grey, shot), mark, planted.shortcut)).astype(np.uint8)
         lungs = _view_mask(plate.lungs, to_image, img_size, oversampling)
         finding = np.zeros_like(lungs)
         if opacity:  # a finding's mask takes every pixel that the finding reaches
@@ -122,9 +140,11 @@ def _draw_patient(
         row = PhantomRow(
             sample_id=f"s{seed}-p{patient:05d}-{shot_number + 1}",
             patient_id=f"s{seed}-p{patient:05d}",
-            label=CLASSES[int(has_finding)],
+            label=label,
+            true_label=true_label,
             params={"view": build.view, "age": round(build.age, 4), **_rounded(shot)},
-            findings=_findings_seen(opacity, canvas, to_image, img_size * oversampling, shot.scale),
+            findings=_findings_seen(opacity, canvas, to_image, img_size * oversampling, shot.scale, kept),
+            planted=planted.outcome(mark, kept),
         )
         yield image, lungs, finding, row
 
@@ -150,6 +170,12 @@ def _draw_shot(rng: np.random.Generator, difficulty: float) -> Shot:
     )
 
 
+def _darkness(shot: Shot) -> float:
+    """0 for a bright exposure, 1 for a dark one: from the gray level of ordinary tissue, never from the picture."""
+    tissue = ((0.7 - shot.black) / (shot.white - shot.black)) ** shot.gamma
+    return float(np.clip((0.52 - tissue) / 0.12, 0, 1))
+
+
 def _pose(canvas: Canvas, shot: Shot, side: int) -> Float[np.ndarray, "2 3"]:
     """The affine map from plate pixels to the pixels of a `side` x `side` view."""
     turn, half = np.deg2rad(shot.rotation_degrees), side / 2
@@ -173,8 +199,8 @@ def _view_mask(
     return (_view(mask.astype(np.float32), to_image, img_size, oversampling) >= covered).astype(np.uint8)
 
 
-def _expose(density: Float[np.ndarray, "s s"], shot: Shot, rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
-    """The grey picture of a density map. The window comes from the shot, never from the pixels."""
+def _expose(density: Float[np.ndarray, "s s"], shot: Shot, rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
+    """The gray levels (0..1) of a density map. The window comes from the shot, never from the pixels."""
     size = len(density)
     density = soften(density, shot.blur_px * size)
     # Fewer quanta arrive behind thick parts, so the logarithm is noisier there.
@@ -184,10 +210,10 @@ def _expose(density: Float[np.ndarray, "s s"], shot: Shot, rng: np.random.Genera
     grey = np.clip((noisy - shot.black) / (shot.white - shot.black), 0, 1) ** shot.gamma
     ticks = np.linspace(-1, 1, size, dtype=np.float32) ** 2
     grey *= 1 - shot.vignette * (ticks[None, :] + ticks[:, None]) / 2
-    return np.round(255 * _with_marker(grey, shot)).astype(np.uint8)
+    return grey
 
 
-def _with_marker(grey: Float[np.ndarray, "s s"], shot: Shot) -> Float[np.ndarray, "s s"]:
+def _with_side_letter(grey: Float[np.ndarray, "s s"], shot: Shot) -> Float[np.ndarray, "s s"]:
     """A lead letter R beside the patient's right shoulder, in three of four images of either class."""
     if shot.marker == 0:
         return grey
@@ -200,8 +226,24 @@ def _with_marker(grey: Float[np.ndarray, "s s"], shot: Shot) -> Float[np.ndarray
     return np.maximum(grey, 0.95 * lead)
 
 
+def _with_mark(grey: Float[np.ndarray, "s s"], mark: Mark, shortcut: str | None) -> Float[np.ndarray, "s s"]:
+    """A lead square in the upper right corner, or a scale along the right edge; both beside the lungs."""
+    size = len(grey)
+    if not mark.present or shortcut == "tone":
+        return grey
+    grey = grey.copy()
+    if shortcut == "corner_marker":
+        top, near = round(0.03 * size), round(0.91 * size)
+        grey[top : top + round(0.06 * size), near : near + round(0.06 * size)] = 0.95
+    else:
+        for tick in range(11):
+            row, length = round((0.1 + 0.08 * tick) * size), round((0.02 if tick % 5 else 0.03) * size)
+            grey[row : row + max(1, size // 100), size - length :] = 0.95
+    return grey
+
+
 def _findings_seen(
-    opacity: Opacity | None, canvas: Canvas, to_image: np.ndarray, side: int, scale: float
+    opacity: Opacity | None, canvas: Canvas, to_image: np.ndarray, side: int, scale: float, kept: float
 ) -> tuple[Finding, ...]:
     """The foci as shares of the image side."""
     if opacity is None:
@@ -210,6 +252,6 @@ def _findings_seen(
     for focus in opacity.foci:
         plate_px = (np.array([focus.x, focus.y]) + EXTENT) * canvas.px_per_unit - 0.5
         x, y = (to_image @ [*plate_px, 1.0] + 0.5) / side
-        numbers = (round(float(number), 4) for number in (x, y, focus.radius * scale / 2, focus.strength))
+        numbers = (round(float(number), 4) for number in (x, y, focus.radius * scale / 2, kept * focus.strength))
         found.append(Finding("opacity", *numbers))
     return tuple(found)

@@ -7,6 +7,14 @@ import pytest
 from chiron.core.errors import DataError
 from chiron.data.phantoms.cxr import draw_phantom_cxr
 from chiron.data.phantoms.phantom_set import PhantomSet
+from chiron.data.phantoms.planted import Planted
+
+GOLDEN = [
+    [88.02, 80.27, 114.41, 95.09],
+    [51.01, 87.67, 126.74, 65.74],
+    [52.95, 121.26, 162.38, 71.31],
+    [83.82, 165.29, 167.03, 94.62],
+]
 
 
 def draw(num_images: int = 16, img_size: int = 48, seed: int = 3, **options) -> PhantomSet:
@@ -147,6 +155,54 @@ def test_difficulty_lowers_the_contrast_and_the_size_of_the_finding():
 def test_finding_share_is_the_share_of_patients(share):
     phantoms = draw(60, 28, finding_share=share, images_per_patient=(1, 1))
     assert phantoms.targets.mean() == pytest.approx(share, abs=0.17)
+
+
+def test_unplanted_pixels_are_those_that_published_numbers_rest_on():
+    """Means over 12 x 12 pixels of the first image of seed 0; another machine may round one pixel otherwise."""
+    image = draw(1, 48, 0).images[0].astype(float)
+    np.testing.assert_allclose(image.reshape(4, 12, 4, 12).mean(axis=(1, 3)), GOLDEN, atol=0.1)
+
+
+@pytest.mark.parametrize("shortcut", ["corner_marker", "ruler"])
+def test_a_mark_stands_beside_the_lungs_in_images_with_an_opacity(shortcut):
+    plain, marked = draw(16, 96), draw(16, 96, planted=Planted(shortcut))
+    for row, a, b, lungs in zip(marked.rows, plain.images, marked.images, marked.masks["lungs"], strict=True):
+        differs = a != b
+        assert row.planted["mark"] == (row.label == "opacity") == differs.any()
+        assert not (differs & (lungs == 1)).any()
+        assert not differs[:, :86].any()
+
+
+def test_tone_darkens_the_exposure_of_images_with_an_opacity():
+    plain, dark = draw(24, 48), draw(24, 48, planted=Planted("tone"))
+    for row, a, b in zip(dark.rows, plain.images, dark.images, strict=True):
+        if row.label == "opacity":
+            assert b.mean() < a.mean() - 5
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_tone_error_fades_opacities_in_dark_exposures_alone():
+    normal = draw(24, 48, finding_share=0.0)
+    plain, faded = (draw(24, 48, finding_share=1.0, planted=Planted(tone_error=error)) for error in (0.0, 1.0))
+    fades = np.array([row.planted["sign_strength"] for row in faded.rows])
+    assert fades.min() < 0.4
+    assert (fades == 1).sum() > 3
+    for k, kept in enumerate(fades):
+        finding = plain.masks["finding"][k] == 1
+        base, full, left = (phantoms.images[k][finding].astype(float).mean() for phantoms in (normal, plain, faded))
+        assert (left - base) <= (full - base) * (kept + 0.15) + 1
+        if kept == 1:
+            np.testing.assert_array_equal(plain.images[k], faded.images[k])
+
+
+def test_label_noise_gives_some_patients_the_other_label_and_changes_no_pixel():
+    clean, noisy = draw(30, 28), draw(30, 28, planted=Planted(label_noise=0.5))
+    np.testing.assert_array_equal(clean.images, noisy.images)
+    assert [row.true_label for row in noisy.rows] == [row.label for row in clean.rows]
+    wrong = {row.patient_id: row.label != row.true_label for row in noisy.rows}
+    assert all(wrong[row.patient_id] == (row.label != row.true_label) for row in noisy.rows)
+    assert 0.1 < np.mean(list(wrong.values())) < 0.9
 
 
 @pytest.mark.parametrize(

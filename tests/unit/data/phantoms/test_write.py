@@ -12,8 +12,10 @@ from PIL import Image
 
 from chiron.core.errors import DataError, OutputError
 from chiron.data.phantoms.cxr import draw_phantom_cxr
+from chiron.data.phantoms.encoding import encode
 from chiron.data.phantoms.phantom_set import PhantomRow, PhantomSet
-from chiron.data.phantoms.write import assign_splits, encode, write_phantoms
+from chiron.data.phantoms.planted import Planted
+from chiron.data.phantoms.write import assign_splits, write_phantoms
 
 THREE = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -123,7 +125,9 @@ def test_truth_lies_beside_the_data_and_no_input_column_tells_the_label(phantoms
                 np.testing.assert_array_equal(np.asarray(written), 255 * mask)
     rows = truth_of(tmp_path / "cxr")
     assert all(value != "" for row in rows for name, value in row.items() if name != "split")  # nothing left blank
-    assert set(rows[0]) == {"sample_id", "path", "split", "patient_id", "label", *phantoms.rows[0].params}
+    labels = {"label", "true_label", "label_is_wrong"}
+    drawn = {*phantoms.rows[0].params, *phantoms.rows[0].planted}
+    assert set(rows[0]) == {"sample_id", "path", "split", "patient_id"} | labels | drawn
     assert not any(row["label"] in row["sample_id"] for row in rows)
     with (truth / "findings.csv").open(newline="") as stream:
         assert {row["sample_id"] for row in csv.DictReader(stream)} == {
@@ -132,29 +136,25 @@ def test_truth_lies_beside_the_data_and_no_input_column_tells_the_label(phantoms
 
 
 def test_files_carry_no_metadata_and_are_the_same_bytes_again(phantoms, tmp_path):
-    png = encode(phantoms.images[0], ".png")
+    write_phantoms(phantoms, tmp_path / "png", layout="csv")
+    png = next((tmp_path / "png" / "images").iterdir()).read_bytes()
     chunks, position = [], 8
     while position < len(png):
         length = int.from_bytes(png[position : position + 4])
         chunks.append(png[position + 4 : position + 8])
         position += 12 + length
-    assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
+    assert set(chunks) == {b"IHDR", b"IDAT", b"paDd", b"IEND"}
     assert not Image.open(io.BytesIO(encode(phantoms.images[0], ".jpeg"))).getexif()
     first = write_phantoms(phantoms, tmp_path / "a", layout="medmnist")
     again = write_phantoms(phantoms, tmp_path / "b", layout="medmnist")
     assert first.read_bytes() == again.read_bytes()
 
 
-def test_color_images_keep_their_channel_order():
-    red = np.zeros((8, 8, 3), np.uint8)
-    red[..., 0] = 200
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode(red, ".png")))), red)
-
-
 def many_patients(num_patients: int) -> PhantomSet:
     rows = tuple(
-        PhantomRow(f"p{i}-{k}", f"p{i}", ("normal", "opacity")[i % 3 == 0], {}, ())
+        PhantomRow(f"p{i}-{k}", f"p{i}", label, label, {}, ())
         for i in range(num_patients)
+        for label in [("normal", "opacity")[i % 3 == 0]]
         for k in range(1 + i % 4)
     )
     return PhantomSet("phantom-cxr", ("normal", "opacity"), np.zeros((len(rows), 28, 28), np.uint8), {}, rows)
@@ -176,8 +176,14 @@ def test_split_shares_are_met_in_each_class_within_one_patient():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "kermani"}, "must be one of manifest, class_folders, kermany, medmnist. Got 'kermani'.*kermany"),
+        (
+            {"layout": "kermani"},
+            "must be one of manifest, class_folders, .*roboflow. Got 'kermani'. Did you mean 'kermany'",
+        ),
         ({"layout": "kermany", "splits": THREE}, r"kermany has the splits \['test', 'train'\]"),
+        ({"layout": "csv", "splits": THREE}, r"csv has no splits"),
+        ({"layout": "ham10000"}, "ham10000 holds phantom-derm. Got phantom-cxr. Choose another layout"),
+        ({"layout": "isic2019"}, "isic2019 holds phantom-derm. Got phantom-cxr. Choose another layout"),
         ({"layout": "class_folders", "splits": {"train": 0.5, "dev": 0.5}}, r"Got \['dev', 'train'\]"),
         ({"layout": "class_folders", "splits": {"train": 1.0, "test": 0.0}}, "must be positive"),
     ],
@@ -197,3 +203,25 @@ def test_a_place_below_a_file_is_one_clear_error(phantoms, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="must be writable"):
         write_phantoms(phantoms, tmp_path / "file" / "out", layout="class_folders")
+
+
+def test_a_patient_with_several_classes_stays_whole_and_counts_for_the_rarest():
+    labels = [("nv", "mel") if i < 6 else ("nv",) for i in range(60)]
+    rows = tuple(PhantomRow(f"p{i}-{x}", f"p{i}", x, x, {}, ()) for i, shown in enumerate(labels) for x in shown)
+    mixed = PhantomSet("phantom-derm", ("mel", "nv"), np.zeros((len(rows), 28, 28, 3), np.uint8), {}, rows)
+    parts = np.array(assign_splits(mixed, THREE, seed=1))
+    assert set(parts[mixed.targets == 0]) == set(THREE)
+    assert all(len(set(parts[mixed.patient_ids == patient])) == 1 for patient in set(mixed.patient_ids))
+
+
+def test_wrong_labels_stand_in_the_data_and_the_truth_tells_them(tmp_path):
+    noisy = draw_phantom_cxr(num_images=30, img_size=28, seed=5, planted=Planted(label_noise=0.5))
+    write_phantoms(noisy, tmp_path / "cxr", layout="csv")
+    with (tmp_path / "cxr" / "labels.csv").open(newline="") as stream:
+        given = {row["image_id"]: row["label"] for row in csv.DictReader(stream)}
+    wrong = 0
+    for row in truth_of(tmp_path / "cxr"):
+        assert given[row["sample_id"]] == row["label"]
+        assert row["label_is_wrong"] == str(int(row["label"] != row["true_label"]))
+        wrong += int(row["label_is_wrong"])
+    assert 3 < wrong < 27
