@@ -33,7 +33,9 @@ def unit(evaluation: Evaluation, context: ReportContext) -> str:
 
 
 def grouping(context: ReportContext) -> str:
-    """What a group is and what it guarantees."""
+    """What a group is and what it guarantees; of a table from elsewhere it is not known to guarantee anything."""
+    if not context.splits:
+        return f"{context.grouping.rstrip('.')}."
     rule = "Groups never cross splits"
     if context.leaks_accepted:
         rule += ", except for the leaks accepted by name (see limits)"
@@ -52,7 +54,8 @@ def not_covered(evaluation: Evaluation, context: ReportContext) -> str:
     parts += [f"findings other than {listed(list(evaluation['classes']))}", "images that could not be read"]
     if context.flow and any(status == "no_reference" for status, _ in context.flow["left_out"]):
         parts.append("images without a reference label")
-    return f"{listed(parts).capitalize()}."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def decision(evaluation: Evaluation) -> str:
@@ -154,27 +157,22 @@ def calibration(evaluation: Evaluation) -> str:
 
 def failures(gallery: Gallery) -> dict[str, str]:
     """What the gallery shows, out of how many, and how it was chosen; keys: lead, random, confident, pictures."""
-    errors = plural(gallery.num_errors, "error")
-    of = f"{errors} of {plural(gallery.num_images, 'image')}"
-    if not gallery.num_errors:
-        return {"lead": f"No errors among {plural(gallery.num_images, 'image')}."}
+    errors, images = plural(gallery.num_errors, "error"), plural(gallery.num_images, "image")
     kept, drawn = len(gallery.confident), len(gallery.random)
-    lead = (
-        f"An error is an image whose model output, the class with the highest output, is not its reference label: {of}."
-    )
-    if not kept + drawn:
-        return {"lead": f"{lead} None is shown here."}
-    everything = kept == gallery.num_errors and not drawn
-    first = f"All {of}" if everything else f"{count(kept)} of {errors}"
+    lead = "An error is an image whose model output, the class with the highest output, is not its reference label. "
+    lead += f"{errors} of {images}."
+    if gallery.num_errors and not kept + drawn:
+        lead += " None is shown here."
+    whole = "All" if kept == gallery.num_errors and not drawn else f"{count(kept)} of"
     missing = (
         f"{count(gallery.num_missing)} of the pictures cannot be shown: the image is no longer where it was, or it has "
         "changed since."
     )
     return {
         "lead": lead,
-        "random": f"{count(drawn)} of {of}, drawn at random from the sample ids." if drawn else "",
-        "confident": f"{first}, the most confident one of each class first." if kept else "",
-        "pictures": missing if gallery.has_source and gallery.num_missing else "",
+        "random": f"{count(drawn)} of {errors} of {images}, drawn at random: by a hash of the sample id." * bool(drawn),
+        "confident": f"{whole} {errors} of {images}: the most confident one of each class first." * bool(kept),
+        "pictures": missing * bool(gallery.num_missing),
     }
 
 

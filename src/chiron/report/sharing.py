@@ -23,7 +23,8 @@ from chiron.report.limits_of_data import recorded_characteristics
 
 FEWEST = 5
 TOO_FEW = "too few cases for a reliable interval"
-STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
+STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # wider ones would say nothing: such numbers are withheld
+FEWEST_FOR_RATES = 25  # images, the least that the widest step is made for
 PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "precision")
 # Made from the order or the size of all outputs: they single out no count.
 OF_OUTPUTS = (*("auroc", "macro_auroc", "average_precision", "macro_average_precision", "brier", "log_loss", "ece"),)
@@ -45,7 +46,7 @@ def coarse(value: int) -> int:
 
 def step_of(num_images: int) -> float:
     """The width of rounding at which five counts out of so many images look the same."""
-    return next((step for step in STEPS if step * num_images >= FEWEST), STEPS[-1])
+    return next(step for step in STEPS if step * num_images >= FEWEST or step == STEPS[-1])
 
 
 def shareable_evaluation(evaluation: Evaluation) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def shareable_context(context: ReportContext, key: bytes) -> ReportContext:
         num_unreadable=coarse(context.num_unreadable),
         num_patients=None if context.num_patients is None else coarse(context.num_patients),
         splits=_coarse_counts(context.splits),
-        flow=_coarse_counts(context.flow),
+        flow=context.flow and {**_coarse_counts(context.flow), "not_scored": _unless_none(context.flow["not_scored"])},
         table_one=context.table_one and {"splits": _coarse_counts(context.table_one["splits"]), "columns": []},
         others=[{**row, "evaluation": _other(row["evaluation"])} for row in context.others],
     )
@@ -134,7 +135,7 @@ def _estimate(key: str, estimate: Estimate, num_images: int | None = None) -> Es
         return _proportion(estimate)
     if key in OF_OUTPUTS:
         return _coarse_sizes(estimate)
-    return _rounded(estimate, step_of(num_images or estimate["num_images"]))
+    return _rounded(estimate, num_images or estimate["num_images"])
 
 
 def _class_results(results: Mapping[str, Any], inside: int, outside: int) -> dict[str, Any]:
@@ -156,23 +157,27 @@ def _proportion(estimate: Estimate) -> Estimate:
     hits = round(value * images)
     small, large = hits < FEWEST, images - hits < FEWEST
     if small and large:
-        return _withheld(estimate, f"fewer than {2 * FEWEST} images")
+        return _withheld(estimate, f"fewer than {FEWEST_FOR_RATES} images")
     bound = FEWEST / coarse(images)
     if small:
         return _withheld(estimate, f"below {number(bound)} (fewer than {FEWEST} images)")
     if large:
         return _withheld(estimate, f"above {number(1 - bound)} (all but fewer than {FEWEST} images)")
-    return _rounded(estimate, step_of(images))
+    return _rounded(estimate, images)
 
 
-def _rounded(estimate: Estimate, step: float) -> Estimate:
-    """Value to the nearest step, limits outward to a step."""
+def _rounded(estimate: Estimate, images: int) -> Estimate:
+    """Value to the nearest step, limits outward to a step; nothing where so few images allow no useful step."""
+    if images < FEWEST_FOR_RATES:
+        return _withheld(estimate, f"fewer than {FEWEST_FOR_RATES} images")
+    step = step_of(images)
     value, low, high = (estimate[key] for key in ("value", "low", "high"))
     return {
         **_coarse_sizes(estimate),
         "value": None if value is None else round(round(value / step) * step, 6),
         "low": None if low is None else round(math.floor(low / step + 1e-9) * step, 6),
         "high": None if high is None else round(math.ceil(high / step - 1e-9) * step, 6),
+        "decimals": 1 if step >= 0.1 else 2 if step >= 0.01 else 3,
     }
 
 
@@ -200,7 +205,7 @@ def _calibration(stored: Mapping[str, Any]) -> dict[str, Any]:
     bins = []
     for entry in stored.get("bins", []):
         right = round(entry["count"] * (entry["accuracy"] or 0))
-        if min(right, entry["count"] - right) >= FEWEST:
+        if min(right, entry["count"] - right) >= FEWEST and entry["count"] >= FEWEST_FOR_RATES:
             step = step_of(entry["count"])
             accuracy = round(round(entry["accuracy"] / step) * step, 6)
             bins.append({**entry, "count": coarse(entry["count"]), "accuracy": accuracy})
@@ -213,7 +218,7 @@ def _curves(evaluation: Evaluation, sizes: Mapping[str, int]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, curve in evaluation.get("curves", {}).get("roc", {}).items():
         fewest = min(sizes[name], total - sizes[name])
-        if curve is None or fewest < FEWEST:
+        if curve is None or fewest < FEWEST_FOR_RATES:
             found[name] = None
             continue
         step = step_of(sizes[name])
@@ -236,6 +241,10 @@ def _coarse_counts(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_coarse_counts(inner) for inner in value]
     return coarse(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _unless_none(value: int) -> int:
+    return coarse(value) if value else 0
 
 
 def _recipe_text(text: str) -> str:

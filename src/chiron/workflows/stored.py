@@ -101,7 +101,7 @@ def stored_table(path: Path, *, split: str | None = None, positive: str | None =
         "recipe_text": "",
         "data_source": path.name,
         "reader": "predictions table",
-        "grouping": str(facts.get("grouping", "not stated")),
+        "grouping": str(facts.get("grouping", _grouping_of_table(predictions))),
         "splits": {},
         "num_unreadable": int((predictions.frame["status"] == "unreadable").sum()),
         "num_patients": _num_patients(predictions),
@@ -156,6 +156,13 @@ def _only_split(predictions: Predictions) -> str:
     """The split that a table was written for, where it says one."""
     said = set(predictions.frame["split"].drop_nulls()) if "split" in predictions.frame.columns else set()
     return said.pop() if len(said) == 1 and said <= set(RUN_SPLITS) else "unknown"
+
+
+def _grouping_of_table(predictions: Predictions) -> str:
+    if predictions.groups is None:
+        return "Every image is its own group"
+    ids = ["group_id"] if "group_id" in predictions.frame.columns else ["patient_id", "unit_id"]
+    return f"Grouped by {' and '.join(name for name in ids if name in predictions.frame.columns)} of the table"
 
 
 def _test_looks(run: RunFolder, manifest: Manifest, split: str) -> Any:

@@ -22,16 +22,21 @@ def draw_counts(evaluation: Mapping[str, Any]) -> Drawing:
         name="confusion_matrix_counts",
         caption="Confusion matrix, numbers of images. Rows: reference standard; columns: model output "
         "(the class with the highest output). The diagonal holds the images that agree.",
-        alt=_describe(labels, counts, shares=False),
+        alt=_describe(evaluation, shares=False),
         figure=_draw(
             labels, np.sqrt(_array(counts) / max(map(max, counts))), [[count(n) for n in row] for row in counts]
         ),
     )
 
 
-def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing:
-    """The share of each row, with the number of images below; a row without images stays empty."""
+def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing | None:
+    """The share of each row, with the number of images below; a row without images stays empty.
+
+    None where counts must not be told: shares of the others would be wrong.
+    """
     labels, counts = _matrix(evaluation)
+    if any(isinstance(cell, Few) for row in counts for cell in row):
+        return None
     array = _array(counts)
     shares = array / np.maximum(array.sum(axis=1, keepdims=True), 1)
     texts = [
@@ -42,7 +47,7 @@ def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing:
         name="confusion_matrix_normalized",
         caption="Confusion matrix, each row as shares of its class (images below). The diagonal is the sensitivity of "
         "each class.",
-        alt=_describe(labels, counts, shares=True),
+        alt=_describe(evaluation, shares=True),
         figure=_draw(labels, shares, texts),
     )
 
@@ -65,8 +70,6 @@ def _text_color(shade: float) -> str:
 
 
 def _share_text(share: float, images: int) -> str:
-    if isinstance(images, Few):
-        return count(images)
     return f"{100 * share:.0f} %\n{count(images)}" if images else "0"
 
 
@@ -105,18 +108,18 @@ def _draw(labels: list[str], shade: Float[np.ndarray, "k k"], texts: Sequence[Se
     return figure
 
 
-def _describe(labels: list[str], counts: list[list[int]], *, shares: bool) -> str:
+def _describe(evaluation: Mapping[str, Any], *, shares: bool) -> str:
     """The matrix in words: for each class how many agree and where most of the others went."""
+    labels, counts = _matrix(evaluation)
+    images = plural(evaluation["num_images"], "image")
     kind = "as shares of each row" if shares else "in numbers of images"
-    parts = [
-        f"Confusion matrix of {plural(total(map(total, counts)), 'image')} {kind}, reference standard against model output."
-    ]
+    parts = [f"Confusion matrix of {images} {kind}, reference standard against model output."]
     for row, name in enumerate(labels):
         of_class, right = total(counts[row]), counts[row][row]
         if not any(counts[row]):
             parts.append(f"{name}: no image.")
             continue
-        if isinstance(right, Few) or any(isinstance(n, Few) for n in counts[row]):
+        if any(isinstance(n, Few) for n in counts[row]):
             part = f"{name}: {count(right)} agree"
         else:
             part = f"{name}: {count(right)} of {count(of_class)} agree" + (f" ({share(right, of_class)})" * shares)

@@ -38,7 +38,7 @@ def _draw(evaluation: Mapping[str, Any]) -> Any:
             axis.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (1.5, 1.5)))
         axis.set_title(word(key).name.split(" (")[0])
         axis.set_xlim(0, 1.02)
-        axis.set_xticks([0, 0.5, 1])
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axis.grid(visible=False, axis="y")
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
