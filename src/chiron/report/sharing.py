@@ -28,6 +28,7 @@ FEWEST_FOR_RATES = 25  # images, the least that the widest step is made for
 PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "precision")
 # Made from the order or the size of all outputs: they single out no count.
 OF_OUTPUTS = (*("auroc", "macro_auroc", "average_precision", "macro_average_precision", "brier", "log_loss", "ece"),)
+OF_ALL_IMAGES = ("accuracy", "brier", "log_loss", "ece")
 CURVE_POINTS = 21
 
 Evaluation = Mapping[str, Any]
@@ -53,6 +54,7 @@ def shareable_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     """The same evaluation with coarse counts and numbers."""
     images, groups = evaluation["num_images"], evaluation["num_groups"]
     sizes = {name: counts["images"] for name, counts in evaluation["class_counts"].items()}
+    too_few = bool(evaluation.get("positive_class")) and min(sizes.values()) < FEWEST
     majority = evaluation["baselines"]["majority_class"]
     per_class = {
         name: _class_results(results, sizes[name], images - sizes[name])
@@ -69,8 +71,19 @@ def shareable_evaluation(evaluation: Evaluation) -> dict[str, Any]:
             }
             for name, counts in evaluation["class_counts"].items()
         },
-        "baselines": {"majority_class": {**majority, "accuracy": _proportion(majority["accuracy"])}},
-        "overall": {key: _estimate(key, estimate) for key, estimate in evaluation["overall"].items()},
+        "baselines": {
+            "majority_class": {
+                "class": majority["class"],
+                "accuracy": _proportion(majority["accuracy"]),
+                "balanced_accuracy": _coarse_sizes(majority["balanced_accuracy"]),
+            }
+        },
+        "overall": {
+            key: _withheld(estimate, f"fewer than {FEWEST} images of one class")
+            if too_few and key not in OF_ALL_IMAGES
+            else _estimate(key, estimate)
+            for key, estimate in evaluation["overall"].items()
+        },
         "per_class": per_class,
         "confusion_matrix": {
             "labels": evaluation["confusion_matrix"]["labels"],
