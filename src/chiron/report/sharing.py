@@ -2,20 +2,23 @@
 
 The evaluation itself is made coarse, once; tables, figures and sentences are then made from the coarse numbers alone,
 so that none of them can tell more than these do. Counts are rounded down to multiples of five, and those below five
-become `Few`. A proportion with fewer than five images on one side is given as a bound; other numbers that rest on
-counts of right and wrong outputs are rounded so far that five counts in a row would give the same text. No total,
-complement or difference of what is printed then singles out a small count.
+become `Few`. Rates are computed anew from the coarse confusion matrix, as if every cell lay in the middle of what it
+may be: rates of the exact one, however rounded, single out small cells when several of them are put together. An
+interval keeps the width that it has around the exact rate. A rate with fewer than five images on one side is given as
+a bound.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import yaml
 
 from chiron.audit.sharing_key import keyed_hash
+from chiron.metrics.evaluation import FEWEST_RESAMPLES, evaluate
 from chiron.report.context import ReportContext
 from chiron.report.format import Few, count, number
 from chiron.report.gallery import Failure, Gallery
@@ -28,6 +31,7 @@ FEWEST_FOR_RATES = 25  # images, the least that the widest step is made for
 PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "precision")
 # Made from the order or the size of all outputs: they single out no count.
 OF_OUTPUTS = (*("auroc", "macro_auroc", "average_precision", "macro_average_precision", "brier", "log_loss", "ece"),)
+OF_ONE_OUTPUT = ("ppv", "npv", "precision")  # shares of the images that the model gives one output
 OF_ALL_IMAGES = ("accuracy", "brier", "log_loss", "ece")
 CURVE_POINTS = 21
 
@@ -52,6 +56,7 @@ def step_of(num_images: int) -> float:
 
 def shareable_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     """The same evaluation with coarse counts and numbers."""
+    evaluation = _with_rates_of_coarse_counts(evaluation)
     images, groups = evaluation["num_images"], evaluation["num_groups"]
     sizes = {name: counts["images"] for name, counts in evaluation["class_counts"].items()}
     too_few = bool(evaluation.get("positive_class")) and min(sizes.values()) < FEWEST
@@ -133,6 +138,67 @@ def shareable_gallery(gallery: Gallery, key: bytes) -> Gallery:
         random=kept(gallery.random),
         confident=kept(gallery.confident),
     )
+
+
+def _with_rates_of_coarse_counts(evaluation: Evaluation) -> dict[str, Any]:
+    """The same evaluation with every rate of right and wrong outputs, and every prevalence, made from coarse counts."""
+    cells = tuple(tuple(_middle(cell) for cell in row) for row in evaluation["confusion_matrix"]["counts"])
+    rates = _rates(cells, tuple(evaluation["classes"]), evaluation.get("positive_class"))
+    middles = {name: _middle(counts["images"]) for name, counts in evaluation["class_counts"].items()}
+    shares = {
+        name: {"value": middle / sum(middles.values()), "num_images": sum(middles.values())}
+        for name, middle in middles.items()
+    }
+    majority = evaluation["baselines"]["majority_class"]
+    return {
+        **evaluation,
+        "class_counts": {
+            name: {**counts, "prevalence": _moved(counts["prevalence"], shares[name])}
+            for name, counts in evaluation["class_counts"].items()
+        },
+        "baselines": {
+            "majority_class": {**majority, "accuracy": _moved(majority["accuracy"], shares[majority["class"]])}
+        },
+        "overall": {key: _rate(key, it, rates["overall"]) for key, it in evaluation["overall"].items()},
+        "per_class": {
+            name: {key: _rate(key, it, rates["per_class"][name]) for key, it in results.items()}
+            for name, results in evaluation["per_class"].items()
+        },
+    }
+
+
+def _rate(key: str, estimate: Any, rates: Mapping[str, Any]) -> Any:
+    """The estimate made from coarse counts, if it rests on counts; without its groups where these depend on outputs."""
+    if key in (*OF_OUTPUTS, "support"):
+        return estimate
+    moved = _moved(estimate, rates[key])
+    return {**moved, "num_groups": None} if key in OF_ONE_OUTPUT else moved
+
+
+def _middle(value: int) -> int:
+    """The middle of the counts that look like this one."""
+    found = coarse(value)
+    return int(found) + (0 if isinstance(found, Few) else FEWEST // 2)
+
+
+@lru_cache(maxsize=16)
+def _rates(cells: tuple[tuple[int, ...], ...], classes: tuple[str, ...], positive: str | None) -> dict[str, Any]:
+    """What the metrics say of a confusion matrix alone."""
+    y_true, y_pred = (np.repeat(place.ravel(), np.ravel(cells)) for place in np.indices(np.shape(cells)))
+    settings: dict[str, Any] = {"classes": classes, "positive": positive, "groups": None}
+    y_prob = np.eye(len(classes))[y_pred]
+    return evaluate(y_true, y_prob, **settings, num_resamples=FEWEST_RESAMPLES).to_json()
+
+
+def _moved(estimate: Estimate, coarse_one: Mapping[str, Any]) -> Estimate:
+    """The estimate with another value and denominator; its interval moves along and keeps its width."""
+    if estimate["value"] is None or coarse_one["value"] is None:
+        return estimate
+    value, shift = coarse_one["value"], coarse_one["value"] - estimate["value"]
+    low, high = (
+        None if limit is None else min(max(limit + shift, 0.0), 1.0) for limit in (estimate["low"], estimate["high"])
+    )
+    return {**estimate, "value": value, "low": low, "high": high, "num_images": coarse_one["num_images"]}
 
 
 def _sizes(images: int, groups: int) -> dict[str, int]:

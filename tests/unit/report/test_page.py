@@ -101,7 +101,7 @@ def test_first_page_says_what_it_must(binary, context_of, evaluation_of):
         "Tells opacity (the positive class) from normal",
         "One image.",
         "Synthetic images",
-        "Not covered Other sites, devices and populations; findings other than normal and opacity",
+        "Not coveredOther sites, devices and populations; findings other than normal and opacity",
         "no threshold was fitted. PPV and NPV hold at the prevalence of these images",
         "(139 patients)",
         normal(estimate_text(binary["overall"]["npv"])),

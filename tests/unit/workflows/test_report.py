@@ -108,27 +108,23 @@ def test_nothing_planted_is_in_the_shareable_report(copied_run, tmp_path):
     name, run = "Zoltan", copied_run.path.rename(tmp_path / "p" / "run_of_Zoltan")
     for table in [run / "manifest.csv", *(run / "predictions").glob("*.csv")]:
         frame = pl.read_csv(table, infer_schema=False)
-        ids = [
-            (name + pl.col(key).str.slice(0)).alias(key) for key in ("sample_id", "path", "group_id") if key in frame
-        ]
-        frame = frame.with_columns(
-            *ids, pl.lit(f"{name} 1970").alias("patient_id"), pl.lit(f"Dr {name}").alias("Zoltan")
-        )
+        ids = [(name + pl.col(key)).alias(key) for key in ("sample_id", "path", "group_id") if key in frame]
+        patient = (f"{name} " + pl.col("sample_id")).alias("patient_id")
+        frame = frame.with_columns(*ids, patient, pl.lit(f"Dr {name}").alias(name))
         frame.write_csv(table)
     facts = json.loads((run / "manifest.json").read_text())
     facts |= {"notes": [f"{name}.png is odd"], "roles": {"Zoltan": "subgroup"}, "root": f"/data/{name}"}
     (run / "manifest.json").write_text(json.dumps(facts))
     (run / "run.json").write_text((run / "run.json").read_text().replace('"command": "', f'"command": "{name} '))
     report(run)
-    assert (run / "report.html").read_text().count(name) > 20
+    assert (run / "report.html").read_text().count(name) > 10
     done = report(run, shareable=True)
     page = done.path.read_text()
     assert done.path.name == "report-shareable.html"
     assert name.lower() not in page.lower()
-    assert "1970" not in page
     assert "<img" not in page
     assert (tmp_path / "p" / SHARING_KEY).is_file()
-    assert (run / "report.html").read_text().count(name) > 20  # the project's own report is untouched
+    assert (run / "report.html").read_text().count(name) > 10  # the project's own report is untouched
 
 
 def test_shareable_report_is_the_same_each_time_and_says_what_it_is(copied_run, tmp_path):
