@@ -50,7 +50,9 @@ def _class_rows(splits: SplitCounts, roles: list[str], classes: list[str]) -> li
 
 def _split_cell(counts: Mapping[str, int] | None, images: int) -> dict[str, str]:
     counts = counts or {"images": 0, "groups": 0}
-    below = f"{plural(counts['groups'], 'group')}, {share(counts['images'], images)}"
+    below = plural(counts["groups"], "group")
+    if counts.get("share", 0) is not None:  # None: it must not be told
+        below += f", {share(counts['images'], images)}"
     return {"value": count(counts["images"]), "below": below}
 
 

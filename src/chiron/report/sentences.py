@@ -111,7 +111,8 @@ def per_thousand(evaluation: Evaluation) -> list[tuple[str, int | str]]:
     """
     positive = evaluation.get("positive_class")
     confusion = evaluation["confusion_matrix"]
-    total = sum(map(sum, confusion["counts"]))
+    cells_of = confusion.get("middles", confusion["counts"])
+    total = sum(map(sum, cells_of))
     if positive is None or not total:
         return []
     yes = confusion["labels"].index(positive)
@@ -123,7 +124,8 @@ def per_thousand(evaluation: Evaluation) -> list[tuple[str, int | str]]:
         ("falsely alarmed", counts[no][yes]),
         ("rightly negative", counts[no][no]),
     ]
-    numbers = _thousandths([n for _, n in cells], total)
+    order = (cells_of[yes][yes], cells_of[yes][no], cells_of[no][yes], cells_of[no][no])
+    numbers = _thousandths(list(order), total)
     bound = f"<{count(-(-5000 // total))}"
     return [(name, bound if isinstance(n, Few) else scaled) for (name, n), scaled in zip(cells, numbers, strict=True)]
 
@@ -152,7 +154,7 @@ def calibration(evaluation: Evaluation) -> str:
     text += f"; a calibrated model would show {spread(low, high)} on as many images (5 % to 95 %)"
     if ece <= high:
         return f"{text}, so these images show no sign of miscalibration."
-    return f"{text}, so the probabilities are not calibrated: {_direction(stored['bins'])}."
+    return f"{text}, so the probabilities are not calibrated: {_direction(stored)}."
 
 
 def failures(gallery: Gallery) -> dict[str, str]:
@@ -176,10 +178,22 @@ def failures(gallery: Gallery) -> dict[str, str]:
     }
 
 
-def _direction(bins: list[Mapping[str, Any]]) -> str:
+def confidence_direction(bins: list[Mapping[str, Any]]) -> str:
+    """Whether the outputs are on average more or less confident than right."""
+    confidence, accuracy = _means(bins)
+    return "overconfident" if confidence > accuracy else "underconfident"
+
+
+def _direction(stored: Mapping[str, Any]) -> str:
+    if "direction" in stored:
+        return f"on average {stored['direction']}"
+    confidence, accuracy = _means(stored["bins"])
+    kind = confidence_direction(stored["bins"])
+    return f"on average {kind} (mean confidence {number(confidence)}, {number(accuracy)} right)"
+
+
+def _means(bins: list[Mapping[str, Any]]) -> tuple[float, float]:
     filled = [entry for entry in bins if entry["count"]]
     total = sum(entry["count"] for entry in filled)
     confidence = sum(entry["count"] * entry["confidence"] for entry in filled) / total
-    accuracy = sum(entry["count"] * entry["accuracy"] for entry in filled) / total
-    kind = "overconfident" if confidence > accuracy else "underconfident"
-    return f"on average {kind} (mean confidence {number(confidence)}, {number(accuracy)} right)"
+    return confidence, sum(entry["count"] * entry["accuracy"] for entry in filled) / total

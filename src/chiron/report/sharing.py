@@ -23,6 +23,7 @@ from chiron.report.context import ReportContext
 from chiron.report.format import Few, count, number
 from chiron.report.gallery import Failure, Gallery
 from chiron.report.limits_of_data import recorded_characteristics
+from chiron.report.sentences import confidence_direction
 
 FEWEST = 5
 TOO_FEW = "too few cases for a reliable interval"
@@ -93,6 +94,7 @@ def shareable_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "confusion_matrix": {
             "labels": evaluation["confusion_matrix"]["labels"],
             "counts": [[coarse(cell) for cell in row] for row in evaluation["confusion_matrix"]["counts"]],
+            "middles": [[_middle(cell) for cell in row] for row in evaluation["confusion_matrix"]["counts"]],
         },
         "calibration": _calibration(evaluation.get("calibration") or {}),
         "curves": {"roc": _curves(evaluation, sizes)},
@@ -172,7 +174,9 @@ def _rate(key: str, estimate: Any, rates: Mapping[str, Any]) -> Any:
     if key in (*OF_OUTPUTS, "support"):
         return estimate
     moved = _moved(estimate, rates[key])
-    return {**moved, "num_groups": None} if key in OF_ONE_OUTPUT else moved
+    if key in OF_ONE_OUTPUT:  # the denominator too is made of cells
+        return {**moved, "num_images": rates[key]["num_images"], "num_groups": None}
+    return moved
 
 
 def _middle(value: int) -> int:
@@ -198,7 +202,8 @@ def _moved(estimate: Estimate, coarse_one: Mapping[str, Any]) -> Estimate:
     low, high = (
         None if limit is None else min(max(limit + shift, 0.0), 1.0) for limit in (estimate["low"], estimate["high"])
     )
-    return {**estimate, "value": value, "low": low, "high": high, "num_images": coarse_one["num_images"]}
+    images = int(coarse(estimate["num_images"])) or estimate["num_images"]
+    return {**estimate, "value": value, "low": low, "high": high, "num_images": images}
 
 
 def _sizes(images: int, groups: int) -> dict[str, int]:
@@ -288,7 +293,8 @@ def _calibration(stored: Mapping[str, Any]) -> dict[str, Any]:
             step = step_of(entry["count"])
             accuracy = round(round(entry["accuracy"] / step) * step, 6)
             bins.append({**entry, "count": coarse(entry["count"]), "accuracy": accuracy})
-    return {**stored, "bins": bins}
+    direction = confidence_direction(stored["bins"]) if stored.get("bins") else ""
+    return {**stored, "bins": bins, "direction": direction}  # the bins that stay do not tell it
 
 
 def _curves(evaluation: Evaluation, sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -316,7 +322,7 @@ def _other(evaluation: Evaluation) -> dict[str, Any]:
 def _coarse_counts(value: Any) -> Any:
     """A nested value with every whole number made coarse."""
     if isinstance(value, Mapping):
-        return {key: _coarse_counts(inner) for key, inner in value.items() if key != "share"}
+        return {key: _coarse_counts(inner) if key != "share" else None for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_coarse_counts(inner) for inner in value]
     return coarse(value) if isinstance(value, int) and not isinstance(value, bool) else value

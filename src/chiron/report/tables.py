@@ -33,6 +33,8 @@ def headline_companions(evaluation: Evaluation) -> list[dict[str, Any]]:
             for key in ("sensitivity", "specificity", "ppv", "npv")
         ]
     found = {name: evaluation["per_class"][name]["sensitivity"] for name in evaluation["classes"]}
+    if any(estimate.get("withheld") for estimate in found.values()):  # which one is lowest cannot be told
+        return []
     found = {name: estimate for name, estimate in found.items() if defined(estimate)}
     if not found:
         return []

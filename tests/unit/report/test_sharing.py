@@ -14,6 +14,7 @@ from chiron.report.figures import draw_figures, inline_svg
 from chiron.report.format import Few, count, share
 from chiron.report.gallery import Failure, Gallery
 from chiron.report.page import render_report
+from chiron.report.sentences import calibration, per_thousand
 from chiron.report.sharing import coarse, shareable_context, shareable_evaluation, shareable_gallery, step_of
 
 KEY = b"key"
@@ -130,7 +131,7 @@ def test_no_small_or_exact_count_stands_in_the_page(evaluation_of, context_of, c
     matrix = inline_svg(draw_figures(coarse_one)[0])
     small = [n for row in evaluation["confusion_matrix"]["counts"] for n in row if n < 5]
     assert matrix.count("&lt;5") == len(small)
-    assert ("confusion_matrix_normalized" in {drawing.name for drawing in draw_figures(coarse_one)}) == (not small)
+    assert "confusion_matrix_normalized" not in {drawing.name for drawing in draw_figures(coarse_one)}
 
 
 def test_names_paths_and_free_words_are_left_out(context_of):
@@ -162,3 +163,15 @@ def test_failures_are_hashed_without_pictures_and_only_of_common_kinds():
     assert not any(it.picture for it in (*found.random, *found.confident))
     few = shareable_gallery(Gallery(4, 201, confident=shown[:4]), KEY)
     assert (str(few.num_errors), few.confident) == ("<5", [])
+
+
+def test_per_thousand_comes_from_the_middles_and_bounds_small_cells():
+    found = dict(per_thousand(shareable_evaluation(small_evaluation(2, 60, 12, 90))))
+    assert found == {"found": 369, "missed": "<30", "falsely alarmed": 71, "rightly negative": 548}
+
+
+def test_direction_of_miscalibration_is_that_of_all_bins(evaluation_of):
+    evaluation = evaluation_of()
+    evaluation["calibration"]["consistency_band"] = [0.0, 0.001]
+    exact, told = calibration(evaluation), calibration(shareable_evaluation(evaluation))
+    assert exact.split(" (mean")[0] + "." == told

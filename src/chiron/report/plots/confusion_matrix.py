@@ -32,10 +32,10 @@ def draw_counts(evaluation: Mapping[str, Any]) -> Drawing:
 def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing | None:
     """The share of each row, with the number of images below; a row without images stays empty.
 
-    None where counts must not be told: shares of the others would be wrong.
+    None where the counts are coarse: their shares would be wrong.
     """
     labels, counts = _matrix(evaluation)
-    if any(isinstance(cell, Few) for row in counts for cell in row):
+    if "middles" in evaluation["confusion_matrix"]:
         return None
     array = _array(counts)
     shares = array / np.maximum(array.sum(axis=1, keepdims=True), 1)
