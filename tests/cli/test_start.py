@@ -60,7 +60,7 @@ def test_help_and_version(capsys):
 
     assert run(["--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for verb in ("train", "evaluate", "predict", "demo", "check", "models", "recipes", "data"):
+    for verb in ("train", "evaluate", "report", "predict", "demo", "check", "models", "recipes", "data"):
         assert verb in shown
     assert "not a medical device" in shown
     assert run(["--version"]) == 0

@@ -146,6 +146,12 @@ def test_evaluate_prints_intervals_and_the_majority_class(trained_run, result):
     assert numbers["positive_class"] == "sick"
 
 
+def test_report_is_written_again_and_names_its_limits(trained_run, tmp_path, result):
+    again = json.loads(result("report", trained_run.path, "--out", tmp_path / "r.html", "--json", "-q"))
+    assert (again["report"], again["split"], again["shareable"]) == (str(tmp_path / "r.html"), "test", False)
+    assert {"one_seed", "no_external_data"} <= {limit["rule"] for limit in again["limits"]}
+
+
 def test_results_go_to_stdout_and_progress_to_stderr(trained_run, class_folders, tmp_path, tiny_recipe, capsys):
     arguments = ["train", str(tiny_recipe), "--data", str(class_folders), "--out", str(tmp_path / "run")]
     assert run([*arguments, "--device", "cpu"]) == 0

@@ -33,6 +33,13 @@ class ReportContext:
     ids: Literal["certain", "inferred", "absent"] = "absent"
     data_notes: list[str] = field(default_factory=list)
     num_unreadable: int = 0
+    num_patients: int | None = None  # among the scored images; None where not every image's patient is known
+    columns: list[str] | None = None  # metadata that comes with the images; None: nothing is known of it
+    color: bool | None = None  # whether the network sees color
+    flow: Mapping[str, Any] | None = None  # numbers from images found to images scored, see `report.flow`
+    table_one: Mapping[str, Any] | None = None  # who is in each split, see `report.table_one`
+    sampler: str = "none"  # as in the recipe
+    class_weights: str = "none"  # as in the recipe
     leaks_accepted: list[str] = field(default_factory=list)  # names of the pairs that stand in two splits
     test_looks: int | Literal["unknown"] | None = None  # None: the test split was not scored
     split_scored: SplitScored = "test"
@@ -41,7 +48,7 @@ class ReportContext:
     seeds: list[int] = field(default_factory=list)
     environment: Mapping[str, Any] = field(default_factory=dict)
     others: list[Mapping[str, Any]] = field(default_factory=list)  # {"name", "params", "init", "evaluation"}
-    created: str = ""  # ISO 8601
+    created: str = ""  # when the images were scored, ISO 8601
     command: str = ""
 
     def __post_init__(self) -> None:

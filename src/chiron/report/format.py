@@ -1,12 +1,32 @@
 """How numbers look to a reader: decimals, intervals, counts and shares are written here and nowhere else."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Estimate = Mapping[str, Any]  # one number of an evaluation: value, low, high, method, counts, note
 
 NBSP = "\u00a0"  # keeps a number and its unit on one line
+
+
+class Few(int):
+    """A count below five that must not be told; any text of it reads "<5", and its own value says nothing.
+
+    Example:
+        >>> count(Few()), plural(Few(), "image")
+        ('<5', '<5\\xa0images')
+    """
+
+    TEXT = "<5"
+
+    def __new__(cls) -> "Few":
+        """The one such count; arithmetic sees the middle of what it may be."""
+        return super().__new__(cls, 2)
+
+    def __format__(self, spec: str) -> str:
+        return self.TEXT
+
+    __str__ = __repr__ = lambda self: Few.TEXT
 
 
 def number(value: float, decimals: int = 3) -> str:
@@ -50,6 +70,24 @@ def percent(share: float, decimals: int = 1) -> str:
         '62.5\\xa0%'
     """
     return f"{number(100 * share, decimals)}{NBSP}%"
+
+
+def share(part: int, whole: int) -> str:
+    """The percentage that a part is of the whole; a dash where there is none or where a count must not be told.
+
+    Example:
+        >>> share(5, 8), share(0, 0), share(Few(), 8)
+        ('62.5\\xa0%', '–', '–')
+    """
+    if not whole or isinstance(part, Few) or isinstance(whole, Few):
+        return "–"
+    return percent(part / whole)
+
+
+def total(counts: Iterable[int]) -> int:
+    """The sum; a multiple of five, rounded down, where a count in it must not be told."""
+    found = list(counts)
+    return sum(found) // 5 * 5 if any(isinstance(it, Few) for it in found) else sum(found)
 
 
 def level(confidence_level: float) -> str:
@@ -106,8 +144,14 @@ def reason(estimate: Estimate) -> str:
 
 
 def value_text(estimate: Estimate) -> str:
-    """The value alone, or "not defined: <reason>"."""
-    return number(estimate["value"]) if defined(estimate) else f"not defined: {reason(estimate)}"
+    """The value alone, or "not defined: <reason>"; of a value that is withheld what may be said of it."""
+    if estimate.get("withheld"):
+        return reason(estimate)
+    return (
+        number(estimate["value"], estimate.get("decimals", 3))
+        if defined(estimate)
+        else f"not defined: {reason(estimate)}"
+    )
 
 
 def interval_text(estimate: Estimate) -> str:
@@ -116,7 +160,16 @@ def interval_text(estimate: Estimate) -> str:
         return ""
     if not has_interval(estimate):
         return f"no interval: {reason(estimate)}"
-    return spread(estimate["low"], estimate["high"])
+    return spread(estimate["low"], estimate["high"], estimate.get("decimals", 3))
+
+
+def share_text(estimate: Estimate) -> str:
+    """A proportion as a percentage, or why there is none."""
+    return (
+        percent(estimate["value"], max(estimate.get("decimals", 3) - 2, 0))
+        if defined(estimate)
+        else value_text(estimate)
+    )
 
 
 def estimate_text(estimate: Estimate, confidence_level: float = 0.95) -> str:

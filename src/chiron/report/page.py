@@ -1,19 +1,19 @@
 """The report: one HTML file that needs no network and no script."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chiron.core.errors import ReportError
-from chiron.core.files import write_text
 from chiron.report import format as formats
 from chiron.report import sentences
 from chiron.report.context import ReportContext
+from chiron.report.data_tables import flow_view, table_one_rows
 from chiron.report.figures import draw_figures, inline_svg
-from chiron.report.limits import limits_of
+from chiron.report.gallery import Gallery
+from chiron.report.limits import Limit, limits_of
 from chiron.report.plots.learning_curves import History, metric_name
 from chiron.report.tables import (
     class_rows,
@@ -23,7 +23,6 @@ from chiron.report.tables import (
     headline_key,
     overall_table,
     per_class_table,
-    split_table,
 )
 from chiron.report.words import init_text, word
 from chiron.version import __version__
@@ -31,13 +30,24 @@ from chiron.version import __version__
 FORMAT = 1
 
 
-def render_report(evaluation: Mapping[str, Any], context: ReportContext, history: History | None = None) -> str:
+def render_report(
+    evaluation: Mapping[str, Any],
+    context: ReportContext,
+    history: History | None = None,
+    *,
+    gallery: Gallery | None = None,
+    limits: Sequence[Limit] | None = None,
+    shareable: bool = False,
+) -> str:
     """The whole report as HTML. The same input gives the same text.
 
     Args:
         evaluation: what `chiron.metrics` computed from a predictions table.
         context: where the predictions come from.
         history: one mapping an epoch; without it the learning curves are left out.
+        gallery: the failures; without them the page has none.
+        limits: what `limits_of` found; by default it is asked here. A shareable page needs those of the exact numbers.
+        shareable: say that numbers are coarse and things left out (`report.sharing` does it).
     Raises:
         ReportError: the evaluation has another format or lacks a part.
     """
@@ -47,24 +57,18 @@ def render_report(evaluation: Mapping[str, Any], context: ReportContext, history
             "Make it again with `chiron evaluate` of this version."
         )
     try:
-        return _environment().get_template("report.html.j2").render(**_view(evaluation, context, history))
+        view = _view(evaluation, context, history)
+        view |= {
+            "limits": limits_of(evaluation, context) if limits is None else limits,
+            "gallery": gallery,
+            "failures": sentences.failures(gallery) if gallery else {},
+            "shareable": sentences.SHAREABLE if shareable else "",
+        }
+        return _environment().get_template("report.html.j2").render(**view)
     except KeyError as error:
         raise ReportError(
             f"An evaluation must be complete. Got one without {error}. Make it again with `chiron evaluate`."
         ) from error
-
-
-def write_report(
-    path: Path, evaluation: Mapping[str, Any], context: ReportContext, history: History | None = None
-) -> Path:
-    """Path of the written report; the file is either the old one or the whole new one.
-
-    Raises:
-        ReportError: the evaluation has another format or lacks a part.
-        OutputError: the file cannot be written.
-    """
-    write_text(path, render_report(evaluation, context, history))
-    return path
 
 
 def _environment() -> Environment:
@@ -87,10 +91,10 @@ def _view(evaluation: Mapping[str, Any], context: ReportContext, history: Histor
         "version": __version__,
         "level": formats.level(evaluation["confidence_level"]),
         "first": _first_page(evaluation, context),
-        "limits": limits_of(evaluation, context),
         "grouping": sentences.grouping(context),
         "classes": class_rows(evaluation),
-        "splits": split_table(context.splits, list(evaluation["classes"])),
+        "table_one": table_one_rows(context, list(evaluation["classes"])),
+        "flow": flow_view(context),
         "overall": overall_table(evaluation),
         "per_class": per_class_table(evaluation),
         "figures": _figures(evaluation, context, history),
@@ -107,6 +111,10 @@ def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[s
         "question": sentences.question(evaluation),
         "unit": sentences.unit(evaluation, context),
         "population": sentences.population(context),
+        "not_covered": sentences.not_covered(evaluation, context),
+        "decision": sentences.decision(evaluation),
+        "class_shares": sentences.class_shares(evaluation),
+        "calibration": sentences.calibration(evaluation),
         "scored": sentences.scored(evaluation, context),
         "looks": sentences.looks(context),
         "headline": word(key),

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import count, listed, number, percent, plural, spread
+from chiron.report.format import Few, count, listed, number, plural, share, share_text, spread
+from chiron.report.gallery import Gallery
 from chiron.report.words import ROLES
 
 Evaluation = Mapping[str, Any]
+SHAREABLE = (
+    "Shareable version: without images, names and paths. Counts are rounded down to multiples of 5 and written <5 "
+    "below that; rates are rounded or given as bounds, so that no small count can be worked out."
+)
 RESEARCH_USE = "Research use only, not a medical device. A model output does not rule out disease."
 
 
@@ -28,7 +33,9 @@ def unit(evaluation: Evaluation, context: ReportContext) -> str:
 
 
 def grouping(context: ReportContext) -> str:
-    """What a group is and what it guarantees."""
+    """What a group is and what it guarantees; of a table from elsewhere it is not known to guarantee anything."""
+    if not context.splits:
+        return f"{context.grouping.rstrip('.')}."
     rule = "Groups never cross splits"
     if context.leaks_accepted:
         rule += ", except for the leaks accepted by name (see limits)"
@@ -36,24 +43,54 @@ def grouping(context: ReportContext) -> str:
 
 
 def population(context: ReportContext) -> str:
-    """Who is in the data, and who is not."""
+    """Who is in the data."""
     who = f"{context.population.rstrip('.')}." if context.population else "Not described by the author."
-    return (
-        f"{who} Data: {context.data_source}. Not covered: other sites, devices and populations, findings that are "
-        "none of the classes, images that the reader could not decode."
-    )
+    return f"{who} Data: {context.data_source}."
+
+
+def not_covered(evaluation: Evaluation, context: ReportContext) -> str:
+    """Who and what the numbers say nothing about."""
+    parts = ["other sites, devices and populations"] if context.split_scored != "external" else ["yet other sites"]
+    parts += [f"findings other than {listed(list(evaluation['classes']))}", "images that could not be read"]
+    if context.flow and any(status == "no_reference" for status, _ in context.flow["left_out"]):
+        parts.append("images without a reference label")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def decision(evaluation: Evaluation) -> str:
+    """How an output becomes a decision, and at which prevalence predictive values hold."""
+    positive = evaluation.get("positive_class")
+    text = "Decisions: the class with the highest output; no threshold was fitted."
+    if not positive:
+        return text
+    prevalence = share_text(evaluation["class_counts"][positive]["prevalence"])
+    return f"{text} PPV and NPV hold at the prevalence of these images, {prevalence} {positive}."
+
+
+def class_shares(evaluation: Evaluation) -> str:
+    """Of more than two classes: the share of the images and of the groups; they differ where groups differ in size."""
+    if evaluation.get("positive_class"):
+        return ""
+    parts = [
+        f"{name} {share_text(counts['prevalence'])} of images, {share(counts['groups'], evaluation['num_groups'])} of "
+        "groups"
+        for name, counts in evaluation["class_counts"].items()
+    ]
+    return "; ".join(parts) + "."
 
 
 def scored(evaluation: Evaluation, context: ReportContext) -> str:
     """Images, groups and positives of the split that the numbers come from."""
     images, groups = evaluation["num_images"], evaluation["num_groups"]
-    text = f"{plural(images, 'image')} of {plural(groups, 'group')}, split: {ROLES[context.split_scored]}"
+    patients = f" ({plural(context.num_patients, 'patient')})" if context.num_patients is not None else ""
+    text = f"{plural(images, 'image')} of {plural(groups, 'group')}{patients}, split: {ROLES[context.split_scored]}"
     positive = evaluation.get("positive_class")
     if not positive:
         return f"{text}."
     counts = evaluation["class_counts"][positive]
     return (
-        f"{text}; {plural(counts['images'], 'positive')} ({percent(counts['images'] / images)}) of "
+        f"{text}; {plural(counts['images'], 'positive')} ({share_text(counts['prevalence'])}) of "
         f"{plural(counts['groups'], 'group')}."
     )
 
@@ -67,11 +104,15 @@ def looks(context: ReportContext) -> str:
     return f"Number of looks at these images: {context.test_looks}."
 
 
-def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:
-    """Of 1,000 images like these: found, missed, falsely alarmed, rightly negative; empty for more than two classes."""
+def per_thousand(evaluation: Evaluation) -> list[tuple[str, int | str]]:
+    """Of 1,000 images like these: found, missed, falsely alarmed, rightly negative; empty for more than two classes.
+
+    Where a count must not be told the number says below what it lies.
+    """
     positive = evaluation.get("positive_class")
     confusion = evaluation["confusion_matrix"]
-    total = sum(map(sum, confusion["counts"]))
+    cells_of = confusion.get("middles", confusion["counts"])
+    total = sum(map(sum, cells_of))
     if positive is None or not total:
         return []
     yes = confusion["labels"].index(positive)
@@ -83,7 +124,10 @@ def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:
         ("falsely alarmed", counts[no][yes]),
         ("rightly negative", counts[no][no]),
     ]
-    return list(zip([name for name, _ in cells], _thousandths([n for _, n in cells], total), strict=True))
+    order = (cells_of[yes][yes], cells_of[yes][no], cells_of[no][yes], cells_of[no][no])
+    numbers = _thousandths(list(order), total)
+    bound = f"<{count(-(-5000 // total))}"
+    return [(name, bound if isinstance(n, Few) else scaled) for (name, n), scaled in zip(cells, numbers, strict=True)]
 
 
 def _thousandths(counts: list[int], total: int) -> list[int]:
@@ -110,13 +154,46 @@ def calibration(evaluation: Evaluation) -> str:
     text += f"; a calibrated model would show {spread(low, high)} on as many images (5 % to 95 %)"
     if ece <= high:
         return f"{text}, so these images show no sign of miscalibration."
-    return f"{text}, so the probabilities are not calibrated: {_direction(stored['bins'])}."
+    return f"{text}, so the probabilities are not calibrated: {_direction(stored)}."
 
 
-def _direction(bins: list[Mapping[str, Any]]) -> str:
+def failures(gallery: Gallery) -> dict[str, str]:
+    """What the gallery shows, out of how many, and how it was chosen; keys: lead, random, confident, pictures."""
+    errors, images = plural(gallery.num_errors, "error"), plural(gallery.num_images, "image")
+    kept, drawn = len(gallery.confident), len(gallery.random)
+    lead = "An error is an image whose model output, the class with the highest output, is not its reference label. "
+    lead += f"{errors} of {images}."
+    if gallery.num_errors and not kept + drawn:
+        lead += " None is shown here."
+    whole = "All" if kept == gallery.num_errors and not drawn else f"{count(kept)} of"
+    missing = (
+        f"{count(gallery.num_missing)} of the pictures cannot be shown: the image is no longer where it was, or it has "
+        "changed since."
+    )
+    return {
+        "lead": lead,
+        "random": f"{count(drawn)} of {errors} of {images}, drawn at random: by a hash of the sample id." * bool(drawn),
+        "confident": f"{whole} {errors} of {images}: the most confident one of each class first." * bool(kept),
+        "pictures": missing * bool(gallery.num_missing),
+    }
+
+
+def confidence_direction(bins: list[Mapping[str, Any]]) -> str:
+    """Whether the outputs are on average more or less confident than right."""
+    confidence, accuracy = _means(bins)
+    return "overconfident" if confidence > accuracy else "underconfident"
+
+
+def _direction(stored: Mapping[str, Any]) -> str:
+    if "direction" in stored:
+        return f"on average {stored['direction']}"
+    confidence, accuracy = _means(stored["bins"])
+    kind = confidence_direction(stored["bins"])
+    return f"on average {kind} (mean confidence {number(confidence)}, {number(accuracy)} right)"
+
+
+def _means(bins: list[Mapping[str, Any]]) -> tuple[float, float]:
     filled = [entry for entry in bins if entry["count"]]
     total = sum(entry["count"] for entry in filled)
     confidence = sum(entry["count"] * entry["confidence"] for entry in filled) / total
-    accuracy = sum(entry["count"] * entry["accuracy"] for entry in filled) / total
-    kind = "overconfident" if confidence > accuracy else "underconfident"
-    return f"on average {kind} (mean confidence {number(confidence)}, {number(accuracy)} right)"
+    return confidence, sum(entry["count"] * entry["accuracy"] for entry in filled) / total

@@ -4,9 +4,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chiron.report.context import ReportContext, SplitCounts
-from chiron.report.format import Estimate, count, defined, has_interval, interval_text, number, percent, value_text
-from chiron.report.words import PER_CLASS, ROLES, Word, grouped_keys, init_text, word
+from chiron.report.context import ReportContext
+from chiron.report.format import (
+    Estimate,
+    count,
+    defined,
+    has_interval,
+    interval_text,
+    number,
+    value_text,
+)
+from chiron.report.words import PER_CLASS, Word, grouped_keys, init_text, word
 
 Evaluation = Mapping[str, Any]
 
@@ -17,13 +25,16 @@ def headline_key(evaluation: Evaluation) -> str:
 
 
 def headline_companions(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """What the headline alone would hide: both sides of the decision, or the class that the model finds least often."""
+    """What the headline alone would hide: all sides of the decision, or the class that the model finds least often."""
     positive = evaluation.get("positive_class")
     if positive:
         return [
-            {"name": word(key).name, "estimate": evaluation["overall"][key]} for key in ("sensitivity", "specificity")
+            {"name": word(key).name, "estimate": evaluation["overall"][key]}
+            for key in ("sensitivity", "specificity", "ppv", "npv")
         ]
     found = {name: evaluation["per_class"][name]["sensitivity"] for name in evaluation["classes"]}
+    if any(estimate.get("withheld") for estimate in found.values()):  # which one is lowest cannot be told
+        return []
     found = {name: estimate for name, estimate in found.items() if defined(estimate)}
     if not found:
         return []
@@ -169,28 +180,6 @@ def _methods(evaluation: Evaluation, keys: list[str]) -> list[str]:
 def _about(params: int | None, init: str | None) -> str:
     parts = [f"{count(params)} parameters" if params else "", f"init: {init_text(init)}" if init else ""]
     return ", ".join(part for part in parts if part)
-
-
-def split_table(splits: SplitCounts, classes: list[str]) -> dict[str, Any]:
-    """Classes by roles: images, groups and share; the last row counts the images of a role."""
-    roles = [role for role in ROLES if role in splits] + [role for role in splits if role not in ROLES]
-    totals = {role: sum(counts["images"] for counts in splits[role].values()) for role in roles}
-    names = classes + [name for role in roles for name in splits[role] if name not in classes]
-    rows = [
-        {"name": name, "cells": [_split_cell(splits[role].get(name), totals[role]) for role in roles]}
-        for name in dict.fromkeys(names)
-    ]
-    return {
-        "roles": [ROLES.get(role, role) for role in roles],
-        "rows": rows,
-        "totals": [count(totals[role]) for role in roles],
-    }
-
-
-def _split_cell(counts: Mapping[str, int] | None, total: int) -> dict[str, str]:
-    counts = counts or {"images": 0, "groups": 0}
-    share = percent(counts["images"] / total) if total else "–"
-    return {"images": count(counts["images"]), "groups": count(counts["groups"]), "share": share}
 
 
 def environment_rows(environment: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

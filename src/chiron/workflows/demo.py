@@ -17,7 +17,7 @@ log = logging.getLogger("chiron.demo")
 
 HYBRID, BASELINE = "phantom_cxr/h_coatnet_nano.own", "phantom_cxr/fair_cnn_nano.own"
 NUM_IMAGES, IMG_SIZE = 2000, 96
-_OWN = {"phantoms", "phantoms-truth", "hybrid", "baseline", "predictions.csv", "test_ledger.jsonl"}
+_OWN = {"phantoms", "phantoms-truth", "hybrid", "baseline", "predictions.csv", "test_ledger.jsonl", "sharing_key"}
 
 
 def demo(

@@ -1,35 +1,34 @@
 """`chiron evaluate`: a run, a bundle on other data, or a table of predictions; numbers, figures and a report."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from chiron.audit.leaks import require_no_leaks
 from chiron.audit.ledger import count_looks, project_folder, record_look
 from chiron.classifier import Classifier, load
 from chiron.core.errors import DataError, SpecError
-from chiron.core.files import require_new, require_outside, write_text
+from chiron.core.files import require_new, require_outside
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.data.reading import read_dataset
-from chiron.data.split import split_summary
 from chiron.data.unchanged import require_unchanged
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
-from chiron.metrics.evaluation import evaluate as evaluate_arrays
-from chiron.report.context import ReportContext
-from chiron.report.figures import write_figures
-from chiron.report.page import write_report
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
-from chiron.spec.recipe import EvaluateRecipe, Recipe
 from chiron.workflows.overfit import refuse_overfit_check
+from chiron.workflows.report import write_results
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
-
-RUN_SPLITS = ("val", "cal", "test", "external")
+from chiron.workflows.stored import (
+    RUN_SPLITS,
+    accepted_leaks,
+    bundle_provenance,
+    store_comparison,
+    stored_run,
+    stored_table,
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def evaluate(
     if path.suffix.lower() == ".csv":
         if data is not None:
             raise SpecError("A predictions table is evaluated as it is. Got --data as well. Leave it out.")
-        return evaluate_table(Predictions.load(path, positive=positive), folder, source=path.name, split=split)
+        return evaluate_table(path, folder, split=split, positive=positive)
     if not (path / "bundle.json").is_file() and not is_run(path):
         raise SpecError(f"chiron evaluate takes a run folder, a bundle or a predictions CSV. Got {path}.")
     if data is None:
@@ -106,64 +105,24 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
     classifier = load(run.bundle, device=str(runtime.device))
     looks = _look(run.path, classifier, part) if split in {"test", "external"} else None
     table = score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed)
-    _with_facts(table, test_looks=looks, leaks_accepted=_accepted(manifest, recipe)).save(run.predictions(split))
+    facts = {"test_looks": looks, "leaks_accepted": accepted_leaks(manifest, recipe), "scored": _now()}
+    _with_facts(table, **facts).save(run.predictions(split))
 
 
 def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, Any]] = ()) -> Evaluated:
     """Numbers, figures and report of a stored table of the run; written into the run folder, newest last.
 
     Args:
-        others: rows of other models on the same images: {"name", "params", "init", "evaluation"}.
+        others: rows of other models on the same images: {"name", "params", "init", "evaluation"}; they are kept.
     """
-    recipe, manifest, facts = read_recipe(str(run.recipe)), Manifest.load(run.path), run.read_facts()
-    predictions = Predictions.load(run.predictions(split))
-    context = ReportContext(
-        title=run.path.name,
-        model=recipe.model.name,
-        init=recipe.model.init,
-        recipe_text=run.recipe.read_text(encoding="utf-8"),
-        task=recipe.intended_use.question,
-        population=recipe.intended_use.population,
-        reference_standard=recipe.intended_use.reference_standard,
-        num_parameters=_bundle_provenance(run.bundle).get("num_parameters"),
-        num_unreadable=int((manifest.frame["status"] == "unreadable").sum()),
-        leaks_accepted=_accepted(manifest, recipe),
-        test_looks=_test_looks(run, manifest, split),
-        split_scored=split,  # type: ignore[arg-type]
-        selection_metric=f"val_{recipe.train.select_by}",
-        best_epoch=facts.get("best_epoch"),
-        seeds=[recipe.train.seed],
-        environment=json.loads(run.environment.read_text(encoding="utf-8")),
-        others=list(others),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=facts.get("command", ""),
-        **_data_facts(manifest),
-    )
-    return _write(run.path, predictions, recipe.evaluate, context, run.read_history())
+    if others:
+        store_comparison(run, split, others)
+    return Evaluated(run.path, write_results(run.path, stored_run(run, split)))
 
 
-def evaluate_table(predictions: Predictions, folder: Path, *, source: str, split: str | None = None) -> Evaluated:
+def evaluate_table(path: Path, folder: Path, *, split: str | None = None, positive: str | None = None) -> Evaluated:
     """Numbers, figures and report of a table of predictions, from Chiron or elsewhere."""
-    if split is not None:
-        predictions = _of_split(predictions, split)
-    context = ReportContext(
-        title=source,
-        model=str(predictions.facts.get("model", "not stated")),
-        init="not stated",
-        recipe_text="",
-        data_source=source,
-        reader="predictions table",
-        grouping=str(predictions.facts.get("grouping", "not stated")),
-        splits={},
-        num_unreadable=int((predictions.frame["status"] == "unreadable").sum()),
-        leaks_accepted=list(predictions.facts.get("leaks_accepted", [])),
-        test_looks=predictions.facts.get("test_looks"),
-        split_scored=split or _only_split(predictions),  # type: ignore[arg-type]
-        environment=environment(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command_line(),
-    )
-    return _write(folder, predictions, EvaluateRecipe(), context, [])
+    return Evaluated(folder, write_results(folder, stored_table(path, split=split, positive=positive)))
 
 
 def _evaluate_bundle(
@@ -177,6 +136,7 @@ def _evaluate_bundle(
     device: str,
     threads: int | None,
 ) -> Evaluated:
+    """Scores the images and stores table, manifest and words, from which the report can be written again."""
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(bundle, device=str(runtime.device))
     manifest = read_dataset(data, Layout(reader=reader, groups=groups))
@@ -188,88 +148,31 @@ def _evaluate_bundle(
     chosen = split or _headline_split(manifest)
     part = _part(manifest, chosen)
     looks = _look(folder, classifier, part)
-    predictions = _with_facts(score_manifest(classifier, part, runtime, batch_size=32), test_looks=looks)
-    provenance = _bundle_provenance(bundle)
-    context = ReportContext(
-        title=f"{classifier.network_spec.name} on {data.name}",
-        model=classifier.network_spec.name,
-        init=str(provenance.get("init", "not stated")),
-        recipe_text="",
-        task=classifier.intended_use.question,
-        population=classifier.intended_use.population,
-        reference_standard=classifier.intended_use.reference_standard,
-        num_parameters=provenance.get("num_parameters"),
-        num_unreadable=int((part.frame["status"] == "unreadable").sum()),
-        leaks_accepted=[f"{provenance['accepted_leaks']} pairs, named in the training run"]
-        if provenance.get("accepted_leaks")
-        else [],
-        test_looks=looks,
+    predictions = score_manifest(classifier, part, runtime, batch_size=32)
+    provenance = bundle_provenance(bundle)
+    leaks = provenance.get("accepted_leaks")
+    words = {
+        "title": f"{classifier.network_spec.name} on {data.name}",
+        "init": str(provenance.get("init", "not stated")),
+        "task": classifier.intended_use.question,
+        "population": classifier.intended_use.population,
+        "reference_standard": classifier.intended_use.reference_standard,
+        "num_parameters": provenance.get("num_parameters"),
+        "leaks_accepted": [f"{leaks} pairs, named in the training run"] if leaks else [],
         # A bundle does not know its training images, so only the user can say that these are others.
-        split_scored="external" if split == "external" else "unknown",
-        environment=environment(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command_line(),
-        **_data_facts(manifest) | {"splits": {}},
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    predictions.save(folder / "predictions.csv")
-    return _write(folder, predictions, EvaluateRecipe(), context, [])
-
-
-def _write(
-    folder: Path, predictions: Predictions, settings: EvaluateRecipe, context: ReportContext, history: list[dict]
-) -> Evaluated:
-    if not predictions.scored.height:
-        raise DataError("Scoring needs images with a reference label. Got none with status ok. Fill in y_true.")
-    numbers = evaluate_arrays(
-        predictions.y_true,
-        predictions.y_prob,
-        classes=predictions.classes,
-        positive=predictions.positive,
-        groups=predictions.groups,
-        num_resamples=settings.num_resamples,
-        confidence=settings.confidence,
-    ).to_json()
-    numbers["split"] = context.split_scored
-    numbers["model_id"] = predictions.facts.get("bundle_id")
-    write_text(folder / "evaluation_metrics.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False))
-    write_figures(
-        numbers,
-        history or None,
-        folder / "figures",
-        selection_metric=context.selection_metric,
-        best_epoch=context.best_epoch,
-    )
-    write_report(folder / "report.html", numbers, context, history or None)
-    return Evaluated(folder, numbers)
+        "split_scored": "external" if split == "external" else "unknown",
+        "scored_part": chosen,
+        "environment": environment(),
+        "command": command_line(),
+    }
+    manifest.save(folder)
+    _with_facts(predictions, test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
+    return evaluate_table(folder / "predictions.csv", folder)
 
 
 def _headline_split(manifest: Manifest) -> str:
     present = set(manifest.frame["split"].drop_nulls())
     return next((split for split in ("test", "external", "val") if split in present), "all")
-
-
-def _accepted(manifest: Manifest, recipe: Recipe) -> list[str]:
-    """Names of the leaks that the run was trained in spite of."""
-    return [pair.name for pair in require_no_leaks(manifest, recipe.data.accept_leaks).accepted]
-
-
-def _of_split(predictions: Predictions, split: str) -> Predictions:
-    """The rows of one split of a table that says which is which."""
-    frame = predictions.frame
-    present = sorted(set(frame["split"].drop_nulls())) if "split" in frame.columns else []
-    if split not in present or split not in RUN_SPLITS:
-        raise SpecError(
-            f"--split must be one of {', '.join(RUN_SPLITS)} that the table has. Got {split!r}; "
-            f"the table has {', '.join(present) or 'no column split'}."
-        )
-    return replace(predictions, frame=frame.filter(frame["split"] == split))
-
-
-def _only_split(predictions: Predictions) -> str:
-    """The split that a table was written for, where it says one."""
-    said = set(predictions.frame["split"].drop_nulls()) if "split" in predictions.frame.columns else set()
-    return said.pop() if len(said) == 1 and said <= set(RUN_SPLITS) else "unknown"
 
 
 def _part(manifest: Manifest, split: str) -> Manifest:
@@ -291,36 +194,9 @@ def _look(output: Path, classifier: Classifier, part: Manifest) -> int | Literal
     return "unknown" if looks is None else looks
 
 
-def _test_looks(run: RunFolder, manifest: Manifest, split: str) -> Any:
-    """Looks at the split that is told of, or, for a tuning split, at the test split."""
-    watched = split if split in {"test", "external"} else "test"
-    looks = count_looks(project_folder(run.path), manifest.select(watched).content_hashes())
-    table = run.predictions(watched).with_suffix(".json")
-    stored = json.loads(table.read_text(encoding="utf-8")).get("test_looks") if table.is_file() else 0
-    if looks is None or stored == "unknown" or looks < (stored or 0):  # a ledger that lost lines
-        return "unknown"
-    return looks or None
-
-
 def _with_facts(predictions: Predictions, **facts: Any) -> Predictions:
     return replace(predictions, facts=predictions.facts | facts)
 
 
-def _bundle_provenance(bundle: Path) -> dict[str, Any]:
-    bundle = bundle / "bundle" if (bundle / "bundle").is_dir() else bundle
-    return json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["provenance"]
-
-
-def _data_facts(manifest: Manifest) -> dict[str, Any]:
-    """What a report says of the data."""
-    certainty = set(manifest.id_certainty.values())
-    patients = "patient_id" in manifest.id_certainty
-    return {
-        "data_source": manifest.root.name,
-        "reader": manifest.reader,
-        "grouping": manifest.grouping,
-        "splits": split_summary(manifest),
-        "patients": "known" if patients else "unknown",
-        "ids": "absent" if not certainty else "inferred" if "inferred" in certainty else "certain",
-        "data_notes": list(manifest.notes),
-    }
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -25,6 +25,8 @@ _OWN = (
     "training_history.json",
     "evaluation_metrics.json",
     "report.html",
+    "report-shareable.html",
+    "comparison.json",
     "run.json",
     "checkpoints",
     "bundle",
@@ -61,6 +63,16 @@ class RunFolder:
         return self.path / "training_history.json"
 
     @property
+    def metrics(self) -> Path:
+        """The numbers of the split that was evaluated last."""
+        return self.path / "evaluation_metrics.json"
+
+    @property
+    def comparison(self) -> Path:
+        """Models that stand beside this one in its report."""
+        return self.path / "comparison.json"
+
+    @property
     def checkpoints(self) -> Path:
         """For resuming; may be removed when the run is done."""
         return self.path / "checkpoints"
@@ -91,7 +103,7 @@ class RunFolder:
 
     def read_metrics(self) -> dict[str, Any]:
         """The numbers of the split that was evaluated last."""
-        return json.loads((self.path / "evaluation_metrics.json").read_text(encoding="utf-8"))
+        return json.loads(self.metrics.read_text(encoding="utf-8"))
 
     def read_history(self) -> list[dict[str, Any]]:
         """One row an epoch."""

@@ -72,6 +72,8 @@ def make_context(**changes):
         "reader": "class_folders",
         "grouping": "A group is one patient",
         "splits": {"train": {"normal": {"images": 400, "groups": 300}, "opacity": {"images": 380, "groups": 310}}},
+        "table_one": {"splits": {"train": {"images": 780, "groups": 600, "patients": 590}}, "columns": []},
+        "num_patients": 139,
         "task": "Does this image show an opacity?",
         "population": "Synthetic images",
         "reference_standard": "Drawn truth",

@@ -9,6 +9,11 @@ def rules_of(evaluation, context):
     return {limit.rule: limit.sentence for limit in limits.limits_of(evaluation, context)}
 
 
+def cells(normal, opacity):
+    counts = {"normal": normal, "opacity": opacity}
+    return {name: {"images": images, "groups": images // 2} for name, images in counts.items()}
+
+
 # rule -> (change of the context that switches it on, words its sentence must hold)
 BY_CONTEXT = {
     "leaks_accepted": ({"leaks_accepted": ["val/7 = train/3"]}, "1 known leak between splits, accepted by name: val/7"),
@@ -22,6 +27,16 @@ BY_CONTEXT = {
     "population_not_described": ({"population": ""}, "population behind the"),
     "reference_not_described": ({"reference_standard": ""}, "normal and opacity"),
     "random_init": ({"init": "scratch"}, "780 training images alone"),
+    "imbalance_corrected_twice": ({"sampler": "balanced", "class_weights": "balanced"}, "class_weights: balanced)"),
+    "probabilities_shifted": ({"class_weights": "balanced"}, "equally frequent (class_weights: balanced)"),
+    "characteristics_not_recorded": (
+        {"columns": ["age_approx", "image"]},
+        "Sex and skin tone are not recorded with these 240 images (recorded: age)",
+    ),
+    "split_unlike_others": (
+        {"splits": {role: cells(*counts) for role, counts in {"train": (400, 400), "test": (150, 50)}.items()}},
+        "opacity is 50.0 % of train and 25.0 % of the others",
+    ),
     "one_seed": ({"seeds": [7]}, "One training run (seed 7)"),
 }
 
@@ -126,6 +141,32 @@ def test_absent_class_is_counted_as_undefined(seven, context_of):
     assert undefined > 5
     assert f", {undefined} are not defined" in plain(found["undefined_numbers"])
     assert "few_positives" not in found
+
+
+def test_small_or_uncertain_differences_between_splits_are_none(binary, context_of):
+    for train, test in (((400, 400), (104, 96)), ((40, 40), (7, 5))):
+        splits = {"train": cells(*train), "test": cells(*test)}
+        assert "split_unlike_others" not in rules_of(binary, context_of(splits=splits))
+
+
+def test_recorded_characteristics_and_gray_images_are_no_limit(binary, context_of):
+    for changes in (
+        {"columns": ["Age", "sex", "Fitzpatrick skin type"]},
+        {"columns": ["age", "gender"], "color": False},
+    ):
+        assert "characteristics_not_recorded" not in rules_of(binary, context_of(**changes))
+    assert "characteristics_not_recorded" not in rules_of(binary, context_of(columns=None))
+
+
+def test_what_holds_is_decided_by_the_exact_numbers(evaluation_of, context_of):
+    """A limit that rounding would hide is told in general words; one that rounding would bring up is not told."""
+    exact, coarse = evaluation_of(), evaluation_of()
+    few(exact, 99)
+    few(coarse, 100)
+    worthless(coarse)
+    found = {it.rule: it.sentence for it in limits.limits_of(coarse, context_of(), exact=(exact, context_of()))}
+    assert found["few_positives"] == "Two classes and few cases of the class of interest."
+    assert "no_better_than_majority" not in found
 
 
 def test_every_rule_is_tested_on_and_off():

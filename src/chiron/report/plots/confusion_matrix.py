@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.colors import LinearSegmentedColormap
 
-from chiron.report.format import count, percent, plural
+from chiron.report.format import Few, count, plural, share, total
 from chiron.report.plots.style import HAIRLINE, INK, MUTED, Drawing, new_figure, short_labels
 
 # White to deep blue: lightness falls evenly, so gray print keeps the order.
@@ -22,31 +22,43 @@ def draw_counts(evaluation: Mapping[str, Any]) -> Drawing:
         name="confusion_matrix_counts",
         caption="Confusion matrix, numbers of images. Rows: reference standard; columns: model output "
         "(the class with the highest output). The diagonal holds the images that agree.",
-        alt=_describe(labels, counts, shares=False),
-        figure=_draw(labels, np.sqrt(counts / max(counts.max(), 1)), [[count(int(n)) for n in row] for row in counts]),
+        alt=_describe(evaluation, shares=False),
+        figure=_draw(
+            labels, np.sqrt(_array(counts) / max(map(max, counts))), [[count(n) for n in row] for row in counts]
+        ),
     )
 
 
-def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing:
-    """The share of each row, with the number of images below; a row without images stays empty."""
+def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing | None:
+    """The share of each row, with the number of images below; a row without images stays empty.
+
+    None where the counts are coarse: their shares would be wrong.
+    """
     labels, counts = _matrix(evaluation)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    if "middles" in evaluation["confusion_matrix"]:
+        return None
+    array = _array(counts)
+    shares = array / np.maximum(array.sum(axis=1, keepdims=True), 1)
     texts = [
-        [_share_text(share, int(n)) if row.sum() else "–" for share, n in zip(share_row, row, strict=True)]
+        [_share_text(share, n) if any(row) else "–" for share, n in zip(share_row, row, strict=True)]
         for share_row, row in zip(shares, counts, strict=True)
     ]
     return Drawing(
         name="confusion_matrix_normalized",
         caption="Confusion matrix, each row as shares of its class (images below). The diagonal is the sensitivity of "
         "each class.",
-        alt=_describe(labels, counts, shares=True),
+        alt=_describe(evaluation, shares=True),
         figure=_draw(labels, shares, texts),
     )
 
 
-def _matrix(evaluation: Mapping[str, Any]) -> tuple[list[str], Int[np.ndarray, "k k"]]:
+def _matrix(evaluation: Mapping[str, Any]) -> tuple[list[str], list[list[int]]]:
     confusion = evaluation["confusion_matrix"]
-    return list(confusion["labels"]), np.asarray(confusion["counts"], dtype=np.int64)
+    return list(confusion["labels"]), confusion["counts"]
+
+
+def _array(counts: list[list[int]]) -> Int[np.ndarray, "k k"]:
+    return np.asarray(counts, dtype=np.int64)
 
 
 def _text_color(shade: float) -> str:
@@ -96,21 +108,23 @@ def _draw(labels: list[str], shade: Float[np.ndarray, "k k"], texts: Sequence[Se
     return figure
 
 
-def _describe(labels: list[str], counts: Int[np.ndarray, "k k"], *, shares: bool) -> str:
+def _describe(evaluation: Mapping[str, Any], *, shares: bool) -> str:
     """The matrix in words: for each class how many agree and where most of the others went."""
+    labels, counts = _matrix(evaluation)
+    images = plural(evaluation["num_images"], "image")
     kind = "as shares of each row" if shares else "in numbers of images"
-    parts = [
-        f"Confusion matrix of {plural(int(counts.sum()), 'image')} {kind}, reference standard against model output."
-    ]
+    parts = [f"Confusion matrix of {images} {kind}, reference standard against model output."]
     for row, name in enumerate(labels):
-        total, right = int(counts[row].sum()), int(counts[row, row])
-        if not total:
+        of_class, right = total(counts[row]), counts[row][row]
+        if not any(counts[row]):
             parts.append(f"{name}: no image.")
             continue
-        part = f"{name}: {count(right)} of {count(total)} agree" + (f" ({percent(right / total)})" if shares else "")
-        wrong = counts[row].copy()
-        wrong[row] = 0
-        if wrong.sum():
-            part += f", most others are called {labels[int(wrong.argmax())]} ({count(int(wrong.max()))})"
+        if any(isinstance(n, Few) for n in counts[row]):
+            part = f"{name}: {count(right)} agree"
+        else:
+            part = f"{name}: {count(right)} of {count(of_class)} agree" + (f" ({share(right, of_class)})" * shares)
+        most, where = max((n, -k) for k, n in enumerate(counts[row]) if k != row)
+        if most and not isinstance(most, Few):
+            part += f", most others are called {labels[-where]} ({count(most)})"
         parts.append(f"{part}.")
     return " ".join(parts)

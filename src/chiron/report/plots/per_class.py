@@ -19,7 +19,7 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing:
     return Drawing(
         name="per_class",
         caption=f"Results by class with {level(confidence)} intervals (methods: see the table). In brackets: images, "
-        "groups. The dotted line is chance.",
+        "groups. Dotted: what chance would give, for precision the share of the class, for AUROC 0.5.",
         alt=_describe(evaluation),
         figure=_draw(evaluation),
     )
@@ -32,11 +32,13 @@ def _draw(evaluation: Mapping[str, Any]) -> Any:
     for axis, key in zip(axes, SHOWN, strict=True):
         for row, name in enumerate(classes):
             _bar(axis, row, evaluation["per_class"][name][key])
+        if key == "precision":
+            _mark_shares(axis, [evaluation["class_counts"][name]["prevalence"] for name in classes])
         if key == "auroc":
             axis.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (1.5, 1.5)))
         axis.set_title(word(key).name.split(" (")[0])
         axis.set_xlim(0, 1.02)
-        axis.set_xticks([0, 0.5, 1])
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axis.grid(visible=False, axis="y")
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
@@ -50,9 +52,17 @@ def _draw(evaluation: Mapping[str, Any]) -> Any:
     return figure
 
 
+def _mark_shares(axis: Axes, shares: list[Mapping[str, Any]]) -> None:
+    """A dotted stroke at each class's share of the images: the precision of outputs drawn by lot."""
+    for row, share in enumerate(shares):
+        if defined(share):
+            axis.plot([share["value"]] * 2, [row - 0.36, row + 0.36], color=MUTED, linewidth=1.1, linestyle=(0, (1, 1)))
+
+
 def _bar(axis: Axes, row: int, estimate: Mapping[str, Any]) -> None:
     if not defined(estimate):
-        axis.text(0.02, row, "not defined", va="center", fontsize=7.5, fontstyle="italic", color=MUTED)
+        words = "not shown" if estimate.get("withheld") else "not defined"
+        axis.text(0.02, row, words, va="center", fontsize=7.5, fontstyle="italic", color=MUTED)
         return
     axis.barh(row, estimate["value"], height=0.46, color="#9cc5e0" if has_interval(estimate) else HAIRLINE)
     axis.plot(estimate["value"], row, marker="o", markersize=4.5, color=BLUE)

@@ -107,8 +107,8 @@ def _small_panels(evaluation: Mapping[str, Any], names: list[str], curves: Any, 
         axis.set_title(f"{short}\n", fontsize=8, linespacing=1.1)
         axis.text(0, 1.03, _label(estimates[name], ""), transform=axis.transAxes, fontsize=7.5, color=INK)
         unit_axis(axis, square=True)
-        axis.set_xticks([0, 0.5, 1])
-        axis.set_yticks([0, 0.5, 1])
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
         if place + columns >= len(names):
             axis.tick_params(labelbottom=True)
     figure.supxlabel("1 − specificity", fontsize=9)

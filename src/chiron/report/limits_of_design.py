@@ -1,0 +1,109 @@
+"""Limits that follow from how the result was made: splits, looks, selection, training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chiron.report.context import ReportContext
+from chiron.report.format import count, listed, plural, total
+
+MOST_NAMED = 5
+
+Evaluation = Mapping[str, Any]
+
+
+def leaks_accepted(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Training went on although the same picture, patient or group stands in two splits."""
+    if not context.leaks_accepted:
+        return None
+    return (
+        f"Trained with {plural(len(context.leaks_accepted), 'known leak')} between splits, accepted by name: "
+        f"{listed(context.leaks_accepted, MOST_NAMED)}. Numbers on the splits concerned are too good."
+    )
+
+
+def selected_where_scored(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The split that chose the epoch is the split that is scored."""
+    if context.split_scored != "val":
+        return None
+    chosen = f"epoch {context.best_epoch}" if context.best_epoch is not None else "the epoch"
+    by = f" by {context.selection_metric}" if context.selection_metric else ""
+    return f"Scored on val, the tuning split that also chose {chosen}{by}: the numbers are too good" + (
+        ", and the test split has not been scored." if not context.test_looks else "."
+    )
+
+
+def split_unknown(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """A foreign table does not say which part of the data it holds."""
+    if context.split_scored != "unknown":
+        return None
+    return (
+        f"It is not known which split the {plural(evaluation['num_images'], 'image')} belong to: they may have been "
+        "used for training or selection."
+    )
+
+
+def test_looks(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The test split was scored more than once, or nobody knows how often."""
+    foreign = context.split_scored == "unknown" and context.test_looks is None  # a table: no images were scored here
+    if context.split_scored in ("val", "cal") or foreign or context.test_looks == 1:
+        return None
+    if context.test_looks in ("unknown", None, 0):
+        return "How often these test images have been scored is unknown: no unbroken record of it exists."
+    return (
+        f"These test images have been scored {count(int(context.test_looks))} times; "
+        "choosing after a look makes the chosen result too good."
+    )
+
+
+def no_external_data(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """All images come from where the training images come from."""
+    if context.split_scored in ("external", "unknown"):
+        return None
+    return (
+        f"Internal testing only: all {plural(evaluation['num_images'], 'image')} come from {context.data_source}, "
+        "as the training images do. Results at another site, on another device or in another population are not known."
+    )
+
+
+def random_init(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Training began at random weights."""
+    if context.init not in ("scratch", "random"):
+        return None
+    images = total(counts["images"] for counts in context.splits.get("train", {}).values())
+    on = f" and learned from {plural(images, 'training image')} alone" if images else ""
+    return f"The network started from random weights (init: {context.init}){on}; no pretraining was used."
+
+
+def one_seed(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """One run says nothing about the spread between runs."""
+    if len(context.seeds) > 1:
+        return None
+    which = f" (seed {context.seeds[0]})" if context.seeds else ""
+    return (
+        f"One training run{which}: the intervals cover the choice of test images, not the spread between training runs."
+    )
+
+
+def imbalance_corrected_twice(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The sampler and the loss both make up for rare classes."""
+    if context.sampler == "none" or context.class_weights == "none":
+        return None
+    return (
+        f"Class imbalance was corrected twice (sampler: {context.sampler}, class_weights: {context.class_weights}): "
+        "rare classes weigh more than equally, so the network calls them too often."
+    )
+
+
+def probabilities_shifted(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Training saw other class shares than these images have, and nothing corrected the outputs since."""
+    told = [
+        f"{name}: {value}"
+        for name, value in (("sampler", context.sampler), ("class_weights", context.class_weights))
+        if value != "none"
+    ]
+    if not told:
+        return None
+    return (
+        f"Trained as if all classes were equally frequent ({listed(told)}), without calibration since: the "
+        "probabilities of rare classes are too high. They rank images; they are not risks."
+    )

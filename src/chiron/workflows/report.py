@@ -1,0 +1,128 @@
+"""`chiron report`: a report written again from what is stored; no image is scored and no ledger line is added."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chiron.audit.ledger import project_folder
+from chiron.audit.sharing_key import sharing_key
+from chiron.core.errors import DataError, SpecError
+from chiron.core.files import require_new, write_text
+from chiron.metrics.evaluation import evaluate as evaluate_arrays
+from chiron.report.figures import write_figures
+from chiron.report.gallery import make_gallery
+from chiron.report.limits import Limit, limits_of
+from chiron.report.page import render_report
+from chiron.report.sharing import shareable_context, shareable_evaluation, shareable_gallery
+from chiron.workflows.run_folder import RunFolder, is_run, open_run
+from chiron.workflows.stored import RUN_SPLITS, Stored, stored_run, stored_table
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The written page, which split it tells of, and the limits that it names."""
+
+    path: Path
+    split: str
+    limits: list[Limit]
+
+
+def report(
+    target: str | Path,
+    *,
+    out: str | Path | None = None,
+    split: str | None = None,
+    positive: str | None = None,
+    shareable: bool = False,
+    force: bool = False,
+) -> Reported:
+    """Writes the report of a run folder or a predictions CSV again.
+
+    Args:
+        out: the HTML file; by default the run's own report (`report.html`, shareable: `report-shareable.html`), which
+            is replaced; of a table the same name in the current folder.
+        split: by default the one that the run was evaluated on last.
+        positive: class of interest in a two-class table that does not name it.
+        shareable: leave out images, small counts, names and paths; see `report.sharing`.
+        force: replace a file at `out`.
+    Raises:
+        SpecError: the target is neither, an option does not fit it, or `out` exists.
+        DataError: the split has not been scored.
+    """
+    path, name = Path(target), "report-shareable.html" if shareable else "report.html"
+    if is_run(path):
+        if positive is not None:
+            raise SpecError("A run keeps its own classes. Got --positive. Leave it out.")
+        run = open_run(path)
+        page = Path(out) if out is not None else path / name
+        stored = stored_run(run, split or _last_split(run))
+    elif path.suffix.lower() == ".csv":
+        page = Path(out) if out is not None else Path(name)
+        stored = stored_table(path, split=split, positive=positive)
+    else:
+        raise SpecError(f"chiron report takes a run folder or a predictions CSV. Got {path}. Give one of them.")
+    if out is not None or not is_run(path):
+        require_new(page, force=force)
+    key = sharing_key(project_folder(path)) if shareable else None
+    limits = write_page(page, stored, compute_numbers(stored), key=key)
+    return Reported(page, stored.context.split_scored, limits)
+
+
+def write_results(folder: Path, stored: Stored) -> dict[str, Any]:
+    """Writes numbers, figures and the page into `folder` and returns the numbers."""
+    numbers = compute_numbers(stored)
+    write_text(folder / "evaluation_metrics.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False))
+    write_figures(
+        numbers,
+        stored.history or None,
+        folder / "figures",
+        selection_metric=stored.context.selection_metric,
+        best_epoch=stored.context.best_epoch,
+    )
+    write_page(folder / "report.html", stored, numbers)
+    return numbers
+
+
+def compute_numbers(stored: Stored) -> dict[str, Any]:
+    """Every number with its interval, from the table of predictions alone.
+
+    Raises:
+        DataError: no row can be scored.
+    """
+    predictions, settings = stored.predictions, stored.settings
+    if not predictions.scored.height:
+        raise DataError("Scoring needs images with a reference label. Got none with status ok. Fill in y_true.")
+    numbers = evaluate_arrays(
+        predictions.y_true,
+        predictions.y_prob,
+        classes=predictions.classes,
+        positive=predictions.positive,
+        groups=predictions.groups,
+        num_resamples=settings.num_resamples,
+        confidence=settings.confidence,
+    ).to_json()
+    numbers["split"] = stored.context.split_scored
+    numbers["model_id"] = predictions.facts.get("bundle_id")
+    return numbers
+
+
+def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: bytes | None = None) -> list[Limit]:
+    """Writes the HTML page, with a key the shareable one, and returns the limits on it."""
+    exact = (numbers, stored.context)
+    shown: dict[str, Any] = numbers
+    context, gallery = stored.context, make_gallery(stored.predictions, stored.manifest if key is None else None)
+    if key is not None:
+        shown, context = shareable_evaluation(numbers), shareable_context(context, key)
+        gallery = shareable_gallery(gallery, key)
+    limits = limits_of(shown, context, exact=exact)
+    page = render_report(shown, context, stored.history, limits=limits, gallery=gallery, shareable=key is not None)
+    write_text(path, page)
+    return limits
+
+
+def _last_split(run: RunFolder) -> str:
+    """The split that was evaluated last; of a run without numbers the first that has predictions."""
+    if run.metrics.is_file():
+        return run.read_metrics()["split"]
+    return next((split for split in ("test", "external", *RUN_SPLITS) if run.predictions(split).is_file()), "val")
