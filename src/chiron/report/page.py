@@ -47,7 +47,7 @@ def render_report(
         history: one mapping an epoch; without it the learning curves are left out.
         gallery: the failures; without them the page has none.
         limits: what `limits_of` found; by default it is asked here. A shareable page needs those of the exact numbers.
-        shareable: say that numbers are coarse and things left out (`report.sharing` does it).
+        shareable: say that numbers are coarse and things left out (`report.coarse` and `report.sharing` do it).
     Raises:
         ReportError: the evaluation has another format or lacks a part.
     """

@@ -10,11 +10,12 @@ from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, write_text
 from chiron.metrics.evaluation import evaluate as evaluate_arrays
+from chiron.report.coarse import shareable_evaluation
 from chiron.report.figures import write_figures
 from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
-from chiron.report.sharing import shareable_context, shareable_evaluation, shareable_gallery
+from chiron.report.sharing import shareable_context, shareable_gallery
 from chiron.workflows.run_folder import RunFolder, is_run, open_run
 from chiron.workflows.stored import RUN_SPLITS, Stored, stored_run, stored_table
 

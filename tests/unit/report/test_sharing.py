@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiron.audit.sharing_key import keyed_hash
+from chiron.report.coarse import coarse, shareable_evaluation, step_of
 from chiron.report.figures import draw_figures, inline_svg
 from chiron.report.format import Few, count, share
 from chiron.report.gallery import Failure, Gallery
 from chiron.report.page import render_report
 from chiron.report.sentences import calibration, per_thousand
-from chiron.report.sharing import coarse, shareable_context, shareable_evaluation, shareable_gallery, step_of
+from chiron.report.sharing import shareable_context, shareable_gallery
 
 KEY = b"key"
 NAME = "Quux"
