@@ -5,7 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from chiron.cli.options import Debug, Device, Force, Groups, Json, Quiet, Reader, Threads, say, say_json, start_logging
+from chiron.cli.options import (
+    Debug,
+    Device,
+    Force,
+    GroupBy,
+    Groups,
+    Images,
+    Json,
+    Metadata,
+    Quiet,
+    Reader,
+    Threads,
+    say,
+    say_json,
+    start_logging,
+)
+from chiron.spec.layout import Layout
 
 _FIRST = ("auroc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity", "brier")
 
@@ -20,6 +36,9 @@ def evaluate_command(
     positive: Annotated[str | None, typer.Option("--positive", help="Class of interest in a two-class CSV.")] = None,
     reader: Reader = None,
     groups: Groups = None,
+    group_by: GroupBy = None,
+    images: Images = None,
+    metadata: Metadata = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
@@ -37,8 +56,7 @@ def evaluate_command(
         split=split,
         out=out,
         positive=positive,
-        reader=reader,
-        groups=groups,
+        layout=Layout(reader=reader, groups=groups, group_by=tuple(group_by or ()), images=images, metadata=metadata),
         force=force,
         device=device,
         threads=threads,

@@ -112,15 +112,15 @@ class Manifest:
     def with_class_names(self, names: Sequence[str]) -> "Manifest":
         """The same samples with the classes called, or only ordered, as `names` says.
 
-        Names that are the classes in another order fix the order. Classes that are the whole numbers 0, 1, ... get the
-        name that stands at their place.
+        Names that are the classes in another order fix the order. Classes that are whole numbers from 0 on get the name
+        that stands at their place; there may be more names than the data has numbers.
 
         Raises:
             DataError: the names are neither.
         """
         if sorted(names) == sorted(self.classes):
             return replace(self, classes=tuple(names))
-        if {str(place) for place in range(len(names))} != set(self.classes):
+        if not set(self.classes) <= {str(place) for place in range(len(names))}:
             raise DataError(_names_that_do_not_fit(names, self.classes))
         name_of = {str(place): name for place, name in enumerate(names)}
         if not self.is_multi_label:

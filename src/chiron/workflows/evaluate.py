@@ -30,6 +30,8 @@ from chiron.workflows.stored import (
     stored_table,
 )
 
+_RECOGNIZED = Layout()
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -51,8 +53,7 @@ def evaluate(
     split: str | None = None,
     out: str | Path | None = None,
     positive: str | None = None,
-    reader: str | None = None,
-    groups: str | None = None,
+    layout: Layout = _RECOGNIZED,
     force: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -62,6 +63,9 @@ def evaluate(
     A run's test split is scored on the first call and enters the test ledger; later calls recompute from the stored
     table. Results of a run stand in the run folder; all others in `out`.
 
+    Args:
+        data: images with labels, for a bundle; `layout` says how to read them. Whole numbers as labels count the
+            bundle's classes from 0.
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
@@ -71,8 +75,9 @@ def evaluate(
         refuse_overfit_check(path, read_recipe(str(open_run(path).recipe)), to="evaluate")
     if is_run(path) and data is None:
         run = open_run(path)
-        ignored = {"--out": out, "--positive": positive, "--reader": reader, "--groups": groups}
-        if given := [name for name, value in ignored.items() if value is not None]:
+        given = [name for name, value in {"--out": out, "--positive": positive}.items() if value is not None]
+        given += ["how to read data"] * (layout != _RECOGNIZED)
+        if given:
             raise SpecError(f"A run keeps its own results, classes and groups. Got {', '.join(given)}. Leave it out.")
         chosen = split or _headline_split(Manifest.load(run.path))
         if chosen not in RUN_SPLITS:
@@ -91,9 +96,7 @@ def evaluate(
     if data is None:
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
-    return _evaluate_bundle(
-        path, Path(data), folder, split=split, reader=reader, groups=groups, device=device, threads=threads
-    )
+    return _evaluate_bundle(path, Path(data), folder, split=split, layout=layout, device=device, threads=threads)
 
 
 def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int | None = None) -> None:
@@ -131,15 +134,16 @@ def _evaluate_bundle(
     folder: Path,
     *,
     split: str | None,
-    reader: str | None,
-    groups: str | None,
+    layout: Layout,
     device: str,
     threads: int | None,
 ) -> Evaluated:
     """Scores the images and stores table, manifest and words, from which the report can be written again."""
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(bundle, device=str(runtime.device))
-    manifest = read_dataset(data, Layout(reader=reader, groups=groups))
+    manifest = read_dataset(data, layout)
+    if all(name.isdecimal() for name in manifest.classes):
+        manifest = manifest.with_class_names(classifier.labels.names)
     unknown = sorted(set(manifest.classes) - set(classifier.labels.names))
     if unknown:
         raise DataError(
