@@ -107,10 +107,10 @@ def draw_signs(label: str, rng: np.random.Generator, *, difficulty: float, kept:
     pick, unclear, contrast = rng.uniform(size=3)
     spread, missing = rng.standard_normal(len(fields(Signs))), rng.uniform(size=len(fields(Signs)))
     own, mimic = _numbers(TYPICAL[label]), _numbers(TYPICAL[MIMICS[label][int(pick * len(MIMICS[label]))]])
-    mixed = own + min(1.0, 1.5 * difficulty * unclear**1.2) * (mimic - own)
+    mixed = own + min(1.0, 1.25 * difficulty * unclear**1.3) * (mimic - own)
     names = [entry.name for entry in fields(Signs)]
     is_outline = np.array([name in OUTLINE for name in names])
-    absent = ~is_outline & (missing < 0.1 + 0.35 * difficulty)
+    absent = ~is_outline & (missing < 0.1 + 0.3 * difficulty)
     varied = np.where(is_outline, mixed + 0.15 * spread, mixed * np.exp(0.3 * spread))
     shown = np.where(absent, 0.0, varied) * np.where(is_outline, 1.0, 1 - 0.45 * difficulty * contrast)
     plain = _numbers(PLAIN) + np.where(is_outline, 0.13 * spread, 0.0)
