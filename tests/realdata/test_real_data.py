@@ -124,3 +124,54 @@ def test_kermany_subset_is_recognized(real_data):
     manifest = read_dataset(real_data / "kermany_subset")
     assert (manifest.reader, manifest.frame.height) == ("kermany", 1225)
     assert manifest.frame.group_by("label").len().sort("label").rows() == [("NORMAL", 293), ("PNEUMONIA", 932)]
+
+
+def test_isic2019_tables(real_data):
+    """Ground-truth table joined with metadata, no image at hand: one-hot labels, blank lesions their own groups."""
+    manifest = read_dataset(real_data / "isic2019", Layout(table_only=True))
+    frame = manifest.frame
+    assert manifest.reader == "table"
+    assert manifest.classes == ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
+    assert frame.height == 25_331
+    counts = dict(frame["label"].value_counts().iter_rows())
+    assert [counts[name] for name in manifest.classes] == [4522, 12875, 3323, 867, 2624, 239, 253, 628]
+    assert frame["unit_id"].drop_nulls().n_unique() == 11_847
+    assert frame["unit_id"].null_count() == 2_084
+    assert frame["group_id"].n_unique() == 11_847 + 2_084
+    assert "Lesions (column lesion_id): 11,847; 2,084 images without one." in manifest.notes
+    assert manifest.roles == {"age_approx": "predictor", "anatom_site_general": "predictor", "sex": "predictor"}
+
+
+def test_ham10000_table_and_split(real_data):
+    """The full table: counts, both shares of melanoma, a split by lesion with every class in every role."""
+    manifest = read_dataset(real_data / "ham10000", Layout(table_only=True))
+    assert (manifest.frame.height, manifest.frame["unit_id"].n_unique()) == (10_015, 7_470)
+    assert manifest.roles["dx_type"] == "reference_standard"
+    whole = split_summary(manifest)["unassigned"]["mel"]
+    assert (round(whole["share"], 3), round(whole["group_share"], 3)) == (0.111, 0.082)
+    done = assign_splits(manifest, fractions=THREE, seed=0)
+    assert done.frame.group_by("unit_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert all(cell["groups"] > 0 for classes in split_summary(done).values() for cell in classes.values())
+    assert share_deviation(done) < 0.01
+
+
+def test_ham10000_divided_by_image_is_refused_with_the_count_of_shared_lesions(real_data):
+    manifest = read_dataset(real_data / "ham10000", Layout(table_only=True))
+    random = np.random.default_rng(0)
+    roles = random.choice(["train", "val", "test"], size=manifest.frame.height, p=[0.7, 0.1, 0.2])
+    divided = manifest.with_splits(dict(zip(manifest.frame["sample_id"], roles.tolist(), strict=True)))
+    roles_of: dict[str, set[str]] = {}
+    for lesion, role in zip(divided.frame["unit_id"], roles, strict=True):
+        roles_of.setdefault(lesion, set()).add(role)
+    shared = sum(len(found) > 1 for found in roles_of.values())
+    assert shared > 900
+    with pytest.raises(LeakError, match=f"Got {shared:,} that do"):
+        require_no_leaks(divided)
+
+
+def test_ham10000_images_in_a_zip(real_data):
+    manifest = read_dataset(real_data / "ham10000_200x150.zip")
+    assert (manifest.reader, manifest.frame.height) == ("ham10000", 9_015)
+    assert manifest.frame["unit_id"].n_unique() == 6_734
+    assert set(manifest.frame["status"]) == {"ok"}
+    assert "Sets of images with identical pixels, which join groups: 2 (4 images)." in manifest.notes
