@@ -277,6 +277,9 @@ def test_images_may_lie_elsewhere(place, tmp_path):
     other = Place(tmp_path / "pictures").images("deep/a.png", "deep/b.png")
     manifest = read_dataset(place.table("t.csv", "image,label", "a.jpg,x", "b.jpg,y"), Layout(images=other.root))
     assert manifest.root == other.root
+    assert read_dataset(place.root, Layout(images=other.root)).frame.equals(manifest.frame)  # a folder of tables
+    with pytest.raises(DataError, match=r"--images belongs to a table of labels\. Got no table"):
+        read_dataset(other.root, Layout(images=other.root))
     assert manifest.frame["path"].to_list() == ["deep/a.png", "deep/b.png"]
 
 

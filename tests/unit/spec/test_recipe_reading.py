@@ -62,7 +62,7 @@ def test_every_mistake_at_once_with_line_and_suggestion(recipe_file):
     [
         (
             "train.optimizer=adamv",
-            "train.optimizer must be 'adamw', 'adam' or 'sgd'. Got 'adamv'. Did you mean 'adam'?",
+            "must be 'adamw', 'adam' or 'sgd'. Got 'adamv'. Did you mean 'adam'?",
         ),
         ("train.epochs=0", "train.epochs: input should be greater than or equal to 1. Got 0."),
         ("train.epochs=2.5", "train.epochs must be a whole number. Got 2.5."),

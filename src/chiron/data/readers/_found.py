@@ -16,12 +16,14 @@ _MAX_TABLE_BYTES = 512 << 20
 class Found:
     """The source of the images, the names of all its files, and the tables that may speak of them.
 
-    `tables` are names inside the source; tables that a person named lie anywhere and are the only ones then.
+    `tables` are names inside `table_source`, which is the source of the images unless they lie elsewhere, and names of
+    tables that a person named, which lie anywhere.
     """
 
     source: ImageSource
     names: Sequence[str]
     tables: tuple[str, ...]
+    table_source: ImageSource
     table_only: bool = False
     outside: dict[str, Path] = field(default_factory=dict)
     _parsed: dict[str, Table] = field(default_factory=dict)
@@ -33,7 +35,7 @@ class Found:
             DataError: it cannot be read, or is no table.
         """
         if name not in self._parsed:
-            data = _read(self.outside[name]) if name in self.outside else self.source.read_bytes(name)
+            data = _read(self.outside[name]) if name in self.outside else self.table_source.read_bytes(name)
             self._parsed[name] = read_table(data, name)
         return self._parsed[name]
 
@@ -60,10 +62,13 @@ def look_at(path: Path, layout: Layout) -> Found:
         raise DataError(f"A table must exist. Got {path}. Check the path.")
     given = [table for table in (path if by_table else None, layout.metadata) if table is not None]
     source = ImageSource(image_root(path, layout))
-    names = source.names()
+    table_source = source if by_table or layout.images is None else ImageSource(path)
     outside = {_called(table, given): table for table in given}
-    inside = () if by_table else tuple(name for name in names if is_table(name))
-    return Found(source, names, (*inside, *outside), layout.table_only, outside)
+    names = source.names()
+    lying = () if by_table else tuple(name for name in table_source.names() if is_table(name))
+    if layout.images is not None and not by_table and not lying:
+        raise DataError(f"--images belongs to a table of labels. Got no table in {path}. Leave it out.")
+    return Found(source, names, (*lying, *outside), table_source, layout.table_only, outside)
 
 
 def _called(table: Path, given: Sequence[Path]) -> str:

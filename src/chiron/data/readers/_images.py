@@ -56,7 +56,8 @@ def _ends_with(path: PurePosixPath, wanted: PurePosixPath) -> bool:
 def names_one_of(ids: Sequence[str], images: Sequence[str]) -> bool:
     """Whether at least one id has an image."""
     known = {name for image in images for path in [PurePosixPath(_plain(image))] for name in (path.name, path.stem)}
-    return any(_wanted(name).name in known for name in ids)
+    wanted = (_wanted(name) for name in ids)
+    return any(path.name in known or (path.suffix.lower() in IMAGE_SUFFIXES and path.stem in known) for path in wanted)
 
 
 def expected_path(name: str) -> str:
