@@ -53,4 +53,4 @@ if __name__ == "__main__":
     for name, work in (("parse and join", bare), ("read_dataset", chiron), ("whole command", command)):
         spent = seconds(work, data)
         median = statistics.median(spent)
-        print(f"{name:<15} {median:.3f} s (range {spent[0]:.3f}-{spent[-1]:.3f})  {median / floor:.0f} x parse and join")
+        print(f"{name:<15} {median:.3f} s (range {spent[0]:.3f}-{spent[-1]:.3f})  {median / floor:.0f} x the first")

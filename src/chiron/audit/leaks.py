@@ -15,7 +15,8 @@ import polars as pl
 from chiron.core.errors import DataError, LeakError
 from chiron.core.suggest import did_you_mean
 from chiron.data.groups import connected_groups
-from chiron.data.manifest import SPLITS, Manifest
+from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import SPLITS
 
 SAME_BYTES, SAME_PIXELS, SAME_GROUP = "same bytes", "same pixels", "same group"
 _MOST_NAMED = 10

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from chiron.core.errors import DataError
-from chiron.data.manifest import ColumnRole
+from chiron.data.manifest_columns import ColumnRole
 
 IMAGE, LABEL, SPLIT = "image", "label", "split"
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {

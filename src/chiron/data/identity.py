@@ -11,7 +11,7 @@ import polars as pl
 from chiron.core.errors import DataError, PreprocessError
 from chiron.core.hashing import sha256_bytes
 from chiron.data.groups import connected_groups, is_blank
-from chiron.data.manifest import label_columns_of
+from chiron.data.manifest_columns import label_columns_of
 from chiron.data.source import ImageSource
 from chiron.preprocess.decode import CanonicalImage, decode_image
 

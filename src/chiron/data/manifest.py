@@ -1,11 +1,10 @@
 """Manifest: one row a sample; what the images are, whose they are, what they show, and what they are used for."""
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,19 +14,22 @@ from chiron.core.errors import DataError
 from chiron.core.files import write_text
 from chiron.core.hashing import sha256_json
 from chiron.core.suggest import did_you_mean
-from chiron.spec.recipe import SplitRole
-
-SPLITS: tuple[str, ...] = get_args(SplitRole)
-STATUSES = ("ok", "unreadable")
-ColumnRole = Literal["predictor", "technical", "reference_standard", "identifier", "date", "site", "subgroup"]
-Certainty = Literal["certain", "inferred"]
-ID_COLUMNS = ("sample_id", "unit_id", "patient_id", "group_id")
-# In this order in every manifest, before the columns that are carried; `label` or `label_<class>` follow `path`.
-_BEFORE_LABEL = (*ID_COLUMNS, "path")
-_AFTER_LABEL = ("split", "status", "status_reason", "bytes_sha256", "pixels_sha256")
-_LABEL_PREFIX = "label_"
-_ABSOLUTE = r"^(/|\\\\|[A-Za-z]:[/\\])"  # also of Windows
-UNKNOWN_LABEL = -1
+from chiron.data.manifest_columns import (
+    AFTER_LABEL,
+    BEFORE_LABEL,
+    ID_COLUMNS,
+    LABEL_PREFIX,
+    SPLITS,
+    UNKNOWN_LABEL,
+    Certainty,
+    ColumnRole,
+    check_columns,
+    check_rows,
+    complete,
+    label_columns_of,
+    names_that_do_not_fit,
+    require_columns,
+)
 
 
 @dataclass(frozen=True, eq=False)  # tables have no plain equality: compare digests
@@ -50,10 +52,10 @@ class Manifest:
     fold: int | None = None  # which fold its split holds out, from 0; None where it is of no fold
 
     def __post_init__(self) -> None:
-        _require_columns(self.frame)  # before columns are added, so that the message lists what the file has
-        object.__setattr__(self, "frame", _complete(self.frame))
-        _check_columns(self)
-        _check_rows(self)
+        require_columns(self.frame)  # before columns are added, so that the message lists what the file has
+        object.__setattr__(self, "frame", complete(self.frame))
+        check_columns(self.frame.columns, self.classes, self.label_columns, self.roles, self.id_certainty)
+        check_rows(self.frame, self.classes)
 
     @property
     def is_multi_label(self) -> bool:
@@ -63,7 +65,7 @@ class Manifest:
     @property
     def label_columns(self) -> list[str]:
         """`["label"]`, or one column a class in the order of `classes`."""
-        return [_LABEL_PREFIX + name for name in self.classes] if self.is_multi_label else ["label"]
+        return [LABEL_PREFIX + name for name in self.classes] if self.is_multi_label else ["label"]
 
     @property
     def labels(self) -> Int[np.ndarray, "n"] | Int[np.ndarray, "n classes"]:
@@ -121,12 +123,12 @@ class Manifest:
         if sorted(names) == sorted(self.classes):
             return replace(self, classes=tuple(names))
         if not set(self.classes) <= {str(place) for place in range(len(names))}:
-            raise DataError(_names_that_do_not_fit(names, self.classes))
+            raise DataError(names_that_do_not_fit(names, self.classes))
         name_of = {str(place): name for place, name in enumerate(names)}
         if not self.is_multi_label:
             frame = self.frame.with_columns(pl.col("label").replace_strict(name_of, default=None))
             return replace(self, frame=frame, classes=tuple(names))
-        column_of = {_LABEL_PREFIX + number: _LABEL_PREFIX + name for number, name in name_of.items()}
+        column_of = {LABEL_PREFIX + number: LABEL_PREFIX + name for number, name in name_of.items()}
         roles = {column_of.get(column, column): role for column, role in self.roles.items()}
         return replace(self, frame=self.frame.rename(column_of), classes=tuple(names), roles=roles)
 
@@ -136,7 +138,7 @@ class Manifest:
         Raises:
             OutputError: the folder cannot be written.
         """
-        carried = self.frame.drop(*_BEFORE_LABEL, *self.label_columns, *_AFTER_LABEL)
+        carried = self.frame.drop(*BEFORE_LABEL, *self.label_columns, *AFTER_LABEL)
         facts = {
             "classes": self.classes,
             "root": _written_root(self.root.absolute(), folder.absolute()),
@@ -203,119 +205,6 @@ def is_manifest(path: Path) -> bool:
     return path.name == "manifest.csv" or {"sample_id", "path"} <= {name.strip(' "') for name in header}
 
 
-def _complete(frame: pl.DataFrame) -> pl.DataFrame:
-    """Blank text becomes null, optional columns are added, and the columns get their order."""
-    text = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    frame = frame.with_columns(
-        pl.when(pl.col(text).str.strip_chars() == "").then(None).otherwise(pl.col(text)).name.keep() if text else []
-    )
-    optional = ("unit_id", "patient_id", "split", "status_reason", "bytes_sha256", "pixels_sha256")
-    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in optional if name not in frame.columns)
-    if "status" not in frame.columns:
-        frame = frame.with_columns(pl.lit("ok").alias("status"))
-    if "group_id" not in frame.columns and "sample_id" in frame.columns:
-        frame = frame.with_columns(("g-" + pl.col("sample_id")).alias("group_id"))
-    labels = label_columns_of(frame.columns)
-    first = [name for name in (*_BEFORE_LABEL, *labels, *_AFTER_LABEL) if name in frame.columns]
-    return frame.select(*first, *[name for name in frame.columns if name not in first])
-
-
-def label_columns_of(columns: Sequence[str]) -> list[str]:
-    """`["label"]` where there is such a column, whatever others are called; else all columns `label_<class>`."""
-    return ["label"] if "label" in columns else [name for name in columns if name.startswith(_LABEL_PREFIX)]
-
-
-def require_class_names(classes: Sequence[str]) -> None:
-    """Stops where class names could be taken for one another, or break the header of a table, which is made of them.
-
-    Raises:
-        DataError: two names are the same but for case or white space around them, or a name holds a double quote or a
-            line break.
-    """
-    for name in classes:
-        if '"' in name or name.splitlines() != [name]:
-            raise DataError(f"Class names must hold no double quote and no line break. Got {name!r}. Rename the class.")
-    alike = defaultdict(list)
-    for name in classes:
-        alike[name.strip().casefold()].append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            raise DataError(
-                "Class names must differ by more than case or white space around them. "
-                f"Got {', '.join(map(repr, names))}. Use one spelling."
-            )
-
-
-def _names_that_do_not_fit(names: Sequence[str], classes: Sequence[str]) -> str:
-    strangers = [name for name in names if name not in classes]
-    hint = next(filter(None, (did_you_mean(name, classes) for name in strangers)), "")
-    return (
-        "Class names must be the classes of the data in another order, or one name for each of the classes 0, 1, ... "
-        f"Got the {len(names)} names {', '.join(names)} for the {len(classes)} classes {', '.join(classes)}. {hint} "
-        "Change labels.names, or leave it out to keep the data's."
-    ).replace("  ", " ")
-
-
-def _require_columns(frame: pl.DataFrame) -> None:
-    columns = frame.columns
-    for name in ("sample_id", "path"):
-        if name not in columns:
-            hint = did_you_mean(name, columns)
-            raise DataError(f"A manifest must have the column {name!r}. Got {', '.join(columns)}. {hint}".rstrip())
-    if not label_columns_of(columns):
-        raise DataError(
-            f"A manifest must have the column 'label' or one label_<class> a class. Got {', '.join(columns)}. "
-            f"{did_you_mean('label', columns)} Rename the column that holds the classes.".replace(".  ", ". ")
-        )
-
-
-def _check_columns(manifest: Manifest) -> None:
-    columns = manifest.frame.columns
-    require_class_names(manifest.classes)
-    if missing := sorted(set(manifest.label_columns) - set(columns)):
-        raise DataError(f"A manifest must have the column 'label' or one label_<class> a class. Got no {missing[0]!r}.")
-    if extra := sorted(set(label_columns_of(columns)) - set(manifest.label_columns)):
-        raise DataError(f"Label columns must be of known classes ({', '.join(manifest.classes)}). Got {extra[0]!r}.")
-    for what, said, allowed in (
-        ("role", manifest.roles, get_args(ColumnRole)),
-        ("certainty", manifest.id_certainty, get_args(Certainty)),
-    ):
-        for name, value in said.items():
-            if name not in columns or value not in allowed:
-                raise DataError(
-                    f"A {what} must be {', '.join(allowed)} and be given to a column of the manifest. "
-                    f"Got {value!r} for {name!r}."
-                )
-
-
-def _check_rows(manifest: Manifest) -> None:
-    frame = manifest.frame
-    for name in ("sample_id", "path", "group_id"):
-        if frame[name].null_count():
-            raise DataError(f"Every row of a manifest must have a {name}. Got {frame[name].null_count()} without one.")
-    absolute = frame.filter(pl.col("path").cast(pl.String).str.contains(_ABSOLUTE))["path"]
-    if len(absolute):
-        raise DataError(
-            f"In a manifest, paths must be relative to the manifest's folder. Got {absolute[0]!r}. "
-            "Write them from there on, or from the folder that manifest.json beside it names as root."
-        )
-    repeated = frame.filter(frame["sample_id"].is_duplicated())["sample_id"].unique().sort().to_list()
-    if repeated:
-        raise DataError(
-            f"Every row of a manifest must have its own sample_id. Got {len(repeated)} repeated: "
-            f"{', '.join(repeated[:5])}. Rename or remove them."
-        )
-    allowed: dict[str, tuple[Any, ...]] = {"split": SPLITS, "status": STATUSES}
-    if manifest.is_multi_label:
-        allowed |= dict.fromkeys(manifest.label_columns, (0, 1))
-    else:
-        allowed["label"] = manifest.classes
-    for name, values in allowed.items():
-        if strangers := sorted(set(map(str, frame[name].drop_nulls().unique())) - set(map(str, values))):
-            listed, hint = ", ".join(map(str, values)), did_you_mean(strangers[0], map(str, values))
-            raise DataError(f"The column {name} must hold {listed} or nothing. Got {strangers[0]!r}. {hint}".rstrip())
-
-
 def _read_table(table: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(table, infer_schema=False)
@@ -362,7 +251,7 @@ def _fold_of(facts: Mapping[str, Any]) -> int | None:
 def _classes_of(frame: pl.DataFrame) -> tuple[str, ...]:
     if "label" in frame.columns:
         return tuple(sorted(name for name in frame["label"].drop_nulls().unique() if name.strip()))
-    return tuple(name.removeprefix(_LABEL_PREFIX) for name in label_columns_of(frame.columns))
+    return tuple(name.removeprefix(LABEL_PREFIX) for name in label_columns_of(frame.columns))
 
 
 def _ids_of(frame: pl.DataFrame, facts: Mapping[str, Any]) -> tuple[dict[str, Certainty], str]:

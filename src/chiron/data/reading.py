@@ -17,7 +17,8 @@ from chiron.core.registry import leaf_names, load_leaf
 from chiron.core.suggest import did_you_mean
 from chiron.data.columns import column_for, known_roles
 from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
-from chiron.data.manifest import ID_COLUMNS, Certainty, Manifest, is_manifest
+from chiron.data.manifest import Manifest, is_manifest
+from chiron.data.manifest_columns import ID_COLUMNS, Certainty
 from chiron.data.readers._found import Found, image_root, look_at
 from chiron.data.source import ImageSource
 from chiron.spec.layout import Layout

@@ -9,7 +9,8 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.deal import Deal, class_counts
-from chiron.data.manifest import SPLITS, Manifest
+from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import SPLITS
 
 UNASSIGNED = "unassigned"
 _FITTING_SPLITS = ("train", "val", "cal")  # rows here must be usable; test and external keep what failed, to count it

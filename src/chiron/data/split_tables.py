@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 
 from chiron.core.files import write_text
-from chiron.data.manifest import SPLITS, Manifest
+from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import SPLITS
 
 TABLES = {split: f"{split}_split.csv" for split in SPLITS}
 

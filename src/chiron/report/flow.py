@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from chiron.data.manifest import SPLITS, Manifest
+from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import SPLITS
 from chiron.data.predictions import Predictions
 from chiron.data.split import UNASSIGNED
 

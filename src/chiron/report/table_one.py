@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from chiron.data.manifest import SPLITS, Manifest, label_columns_of
+from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import SPLITS, label_columns_of
 from chiron.data.split import UNASSIGNED
 
 SHOWN_ROLES = ("predictor", "subgroup")

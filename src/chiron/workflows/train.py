@@ -12,7 +12,8 @@ from chiron.classifier import Classifier, load
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.dataset import StoredImages
-from chiron.data.manifest import SPLITS, Manifest, is_manifest
+from chiron.data.manifest import Manifest, is_manifest
+from chiron.data.manifest_columns import SPLITS
 from chiron.data.predictions import Predictions
 from chiron.data.reading import image_root
 from chiron.data.source import ImageSource

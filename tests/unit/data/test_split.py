@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiron.core.errors import DataError
-from chiron.data.manifest import SPLITS, Manifest
+from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import SPLITS
 from chiron.data.split import assign_splits, imbalance, share_deviation, split_sizes, split_summary
 
 THREE = {"train": 0.7, "val": 0.15, "test": 0.15}

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.data.manifest import Certainty, ColumnRole, require_class_names
+from chiron.data.manifest_columns import Certainty, ColumnRole, require_class_names
 from chiron.data.source import SPLIT_FOLDERS
 from chiron.preprocess.decode import IMAGE_SUFFIXES
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.columns import IMAGE, LABEL, SPLIT, column_for, known_names
-from chiron.data.manifest import ID_COLUMNS
+from chiron.data.manifest_columns import ID_COLUMNS
 from chiron.data.readers._base import require_classes
 from chiron.data.tables import Table
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.data.manifest import Certainty, require_class_names
+from chiron.data.manifest_columns import Certainty, require_class_names
 from chiron.data.readers._base import (
     NO_MATCH,
     SPECIFIC,
