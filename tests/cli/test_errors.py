@@ -272,3 +272,50 @@ def test_evaluate_needs_something_to_evaluate(tmp_path, trained_run, fails):
     assert "Add --data PATH" in fails("evaluate", trained_run.bundle, "--out", tmp_path / "e")
     (tmp_path / "t.csv").write_text("sample_id,y_true,prob_a,prob_b\n1,a,0.6,0.4\n2,b,0.1,0.9\n")
     assert "positive" in fails("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e")
+
+
+@pytest.fixture
+def labels(tmp_path, class_folders):
+    """A table of the class folders' images; a function writes it with other rows or bytes."""
+
+    def write(*rows: str, encoding: str = "utf-8") -> object:
+        paths = sorted(class_folders.rglob("*.png"))
+        known = [f"{path.relative_to(class_folders).as_posix()},{path.parent.name}" for path in paths]
+        (tmp_path / "labels.csv").write_text("\n".join(["image,label", *known, *rows]), encoding=encoding)
+        return tmp_path / "labels.csv"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("rows", "encoding", "message"),
+    [
+        (["sick/nowhere.png,sick"], "utf-8", "must be there and decode. Got 1 that do not: nowhere.png. Put them back"),
+        (
+            ["sick/Bild 000 ä.png,well"],
+            "utf-8",
+            "in line 2 of labels.csv and line 42 of labels.csv. Remove",
+        ),
+        (["Bild 000 ä,sick"], "utf-8", "Got sick/Bild 000 ä.png, Bild 000 ä for sick/Bild 000 ä.png. Remove one"),
+        ([], "cp1252", "must be UTF-8 text. Got the byte 0xe4 in line 2 of labels.csv. Save it as"),
+        (["x.png"], "utf-8", "as many cells as the header (2). Got 1 in line 42 of labels.csv"),
+    ],
+    ids=["missing image", "row twice", "image twice", "encoding", "ragged"],
+)
+def test_faults_of_tables_stop_a_training(tmp_path, tiny_recipe, class_folders, labels, fails, rows, encoding, message):
+    table = labels(*rows, encoding=encoding)
+    said = fails(*train_arguments(tiny_recipe, table, tmp_path), "--images", class_folders)
+    assert message in said
+    assert said.count("\n") == 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_tables_that_are_not_there(tmp_path, tiny_recipe, class_folders, labels, fails):
+    assert "A table must exist. Got" in fails("data", "inspect", tmp_path / "none.csv")
+    table = labels()
+    assert "A table must be readable. Got No such file" in fails(
+        "data", "inspect", table, "--images", class_folders, "--metadata", tmp_path / "none.csv"
+    )
+    assert "Got another file" in fails("data", "inspect", table, "--images", table)
+    said = fails("data", "inspect", table, "--images", class_folders, "--group-by", "ward")
+    assert "A column to group by must be one of" in said
