@@ -138,7 +138,7 @@ def test_isic2019_tables(real_data):
     assert frame["unit_id"].drop_nulls().n_unique() == 11_847
     assert frame["unit_id"].null_count() == 2_084
     assert frame["group_id"].n_unique() == 11_847 + 2_084
-    assert "Lesions (column lesion_id): 11,847; 2,084 images without one." in manifest.notes
+    assert "Lesions: 11,847; 2,084 images without one." in manifest.notes
     assert manifest.roles == {"age_approx": "predictor", "anatom_site_general": "predictor", "sex": "predictor"}
 
 

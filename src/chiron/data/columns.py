@@ -16,10 +16,11 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     SPLIT: ("split", "partition", "subset"),
     "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject"),
     "group_id": ("group_id",),
+    "path": ("path", "image_path", "filepath", "file_path"),
     "unit_id": ("unit_id", "lesion_id", "lesion", "lesionid"),
 }  # fmt: skip
 _ROLES: dict[ColumnRole, tuple[str, ...]] = {
-    "predictor": ("age", "age_approx", "sex", "gender", "localization", "anatom_site_general"),
+    "predictor": ("age", "age_approx", "sex", "gender", "male", "female", "localization", "anatom_site_general"),
     "reference_standard": ("dx_type", "diagnosis_confirm_type", "biopsed"),
     "subgroup": ("skin_tone", "fitzpatrick", "fitspatrick", "fitzpatrick_skin_type", "ethnicity"),
     "technical": ("device", "camera", "scanner", "manufacturer", "image_type", "width", "height"),
@@ -29,14 +30,14 @@ _ROLES: dict[ColumnRole, tuple[str, ...]] = {
 _ROLE_OF: dict[str, ColumnRole] = {name: role for role, names in _ROLES.items() for name in names}
 
 
-def column_for(what: str, columns: Sequence[str], *, table: str) -> str | None:
-    """The column of a table that holds `what` (image, label, split, patient_id, unit_id, group_id), or None.
+def columns_for(what: str, columns: Sequence[str], *, table: str) -> list[str]:
+    """The columns of a table that may hold `what` (image, label, split, path, or an id of a manifest), the best first.
 
     Raises:
         DataError: two columns are called by the same name but for case and signs.
     Example:
-        >>> column_for("image", ["Age", "Image Name"], table="a.csv")
-        'Image Name'
+        >>> columns_for("image", ["Age", "path", "Image Name"], table="a.csv")
+        ['Image Name', 'path']
     """
     plain: dict[str, str] = {}
     for column in columns:
@@ -45,11 +46,11 @@ def column_for(what: str, columns: Sequence[str], *, table: str) -> str | None:
                 f"Columns of a table must differ by more than case and signs. Got {plain[_plain(column)]!r} and "
                 f"{column!r} in {table}. Rename one."
             )
-    return next((plain[name] for name in COLUMN_NAMES[what] if name in plain), None)
+    return [plain[name] for name in COLUMN_NAMES[what] if name in plain]
 
 
 def known_names(what: str) -> str:
-    """The names that `column_for` knows, for a message."""
+    """The names that `columns_for` knows, for a message."""
     return ", ".join(COLUMN_NAMES[what])
 
 

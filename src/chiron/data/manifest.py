@@ -114,23 +114,29 @@ class Manifest:
     def with_class_names(self, names: Sequence[str]) -> "Manifest":
         """The same samples with the classes called, or only ordered, as `names` says.
 
-        Names that are the classes in another order fix the order. Classes that are whole numbers from 0 on get the name
-        that stands at their place; there may be more names than the data has numbers.
+        Names that are the classes in another order fix the order. Classes that are whole numbers from 0 or 1 on get the
+        name that stands at their place; there may be more names than the data has numbers.
 
         Raises:
             DataError: the names are neither.
         """
         if sorted(names) == sorted(self.classes):
             return replace(self, classes=tuple(names))
-        if not set(self.classes) <= {str(place) for place in range(len(names))}:
+        first = int("0" not in self.classes)
+        name_of = {str(place): name for place, name in enumerate(names, start=first)}
+        if not set(self.classes) <= set(name_of):
             raise DataError(names_that_do_not_fit(names, self.classes))
-        name_of = {str(place): name for place, name in enumerate(names)}
+        return replace(self.rename_classes(name_of), classes=tuple(names))
+
+    def rename_classes(self, names: Mapping[str, str]) -> "Manifest":
+        """The same samples with other names of some classes."""
+        classes = tuple(names.get(name, name) for name in self.classes)
         if not self.is_multi_label:
-            frame = self.frame.with_columns(pl.col("label").replace_strict(name_of, default=None))
-            return replace(self, frame=frame, classes=tuple(names))
-        column_of = {LABEL_PREFIX + number: LABEL_PREFIX + name for number, name in name_of.items()}
-        roles = {column_of.get(column, column): role for column, role in self.roles.items()}
-        return replace(self, frame=self.frame.rename(column_of), classes=tuple(names), roles=roles)
+            labels = pl.col("label").replace(dict(names))
+            return replace(self, frame=self.frame.with_columns(labels), classes=classes)
+        columns = {LABEL_PREFIX + name: LABEL_PREFIX + new for name, new in names.items() if name in self.classes}
+        roles = {columns.get(column, column): role for column, role in self.roles.items()}
+        return replace(self, frame=self.frame.rename(columns), classes=classes, roles=roles)
 
     def save(self, folder: Path) -> None:
         """Writes `manifest.csv` and `manifest.json` to `folder`, each as a whole or not at all.

@@ -15,11 +15,14 @@ import polars as pl
 from chiron.core.errors import DataError
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.core.suggest import did_you_mean
-from chiron.data.columns import column_for, known_roles
+from chiron.data.columns import columns_for, known_roles
 from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
 from chiron.data.manifest import Manifest, is_manifest
-from chiron.data.manifest_columns import ID_COLUMNS, Certainty
+from chiron.data.manifest_columns import ID_COLUMNS, Certainty, ColumnRole, label_columns_of
+from chiron.data.readers._base import only_images
 from chiron.data.readers._found import Found, image_root, look_at
+from chiron.data.readers._images import ImageIndex
+from chiron.data.readers._tables import UNSEEN
 from chiron.data.source import ImageSource
 from chiron.spec.layout import Layout
 
@@ -86,6 +89,7 @@ def _read(path: Path, layout: Layout) -> Manifest:
     certainty, grouping = _group_by(reading.frame, layout, reading.id_certainty, reading.grouping)
     frame = _unseen(reading.frame) if layout.table_only else identify(found.source, reading.frame)
     frame, notes = join_groups(frame, list(certainty))
+    unused = _unused_id_notes(frame, certainty, reading.roles)
     return Manifest(
         frame=frame,
         classes=reading.classes,
@@ -94,7 +98,12 @@ def _read(path: Path, layout: Layout) -> Manifest:
         roles=reading.roles,
         id_certainty=certainty,
         grouping=grouping,
-        notes=(*_run_folder_notes(found.source), *reading.notes, *notes),
+        notes=(
+            *_run_folder_notes(found.source),
+            *reading.notes,
+            *_unused_id_notes(frame, certainty, reading.roles),
+            *notes,
+        ),
     )
 
 
@@ -118,7 +127,7 @@ def _group_by(
 def _group_column(name: str, frame: pl.DataFrame) -> str:
     """The column that a person means: by its name here, or by the name that the data set gives an id."""
     allowed = [column for column in frame.columns if column not in _NO_IDS and not column.startswith("label_")]
-    for column in (name, *(what for what in ("patient_id", "unit_id") if column_for(what, [name], table=name))):
+    for column in (name, *(what for what in ("patient_id", "unit_id") if columns_for(what, [name], table=name))):
         if column in allowed:
             return column
     raise DataError(
@@ -154,6 +163,7 @@ def _reread(path: Path, layout: Layout) -> Manifest:
     certainty, grouping = _group_by(manifest.frame, layout, manifest.id_certainty, manifest.grouping)
     manifest = replace(manifest, id_certainty=certainty, grouping=grouping)
     source, before = ImageSource(manifest.root), manifest.frame
+    before = _found_again(before, source)
     expected = before.filter(pl.col("status") == "ok")["path"]
     if missing := sorted(set(expected) - set(source.names())):
         raise DataError(
@@ -170,8 +180,31 @@ def _reread(path: Path, layout: Layout) -> Manifest:
             f"{', '.join(changed.head(5))}. Put them back, or read the data set again."
         )
     frame, notes = join_groups(frame, [*manifest.id_certainty, "group_id"])
-    kept = [note for note in manifest.notes if not note.startswith(_UNUSED_IDS)]  # columns may have got other names
-    return replace(manifest, frame=frame, notes=tuple(dict.fromkeys((*kept, *_unused_id_notes(manifest), *notes))))
+    # Columns may have got other names, and images are looked at now.
+    kept = [note for note in manifest.notes if not note.startswith((_UNUSED_IDS, UNSEEN))]
+    return replace(
+        manifest,
+        frame=frame,
+        notes=tuple(dict.fromkeys((*kept, *_unused_id_notes(frame, manifest.id_certainty, manifest.roles), *notes))),
+    )
+
+
+def _found_again(frame: pl.DataFrame, source: ImageSource) -> pl.DataFrame:
+    """`frame` with the paths of images that were not there when a table was read alone, where they are there now."""
+    names = set(source.names())
+    paths = frame["path"].to_list()
+    unseen = [
+        row
+        for row, (path, status, seen) in enumerate(frame.select("path", "status", "pixels_sha256").iter_rows())
+        if status == "ok" and seen is None and path not in names
+    ]
+    if not unseen:
+        return frame
+    index = ImageIndex(only_images(sorted(names))[0], source.root)
+    for row in unseen:
+        fitting = index.fitting(paths[row], other_ending=True)  # the table did not say which ending
+        paths[row] = fitting[0] if len(fitting) == 1 else paths[row]
+    return frame.with_columns(pl.Series("path", paths, pl.String))
 
 
 def _run_folder_notes(source: ImageSource) -> list[str]:
@@ -179,10 +212,11 @@ def _run_folder_notes(source: ImageSource) -> list[str]:
     return [f"Folders of trainings inside the data are skipped: {len(runs):,} ({_some(runs)})."] if runs else []
 
 
-def _unused_id_notes(manifest: Manifest) -> list[str]:
+def _unused_id_notes(
+    frame: pl.DataFrame, certainty: Mapping[str, Certainty], roles: Mapping[str, ColumnRole]
+) -> list[str]:
     """Names carried columns that look like ids: unused, they let a patient stand in two splits unseen."""
-    used = {*ID_COLUMNS, *manifest.label_columns, *manifest.id_certainty, *manifest.roles}
-    frame = manifest.frame
+    used = {*ID_COLUMNS, *label_columns_of(frame.columns), *certainty, *roles}
     unused = [
         name
         for name in frame.columns

@@ -14,6 +14,7 @@ from chiron.core.errors import DataError
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 _DELIMITERS = ",;\t|"
 _MOST_LINES = 5
+_NO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ def read_table(data: bytes, name: str) -> Table:
     lines, rows = [], []
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            if any(_trim(cell) for cell in cells):
                 lines.append(reader.line_num)
-                rows.append([cell.strip() or None for cell in cells])
+                rows.append([_trim(cell) or None for cell in cells])
     except csv.Error as error:
         raise DataError(
             f"A table must be whole, with every quote closed. Got {error} in line {reader.line_num} of {name}."
@@ -68,6 +69,11 @@ def read_table(data: bytes, name: str) -> Table:
         )
     frame = pl.DataFrame(rows[1:], schema=dict.fromkeys(columns, pl.String), orient="row")
     return Table(name, frame, table.lines)
+
+
+def _trim(cell: str) -> str:
+    """A cell without white space around it, also of the kinds that have no width."""
+    return cell.strip().strip(_NO_WIDTH).strip()
 
 
 def _decode(data: bytes, name: str) -> str:

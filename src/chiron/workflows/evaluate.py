@@ -142,13 +142,7 @@ def _evaluate_bundle(
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(bundle, device=str(runtime.device))
     manifest = read_dataset(data, layout)
-    if all(name.isdecimal() for name in manifest.classes):
-        manifest = manifest.with_class_names(classifier.labels.names)
-    unknown = sorted(set(manifest.classes) - set(classifier.labels.names))
-    if unknown:
-        raise DataError(
-            f"The data's classes must be the bundle's ({', '.join(classifier.labels.names)}). Got {', '.join(unknown)}."
-        )
+    manifest = _with_classes_of(classifier, manifest)
     chosen = split or _headline_split(manifest)
     part = _part(manifest, chosen)
     looks = _look(folder, classifier, part)
@@ -172,6 +166,26 @@ def _evaluate_bundle(
     manifest.save(folder)
     _with_facts(predictions, test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
     return evaluate_table(folder / "predictions.csv", folder)
+
+
+def _with_classes_of(classifier: Classifier, manifest: Manifest) -> Manifest:
+    """The data with the bundle's classes: equal but for case, or numbers where the bundle's recipe named them.
+
+    Raises:
+        DataError: a class that the bundle does not know.
+    """
+    names = classifier.labels.names
+    recipe = classifier.provenance.recipe if classifier.provenance is not None else {}
+    if all(name.isdecimal() for name in manifest.classes) and recipe.get("labels", {}).get("names"):
+        return manifest.with_class_names(names)
+    by_case = {name.casefold(): name for name in names}
+    unknown = sorted(name for name in manifest.classes if name.casefold() not in by_case)
+    if unknown:
+        raise DataError(
+            f"The data's classes must be the bundle's ({', '.join(names)}). Got {', '.join(unknown)}. "
+            "Write the bundle's names into the data."
+        )
+    return manifest.rename_classes({name: by_case[name.casefold()] for name in manifest.classes})
 
 
 def _headline_split(manifest: Manifest) -> str:

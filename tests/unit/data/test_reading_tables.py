@@ -13,7 +13,7 @@ from PIL import Image
 from chiron.audit.leaks import find_leaks
 from chiron.core.errors import DataError
 from chiron.data.manifest import Manifest
-from chiron.data.readers._images import find_images
+from chiron.data.readers._images import ImageIndex, find_images
 from chiron.data.readers._labels import find_labels, read_labels
 from chiron.data.reading import read_dataset
 from chiron.data.tables import read_table
@@ -79,7 +79,7 @@ def test_ham10000_is_grouped_by_lesion_and_its_columns_have_roles(place, name, s
     }  # fmt: skip
     assert manifest.id_certainty == {"unit_id": "certain"}
     assert manifest.grouping == "Grouped by lesion; patients unknown, so intervals may still be too narrow."
-    assert "Lesions (column lesion_id): 3." in manifest.notes
+    assert "Lesions: 3." in manifest.notes
     assert manifest.frame["age"].to_list() == ["80.0", "80.0", None, "35.0"]
 
 
@@ -143,10 +143,10 @@ def test_one_hot_reads_as_the_naive_argmax(places):
 
 
 def test_integers_leave_no_gap_and_blank_labels_are_counted(place):
-    table = place.table("t.csv", "image,label", "a,10", "b,2", "c,")
+    table = place.table("t.csv", "image,label", "a,10", "b,0", "c,")
     manifest = read_dataset(table, ALONE)
     assert manifest.classes == tuple(map(str, range(11)))
-    assert manifest.labels.tolist() == [10, 2, -1]
+    assert manifest.labels.tolist() == [10, 0, -1]
 
 
 def test_metadata_is_joined_by_image_id_and_a_blank_lesion_is_its_own_group(place):
@@ -156,7 +156,7 @@ def test_metadata_is_joined_by_image_id_and_a_blank_lesion_is_its_own_group(plac
     assert manifest.frame["group_id"].to_list() == ["g-i0", "g-i1", "g-i0", "g-i3", "g-i4"]
     assert manifest.frame["age_approx"].to_list() == ["55", "40", "55", "30", None]
     told = " ".join(manifest.notes)
-    for part in ("Lesions (column lesion_id): 1; 3 images without one.", "Images that meta.csv does not name: 1.",
+    for part in ("Lesions: 1; 3 images without one.", "Images that meta.csv does not name: 1.",
                  "Rows of meta.csv about other images: 1.",
                  "Images without unit_id, each its own group: 3."):  # fmt: skip
         assert part in told
@@ -213,7 +213,7 @@ def test_a_path_column_finds_what_an_id_alone_does_not(place):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["image,label", "a,x", "b,y", "a,x"], r"Got a in line 2 of t\.csv and line 4 of t\.csv\. Remove"),
+        (["image,label", "a,x", "b,y", "a,x"], r"Got a in lines 2, 4 of t\.csv\. Remove"),
         (["image,label", "a,x", ",y"], r"must name its image\. Got none in line 3 of t\.csv"),
         (["image,label", "a,x", "b,x"], "at least two classes. Got one: x"),
         (["image,label", "a,x", "b,X"], "Class names must differ by more than case"),
@@ -304,23 +304,171 @@ def test_spaces_unicode_and_very_long_names(place):
         ("x.jpg", ["x.jpg", "sub/x.png"], "x.jpg"),
         ("x.v2", ["x.v2.png"], "x.v2.png"),
         ("y", ["x.png"], None),
+        ("IM0.PNG", ["im0.png"], "im0.png"),
+        ("a", ["a.png", "A.png"], "a.png"),
+        ("site_a/x.png", ["site_b/x.png"], None),
+        ("data/x.png", ["x.png"], "x.png"),
+        ("/home/me/here/a/x.png", ["a/x.png"], "a/x.png"),
+        ("/home/me/here/x.png", ["a/x.png"], None),
+        ("/root/of/data/a/x.png", ["a/x.png", "b/x.png"], "a/x.png"),
     ],
 )
 def test_an_image_is_found_by_path_name_or_stem(name, images, expected):
-    assert find_images([name], images) == [expected]
+    assert find_images([name], ImageIndex(images, Path("/root/of/data")))[0] == [expected]
 
 
 def test_an_id_that_fits_two_images_and_two_ids_of_one_image_are_refused():
     with pytest.raises(DataError, match=r"must fit one file\. Got 'x', which fits a/x\.png, b/x\.png"):
-        find_images(["x"], ["a/x.png", "b/x.png"])
-    with pytest.raises(DataError, match=r"Got x\.jpg, x for x\.png"):
-        find_images(["x.jpg", "x"], ["x.png"])
+        find_images(["x"], ImageIndex(["a/x.png", "b/x.png"], Path("/data")))
+    with pytest.raises(DataError, match=r"Got x\.jpg, x for x\.jpg"):
+        find_images(["x.jpg", "x"], ImageIndex(["x.jpg"], Path("/data")))
 
 
 def test_class_folders_with_a_table_of_something_else_stay_class_folders(place):
     place.images("a/1.png", "b/2.png").table("visits.csv", "image,label", "other,x", "another,y")
     place.table("broken.csv", "image,label", "x,y,z")
     assert read_dataset(place.root).reader == "class_folders"
+
+
+def test_a_folder_that_an_id_states_must_be_the_image_s_own(place):
+    place.images("site_b/0.png", "site_b/1.png", "masks/2.png", "3.jpg", "4.jpg")
+    table = place.table("t.csv", "image,label", "site_a/0.png,x", "site_b/1.png,y", "2.jpg,x", "3.jpg,y", "4.jpg,x")
+    manifest = read_dataset(table)
+    assert dict(rows(manifest, "sample_id", "status")) == {
+        "0": "unreadable", "1": "ok", "2": "unreadable", "3": "ok", "4": "ok",
+    }  # fmt: skip
+    assert "Images that a table names and that are not there: 2 (site_a/0.png, 2.jpg)." in manifest.notes
+
+
+def test_another_ending_is_told_and_counts_only_for_all(place):
+    place.images("a.png", "b.png")
+    manifest = read_dataset(place.table("t.csv", "image,label", "a.jpg,x", "b.jpg,y"))
+    assert set(manifest.frame["status"]) == {"ok"}
+    assert "Images with another ending than in the table: 2 (such as a.png)." in manifest.notes
+
+
+def test_an_id_and_a_path_that_name_two_images_are_refused(place):
+    place.images("a.png", "b.png")
+    table = place.table("t.csv", "image_id,path,label", "a,b.png,x", "b,a.png,y")
+    with pytest.raises(DataError, match=r"must name one image\. Got a and b\.png in line 2 of t\.csv"):
+        read_dataset(table)
+
+
+def test_the_column_that_names_the_images_is_the_image_column(place):
+    place.images("a.png", "b.png")
+    manifest = read_dataset(place.table("t.csv", "image,filename,label", "0,a.png,x", "1,b.png,y"))
+    assert rows(manifest, "sample_id", "path") == [("a", "a.png"), ("b", "b.png")]
+
+
+def test_folders_called_like_the_classes_must_say_the_same(place):
+    place.images("well/a.png", "sick/b.png")
+    table = place.table("t.csv", "image,label", "a,sick", "b,well")
+    with pytest.raises(DataError, match=r"Got 2 images that the table calls otherwise: well/a\.png, sick/b\.png"):
+        read_dataset(table)
+
+
+# Patients, lesions and splits of several tables
+
+
+def test_the_first_filled_column_of_a_kind_counts(place):
+    table = place.table("t.csv", "image,label,patient_id,patient,subject", "a,x,,P1,S1", "b,y,,P1,S2")
+    manifest = read_dataset(table, ALONE)
+    assert manifest.frame["patient_id"].to_list() == ["P1", "P1"]
+    assert "Patients of t.csv come from patient; not used: subject." in manifest.notes
+
+
+def test_tables_of_splits_may_call_their_patients_otherwise(place):
+    place.table("train.csv", "image,label,patient_id", "a,x,P1", "b,y,P2")
+    place.table("test.csv", "image,label,Patient", "c,x,P1", "d,y,P3")
+    assert [pair.name for pair in find_leaks(read_dataset(place.root, ALONE)).leaks] == ["a~c"]
+    place.table("test.csv", "image,dx,Patient", "c,x,P1", "d,y,P3")
+    with pytest.raises(DataError, match=r"same label columns\. Got test\.csv: dx; train\.csv: label"):
+        read_dataset(place.root, ALONE)
+
+
+def test_halves_of_metadata_fill_each_other_and_must_not_contradict(place):
+    place.table("labels.csv", "image,label,patient_id", "a,x,", "b,y,", "c,x,P9")
+    place.table("meta1.csv", "image,patient_id", "a.jpg,P1")
+    place.table("meta2.csv", "image,patient_id,split", "b.png,P1,test", "c,P9,train")
+    manifest = read_dataset(place.root, ALONE)
+    assert manifest.frame["patient_id"].to_list() == ["P1", "P1", "P9"]
+    assert manifest.frame["split"].to_list() == [None, "test", "train"]
+    place.table("meta2.csv", "image,patient_id", "b,P1", "c,P8")
+    with pytest.raises(DataError, match=r"Got patient_id 'P9' and 'P8' \(in meta2\.csv\) for c"):
+        read_dataset(place.root, ALONE)
+
+
+def test_ids_and_classes_that_say_not_known_are_blank(place):
+    table = place.table("t.csv", "image,label,patient_id", "a,x,unknown", "b,y,N/A", "c,nan,-", "d,x,P1")
+    manifest = read_dataset(table, ALONE)
+    assert manifest.frame["patient_id"].to_list() == [None, None, None, "P1"]
+    assert (manifest.classes, manifest.frame["label"][2]) == (("x", "y"), None)
+    assert "Patients of t.csv come from patient_id; 3 cells say that it is not known." in manifest.notes
+
+
+def test_lesions_numbered_within_each_patient_stay_apart(place):
+    lines = [f"{patient}{lesion}{k},x,{patient},{lesion}" for patient in "PQ" for lesion in "12" for k in "ab"]
+    table = place.table("t.csv", "image,label,patient_id,lesion_id", *lines, "z,y,R,1")
+    manifest = read_dataset(table, ALONE)
+    assert manifest.frame["group_id"].n_unique() == 3
+    assert manifest.frame["unit_id"].n_unique() == 5
+    assert any(note.startswith("Lesion ids start anew with each patient (2 are shared)") for note in manifest.notes)
+
+
+def test_columns_of_people_are_no_classes_and_the_rivals_of_a_label_column_are_told(place):
+    table = place.table("t.csv", "image,malignant,benign,male", "a,1,0,1", "b,0,1,0")
+    assert read_dataset(table, ALONE).classes == ("malignant", "benign")
+    table = place.table("t.csv", "image,target,diagnosis", "a,0,unknown", "b,1,melanoma", "c,1,nevus")
+    manifest = read_dataset(table, ALONE)
+    assert manifest.frame["label"].to_list() == [None, "melanoma", "nevus"]
+    assert "Classes of t.csv come from the column diagnosis; not used: target." in manifest.notes
+
+
+def test_a_table_named_as_metadata_is_never_one_of_labels(place):
+    place.table("gt.csv", "image,MEL,NV", "a,1,0", "b,0,1")
+    meta = place.table("meta.csv", "image,smoker,diabetes", "a,1,0", "b,0,1")
+    manifest = read_dataset(place.root / "gt.csv", Layout(metadata=meta, table_only=True))
+    assert manifest.classes == ("MEL", "NV")
+    assert manifest.frame["smoker"].to_list() == ["1", "0"]
+
+
+def test_tables_beside_the_named_one_are_told(place):
+    place.table("meta.csv", "image,lesion_id", "a,L1", "b,L1")
+    manifest = read_dataset(place.table("gt.csv", "image,label", "a,x", "b,y"), ALONE)
+    assert "Tables beside it that are not read: meta.csv. Join one with --metadata." in manifest.notes
+
+
+def test_whole_numbers_may_start_at_one(place):
+    manifest = read_dataset(place.table("t.csv", "image,label", "a,01", "b,02", "c,1"), ALONE)
+    assert manifest.classes == ("1", "2")
+    assert manifest.with_class_names(("benign", "malignant")).frame["label"].to_list() == [
+        "benign", "malignant", "benign",
+    ]  # fmt: skip
+
+
+def test_a_patient_table_joins_class_folders(place):
+    place.images("x/1.png", "x/2.png", "y/3.png")
+    place.table("patients.csv", "image,patient", "1,P", "3.png,P", "x/2.png,Q")
+    manifest = read_dataset(place.root)
+    assert manifest.reader == "class_folders"
+    assert dict(rows(manifest, "sample_id", "group_id")) == {"1": "g-1", "2": "g-2", "3": "g-1"}
+    assert manifest.grouping == "Grouped by patient."
+
+
+def test_id_columns_that_are_not_used_are_told_at_once(place):
+    manifest = read_dataset(place.table("t.csv", "image,label,person_id", "a,x,P", "b,y,P"), ALONE)
+    assert any(
+        note.startswith("Columns that look like ids are carried and not used: person_id") for note in manifest.notes
+    )
+
+
+def test_a_split_of_a_table_alone_finds_its_images_later(place):
+    table = place.table("t.csv", "image,label", "p0/img,x", "p1/img,y", "c,x")
+    read_dataset(table, ALONE).save(place.root / "m")
+    place.images("p0/img.png", "p1/img.png", "part_1/c.jpg")
+    manifest = read_dataset(place.root / "m")
+    assert manifest.frame["path"].to_list() == ["p0/img.png", "p1/img.png", "part_1/c.jpg"]
+    assert not any("not looked at" in note for note in manifest.notes)
 
 
 # Grouping by further columns
@@ -334,7 +482,7 @@ def test_group_by_any_column_joins_and_is_searched_for_leaks(place):
     assert manifest.frame["group_id"].to_list() == ["g-a", "g-b", "g-a"]
     assert manifest.grouping.endswith("intervals may still be too narrow; also by site, as asked for.")
     assert [pair.kind for pair in find_leaks(manifest).leaks] == ["same site"]
-    with pytest.raises(DataError, match=r"must be one of site, unit_id\. Got 'sites'\. Did you mean 'site'"):
+    with pytest.raises(DataError, match=r"must be one of unit_id, site\. Got 'sites'\. Did you mean 'site'"):
         read_dataset(table, Layout(table_only=True, group_by=("sites",)))
 
 

@@ -25,6 +25,8 @@ class Found:
     tables: tuple[str, ...]
     table_source: ImageSource
     table_only: bool = False
+    metadata: str | None = None  # the table that a person named as one of further columns
+    beside: tuple[str, ...] = ()  # tables that lie beside the one that a person named, and are not read
     outside: dict[str, Path] = field(default_factory=dict)
     _parsed: dict[str, Table] = field(default_factory=dict)
 
@@ -68,7 +70,13 @@ def look_at(path: Path, layout: Layout) -> Found:
     lying = () if by_table else tuple(name for name in table_source.names() if is_table(name))
     if layout.images is not None and not by_table and not lying:
         raise DataError(f"--images belongs to a table of labels. Got no table in {path}. Leave it out.")
-    return Found(source, names, (*lying, *outside), table_source, layout.table_only, outside)
+    metadata = next((called for called, table in outside.items() if table == layout.metadata), None)
+    beside = sorted(set(_tables_in(path.parent)) - {table.name for table in given}) if by_table else []
+    return Found(source, names, (*lying, *outside), table_source, layout.table_only, metadata, tuple(beside), outside)
+
+
+def _tables_in(folder: Path) -> list[str]:
+    return [other.name for other in folder.iterdir() if is_table(other.name) and not other.name.startswith(".")]
 
 
 def _called(table: Path, given: Sequence[Path]) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.data.columns import IMAGE, LABEL, SPLIT, column_for, known_names
-from chiron.data.manifest_columns import ID_COLUMNS
+from chiron.data.columns import COLUMN_NAMES, LABEL, columns_for, known_names, known_roles
 from chiron.data.readers._base import require_classes
 from chiron.data.tables import Table
 
 _UNKNOWN = ("UNK", "UNKNOWN")  # a column that says: none of the classes
+_NO_LABEL = {"nan", "null", "n/a", "#n/a", "-", "--", "?", "unk", "unknown"}  # cells that say: not known
 _ONE, _ZERO = {"1", "1.0", "1.00", "true", "True", "TRUE"}, {"0", "0.0", "0.00", "false", "False", "FALSE"}
 _LARGEST_NUMBER = 9999
 
@@ -24,13 +24,27 @@ class LabelColumns:
     one_hot: tuple[str, ...] = ()
     unknown: str | None = None
 
+    @property
+    def columns(self) -> set[str]:
+        """All columns that are labels."""
+        return {name for name in (self.single, *self.one_hot, self.unknown) if name is not None}
+
+    def notes(self, table: Table) -> list[str]:
+        """Which columns were taken, where a person could have meant others."""
+        if self.single is None:
+            return [f"Classes of {table.name} are the columns {', '.join(self.one_hot)}."]
+        others = [name for name in columns_for(LABEL, table.frame.columns, table=table.name) if name != self.single]
+        rivals = f"; not used: {', '.join(others)}" if others else ""
+        return [f"Classes of {table.name} come from the column {self.single}{rivals}."]
+
 
 def find_labels(table: Table) -> LabelColumns | None:
     """The label columns of a table; None where it has none."""
     columns = table.frame.columns
-    if single := column_for(LABEL, columns, table=table.name):
-        return LabelColumns(single=single)
-    others = {column_for(what, columns, table=table.name) for what in (IMAGE, SPLIT, *ID_COLUMNS[1:])}
+    if single := columns_for(LABEL, columns, table=table.name):
+        return LabelColumns(single=single[0])
+    others = {name for what in COLUMN_NAMES for name in columns_for(what, columns, table=table.name)}
+    others |= set(known_roles(columns))
     shares = [name for name in columns if name not in others and _holds_shares(table.frame[name])]
     unknown = next((name for name in shares if name.upper() in _UNKNOWN), None)
     classes = tuple(name for name in shares if name != unknown)
@@ -47,36 +61,42 @@ def _holds_shares(column: pl.Series) -> bool:
 def read_labels(tables: Sequence[tuple[Table, LabelColumns]]) -> tuple[list[list[str | None]], tuple[str, ...]]:
     """The class of every row of every table (None where it is not known), and the classes.
 
-    Classes stand in the order of the columns; those of a label column are sorted, whole numbers by size from 0 on.
+    Classes stand in the order of the columns; those of a label column are sorted, whole numbers by size. Numbers that
+    start at 0 count on to the largest, so that a class without images is seen.
 
     Raises:
         DataError: rows with no class or several, each by its line; tables that name their classes in different ways.
     """
-    forms = {labels.one_hot for _, labels in tables}
+    forms = {labels.one_hot or (labels.single or "").casefold() for _, labels in tables}
     if len(forms) > 1:
         raise DataError(
-            f"Tables of labels must have the same label columns. Got others in {tables[0][0].name} and "
-            f"{next(t.name for t, labels in tables if labels.one_hot != tables[0][1].one_hot)}. Make them alike."
+            "Tables of labels must have the same label columns. Got "
+            f"{'; '.join(f'{table.name}: ' + ', '.join(sorted(labels.columns)) for table, labels in tables)}. "
+            "Make them alike."
         )
     columns = [
         _one_hot(table, labels) if labels.single is None else _single(table.frame[labels.single])
         for table, labels in tables
     ]
-    if classes := forms.pop():
-        return columns, classes
+    if one_hot := tables[0][1].one_hot:
+        return columns, one_hot
     said = [name for column in columns for name in column if name is not None]
     if not said:
         raise DataError(f"A table must say what its images show. Got no label at all in {tables[0][0].name}.")
     if all(name.isdecimal() and int(name) <= _LARGEST_NUMBER for name in said):
-        numbers = [[None if name is None else str(int(name)) for name in column] for column in columns]
-        return numbers, tuple(str(number) for number in range(max(map(int, said)) + 1))
+        numbers = sorted({int(name) for name in said})
+        classes = range(numbers[-1] + 1) if numbers[0] == 0 else numbers
+        plain = [[None if name is None else str(int(name)) for name in column] for column in columns]
+        require_classes([name for column in plain for name in column if name is not None])
+        return plain, tuple(map(str, classes))
     return columns, require_classes(said)
 
 
 def _single(column: pl.Series) -> list[str | None]:
     whole = column.str.replace(r"^(\d+)\.0+$", "$1")  # integers that went through a float column
-    numeric = whole.drop_nulls().str.contains(r"^\d+$").all()
-    return (whole if numeric else column).to_list()
+    said = [None if name is None or name.lower() in _NO_LABEL else name for name in column]
+    numeric = all(number.isdecimal() for number, name in zip(whole, said, strict=True) if name is not None)
+    return [None if name is None else number for number, name in zip(whole, said, strict=True)] if numeric else said
 
 
 def _one_hot(table: Table, labels: LabelColumns) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""Tables of labels, metadata joined to them, and the images they name: one reading of all. Several readers use it."""
+"""Tables of labels, further tables joined to them, and the images they name: one reading for several readers."""
 
 import re
 from collections.abc import Sequence
@@ -7,69 +7,54 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.data.columns import IMAGE, SPLIT, column_for, known_names, known_roles
+from chiron.data.columns import known_roles
+from chiron.data.manifest_columns import Certainty
 from chiron.data.readers._base import Reading, only_images
 from chiron.data.readers._found import Found
-from chiron.data.readers._images import expected_path, find_images, names_one_of, short_names
-from chiron.data.readers._labels import LabelColumns, find_labels, no_labels_message, read_labels
+from chiron.data.readers._images import ImageIndex, expected_path, find_images, num_named, plain_id, short_names
+from chiron.data.readers._labels import no_labels_message, read_labels
+from chiron.data.readers._said import KINDS, Said, read_said
 from chiron.data.source import SPLIT_FOLDERS
-from chiron.data.tables import Table
 
 # A table called train.csv, val_split.csv or test-labels.csv holds the images of that split.
 _SPLIT_TABLE = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})([ _-]?(split|set|labels?|csv|data|df))?", re.IGNORECASE)
-# Columns that a manifest fills in itself: of a foreign table they are carried under another name.
-_OURS = {"sample_id", "label", "split", "status", "status_reason", "bytes_sha256", "pixels_sha256"}
+_ALONE = "Every image is its own group; patients unknown, so intervals may still be too narrow."
+UNSEEN = "Images were not looked at (table only)"
 _MOST_NAMED = 5
-KINDS = {"patient_id": "patient", "unit_id": "lesion", "group_id": "group"}
 
 
-def tables_by_use(found: Found) -> tuple[list[tuple[Table, LabelColumns]], list[Table], list[str]]:
-    """Tables of labels, tables of further columns, and names of tables that speak of no image.
+def index_of(found: Found) -> ImageIndex:
+    """The images of a source, to be found by what tables call them."""
+    return ImageIndex(only_images(found.names)[0], found.source.root)
+
+
+def tables_by_use(found: Found, index: ImageIndex) -> tuple[list[Said], list[Said], list[str]]:
+    """Tables of labels, tables of further columns, and why others are not used.
 
     Raises:
         DataError: a table that a person named is none, or names no images.
     """
-    labeled, further, others = [], [], []
+    labeled: list[Said] = []
+    further: list[Said] = []
+    unused: list[str] = []
     for name in found.tables:
-        table = _table_or_none(found, name)
-        if table is None:
-            others.append(name)
-        elif labels := find_labels(table):
-            labeled.append((table, labels))
+        try:
+            said = read_said(found.table(name), index, may_label=name != found.metadata)
+        except DataError as error:
+            if name in found.outside:
+                raise
+            unused.append(f"{name} ({str(error).split('. ')[0]})")
+            continue
+        if name not in found.outside and index.by_stem and not num_named(said.ids, index):
+            unused.append(f"{name} (names no image here: {said.ids[0]}, ...)")
         else:
-            further.append(table)
-    return labeled, further, others
+            (further if said.labels is None else labeled).append(said)
+    return labeled, further, unused
 
 
-def _table_or_none(found: Found, name: str) -> Table | None:
-    """A table that lies among the images may be anything; one that a person named must be right."""
-    try:
-        table = found.table(name)
-        _image_column(table)
-    except DataError:
-        if name in found.outside:
-            raise
-        return None
-    return table
-
-
-def _image_column(table: Table) -> str:
-    """The column that names the images."""
-    column = column_for(IMAGE, table.frame.columns, table=table.name)
-    if column is None:
-        raise DataError(
-            f"A table must have a column that names the images ({known_names(IMAGE)}). "
-            f"Got {', '.join(table.frame.columns)} in {table.name}. Rename the column."
-        )
-    return column
-
-
-def names_images(table: Table, found: Found) -> bool:
-    """Whether a table speaks of this source: it names one of its images, or there is none to be named."""
-    images, ids = only_images(found.names)[0], table.frame[_image_column(table)]
-    if found.table_only or not images:
-        return True
-    return names_one_of(ids.drop_nulls().to_list(), images)
+def speaks_for_the_images(said: Sequence[Said], index: ImageIndex, num_images: int) -> bool:
+    """Whether tables of labels name most of the images, so that folders need not be asked."""
+    return num_images == 0 or 2 * sum(num_named(table.ids, index) for table in said) >= num_images
 
 
 def read_tables(found: Found) -> Reading:
@@ -77,55 +62,65 @@ def read_tables(found: Found) -> Reading:
 
     Raises:
         DataError: no label table or several that are not called by splits; rows without an image id; ids that stand
-            twice; labels that are none; no image at all, or ids that fit several images.
+            twice; labels that are none; no image at all, or ids that fit several images; tables that contradict each
+            other or the folders of the images.
     """
-    labeled, further, others = tables_by_use(found)
-    labeled, left_out = _label_tables(labeled, further, found)
-    labels, classes = read_labels(labeled)
-    splits = [_split_of(table.name) if len(labeled) > 1 else None for table, _ in labeled]
-    frame = pl.concat(
-        [
-            _label_part(table, columns, label, split)
-            for (table, columns), label, split in zip(labeled, labels, splits, strict=True)
-        ],
-        how="diagonal",
-    )
-    _refuse_repeated(frame, [table for table, _ in labeled])
-    notes = [f"Tables that are not used: {_some([*others, *left_out])}."] if [*others, *left_out] else []
-    for table in further:
-        frame, more = _join(frame, table)
-        notes += more
-    frame, placed = _place(frame, found)
-    frame, certain, told = _with_ids(frame)
-    unlabeled = frame["label"].null_count()
-    if unlabeled:
+    images, skipped = only_images([name for name in found.names if name not in found.tables])
+    index = index_of(found)
+    labeled, further, unused = tables_by_use(found, index)
+    labeled, left_out = _label_tables(labeled, further, unused, found)
+    labels, classes = read_labels([(said.table, said.labels) for said in labeled if said.labels is not None])
+    parts = [
+        said.frame.with_columns(
+            pl.Series("label", column, pl.String),
+            *([pl.lit(_split_of(said.name)).alias("split")] if len(labeled) > 1 and "split" not in said.frame else []),
+            pl.Series("_where", [said.table.where([row]) for row in range(len(said.ids))], pl.String),
+        )
+        for said, column in zip(labeled, labels, strict=True)
+    ]
+    frame = pl.concat(parts, how="diagonal")
+    _refuse_repeated(frame)
+    frame, placed = _place(frame, images, index, found)
+    notes = [note for said in labeled for note in said.notes] + placed
+    frame, joined = join_tables(frame, further, index, table_only=found.table_only)
+    _refuse_contradicting_folders(frame, classes)
+    frame = frame.with_columns(pl.Series("sample_id", short_names(frame["sample_id"].to_list()), pl.String))
+    if unlabeled := frame["label"].null_count():
         notes.append(f"Images without a known class: {unlabeled:,}. They stay in the tables and are not learned from.")
+    if [*unused, *left_out]:
+        notes.append(f"Tables that are not used: {'; '.join([*unused, *left_out])}.")
+    if found.beside:
+        notes.append(f"Tables beside it that are not read: {_some(found.beside)}. Join one with --metadata.")
+    frame, certainty, told = with_ids(frame)
     return Reading(
-        frame=frame.drop("_table", "_row"),
+        frame=frame.drop("_where"),
         classes=classes,
-        grouping=_grouping(certain),
-        roles=known_roles(name for name in frame.columns if name not in (*_OURS, *KINDS, "path")),
-        id_certainty=dict.fromkeys(certain, "certain"),
-        notes=(*notes, *placed, *told),
+        grouping=grouping_of(certainty),
+        roles=known_roles(frame.columns),
+        id_certainty=certainty,
+        notes=(*skipped, *notes, *joined, *told),
     )
 
 
 def _label_tables(
-    labeled: list[tuple[Table, LabelColumns]], further: Sequence[Table], found: Found
-) -> tuple[list[tuple[Table, LabelColumns]], list[str]]:
+    labeled: list[Said], further: Sequence[Said], unused: Sequence[str], found: Found
+) -> tuple[list[Said], list[str]]:
     """The one table of labels, or those of the splits where there are several."""
     if not labeled:
         if further:
-            raise DataError(no_labels_message(further[0]))
-        raise DataError(f"A table of labels must be there. Got none in {found.source.root}. Give it as the data path.")
+            raise DataError(no_labels_message(further[0].table))
+        why = f" Not used: {'; '.join(unused)}." if unused else ""
+        raise DataError(
+            f"A table of labels must be there. Got none in {found.source.root}.{why} Give it as the data path."
+        )
     if len(labeled) == 1:
         return labeled, []
-    by_split = [(table, columns) for table, columns in labeled if _split_of(table.name)]
-    if len({_split_of(table.name) for table, _ in by_split}) == len(by_split) > 1:
-        return by_split, [table.name for table, _ in labeled if not _split_of(table.name)]
+    by_split = [said for said in labeled if _split_of(said.name)]
+    if len({_split_of(said.name) for said in by_split}) == len(by_split) > 1:
+        return by_split, [said.name for said in labeled if not _split_of(said.name)]
     raise DataError(
         f"There must be one table of labels, or one a split (train.csv, val.csv, test.csv). "
-        f"Got {_some([table.name for table, _ in labeled])}. Give one of them as the data path."
+        f"Got {_some([said.name for said in labeled])}. Give one of them as the data path."
     )
 
 
@@ -135,128 +130,158 @@ def _split_of(name: str) -> str | None:
     return SPLIT_FOLDERS[found[1].lower()] if found else None
 
 
-def _label_part(table: Table, columns: LabelColumns, label: list[str | None], split: str | None) -> pl.DataFrame:
-    """The rows of one table of labels: sample_id, label, split, and all columns that are none of these."""
-    image = _image_column(table)
-    split_column = column_for(SPLIT, table.frame.columns, table=table.name)
-    blank = table.frame[image].is_null()
-    if blank.any():
-        raise DataError(f"Every row must name its image. Got none in {table.where(blank.arg_true())}. Fill {image} in.")
-    used = {image, split_column, columns.single, *columns.one_hot, columns.unknown}
-    splits = [split] * table.frame.height if split_column is None else _splits(table, split_column)
-    return pl.DataFrame(
-        {"sample_id": table.frame[image], "label": label, "split": splits},
-        schema_overrides={"label": pl.String, "split": pl.String},
-    ).with_columns(
-        pl.lit(table.name).alias("_table"),
-        pl.int_range(pl.len()).alias("_row"),
-        *[_carried(table.frame[name]) for name in table.frame.columns if name not in used],
-    )
-
-
-def _carried(column: pl.Series) -> pl.Series:
-    return column.alias(f"{column.name}_given") if column.name in (*_OURS, "_table", "_row") else column
-
-
-def _splits(table: Table, column: str) -> list[str | None]:
-    said = table.frame[column].str.to_lowercase()
-    strange = said.is_not_null() & ~said.is_in(list(SPLIT_FOLDERS))
-    if strange.any():
-        raise DataError(
-            f"The column {column} must hold {', '.join(SPLIT_FOLDERS)} or nothing. "
-            f"Got {table.frame[column].filter(strange)[0]!r} in {table.where(strange.arg_true())}. Rename it."
-        )
-    return [None if name is None else SPLIT_FOLDERS[name] for name in said]
-
-
-def _refuse_repeated(frame: pl.DataFrame, tables: Sequence[Table]) -> None:
-    by_name = {table.name: table for table in tables}
+def _refuse_repeated(frame: pl.DataFrame) -> None:
     repeated = frame.filter(frame["sample_id"].is_duplicated())
-    if not repeated.height:
-        return
-    first = repeated["sample_id"][0]
-    rows = repeated.filter(pl.col("sample_id") == first).select("_table", "_row").iter_rows()
-    places = " and ".join(by_name[name].where([row]) for name, row in rows)
-    count = repeated["sample_id"].n_unique()
-    more = f" and {count - 1:,} more" if count > 1 else ""
-    raise DataError(f"Every image must stand in one row. Got {first} in {places}{more}. Remove the repeated rows.")
+    if repeated.height:
+        first = repeated["sample_id"][0]
+        places = repeated.filter(pl.col("sample_id") == first)["_where"]
+        raise DataError(f"Every image must stand in one row. Got {first} in {' and '.join(places)}. Remove one.")
 
 
-def _join(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[str]]:
-    """`frame` with the further columns of a table, by image id."""
-    image = _image_column(table)
-    columns = table.frame.select(table.frame[image].alias("sample_id"), *[_carried(c) for c in table.frame.drop(image)])
-    repeated = columns["sample_id"].is_duplicated() & columns["sample_id"].is_not_null()
-    if repeated.any():
-        first = columns["sample_id"].filter(repeated)[0]
-        raise DataError(
-            f"Every image must stand in one row of a table. Got {first} in "
-            f"{table.where((columns['sample_id'] == first).arg_true())}. Remove the repeated rows."
-        )
-    clash = sorted(set(columns.columns) & set(frame.columns) - {"sample_id"})
-    columns = columns.drop(clash)
-    matched = frame["sample_id"].is_in(columns["sample_id"].drop_nulls().to_list())
-    if not matched.any():
-        raise DataError(
-            f"A second table must speak of the same images. Got none of them in {table.name} "
-            f"(first id there {columns['sample_id'][0]!r}, in the table of labels {frame['sample_id'][0]!r})."
-        )
-    notes = [f"Columns that stand in two tables, taken from the first: {_some(clash)}."] if clash else []
-    if lacking := int((~matched).sum()):
-        notes.append(f"Images that {table.name} does not name: {lacking:,}.")
-    if unused := columns.height - int(matched.sum()):
-        notes.append(f"Rows of {table.name} about other images: {unused:,}.")
-    return frame.join(columns, on="sample_id", how="left", maintain_order="left"), notes
-
-
-def _place(frame: pl.DataFrame, found: Found) -> tuple[pl.DataFrame, list[str]]:
-    """`frame` with the path of every image; one that is not there keeps the path it would have."""
+def _place(
+    frame: pl.DataFrame, images: Sequence[str], index: ImageIndex, found: Found
+) -> tuple[pl.DataFrame, list[str]]:
+    """`frame` with the path of each image: in `_found` where it is there; a missing one gets the path it would have."""
     ids = frame["sample_id"].to_list()
-    images, skipped = only_images([name for name in found.names if name not in found.tables])
-    places = frame["path"].fill_null(frame["sample_id"]).to_list() if "path" in frame.columns else ids
-    paths = find_images(places, images)
-    missing = [name for name, path in zip(ids, paths, strict=True) if path is None]
-    expected = [path or expected_path(name) for name, path in zip(ids, paths, strict=True)]
-    named = frame.with_columns(
-        pl.Series("path", expected, pl.String), pl.Series("sample_id", short_names(ids), pl.String)
-    )
+    paths, notes = find_images(ids, index) if "path" not in frame.columns else _by_path(frame, index)
+    said = frame["path"].fill_null(frame["sample_id"]).to_list() if "path" in frame.columns else ids
+    expected = [path or expected_path(place) for place, path in zip(said, paths, strict=True)]
+    frame = frame.with_columns(pl.Series("path", expected, pl.String), pl.Series("_found", paths, pl.String))
     if found.table_only:
-        return named, ["Images were not looked at (table only): copies, broken and missing files are not known."]
+        return frame, [f"{UNSEEN}: copies, broken and missing files are not known."]
+    missing = [name for name, path in zip(ids, paths, strict=True) if path is None]
     if len(missing) == len(ids):
         raise DataError(
             f"The images of a table must lie in {found.source.root}. Got none of {len(ids):,} (first: {ids[0]}) among "
-            f"{len(images):,} images there. Say where they are with --images, or read the table with --table-only."
+            f"{len(images):,} images there{f' (first: {images[0]})' if images else ''}. "
+            "Say where they are with --images, or read the table with --table-only."
         )
-    notes = list(skipped)
     if missing:
         notes.append(f"Images that a table names and that are not there: {len(missing):,} ({_some(missing)}).")
     if strangers := len(images) - len(set(paths) - {None}):
         notes.append(f"Images that no table names are left out: {strangers:,}.")
-    return named, notes
+    return frame, notes
 
 
-def _with_ids(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str], list[str]]:
-    """`frame` with patient_id and unit_id under these names, which of them there are, and their counts."""
-    certain, told = [], []
-    for name, kind in KINDS.items():
-        column = column_for(name, [c for c in frame.columns if not c.startswith("_")], table="the tables")
-        if column is None or frame[column].null_count() == frame.height:
-            continue
-        frame = frame.rename({column: name})
-        certain.append(name)
-        blank = frame[name].null_count()
-        told.append(
-            f"{kind.capitalize()}s (column {column}): {frame[name].drop_nulls().n_unique():,}"
-            + (f"; {blank:,} images without one." if blank else ".")
+def _by_path(frame: pl.DataFrame, index: ImageIndex) -> tuple[list[str | None], list[str]]:
+    """The image of every row by its path column; an id that is the name of another image is refused."""
+    said = frame["path"].fill_null(frame["sample_id"]).to_list()
+    paths, notes = find_images(said, index)
+    for row, (name, path) in enumerate(zip(frame["sample_id"], paths, strict=True)):
+        fitting = index.fitting(name)
+        if path is None and len(fitting) == 1:
+            paths[row] = fitting[0]
+        elif path is not None and fitting and path not in fitting:
+            raise DataError(
+                f"A row must name one image. Got {name} and {path} in {frame['_where'][row]}. Correct one of the two."
+            )
+    return paths, notes
+
+
+def join_tables(
+    frame: pl.DataFrame, further: Sequence[Said], index: ImageIndex, *, table_only: bool
+) -> tuple[pl.DataFrame, list[str]]:
+    """`frame` (with sample_id, and `_found`, the path of each image that is there) with the columns of further tables.
+
+    Where two tables fill the same column the first one's value stands, and blanks are filled.
+
+    Raises:
+        DataError: a table about other images, or one that contradicts a patient, lesion, group or split.
+    """
+    notes: list[str] = []
+    for said in further:
+        here = _keys(frame["sample_id"].to_list(), frame["_found"].to_list())
+        there = _keys(said.ids, find_images(said.ids, index)[0] if not table_only else [None] * len(said.ids))
+        if not set(here) & set(there):  # folders may stand in one of the two tables only
+            here, there = ([PurePosixPath(key).name for key in keys] for keys in (here, there))
+        if len(set(there)) < len(there) or not set(here) & set(there):
+            raise DataError(
+                f"A second table must speak of the same images, of each once. Got none or several rows of them in "
+                f"{said.name} (first id there {said.ids[0]!r}, here {frame['sample_id'][0]!r}). Write them alike."
+            )
+        columns = said.frame.drop("sample_id").with_columns(pl.Series("_key", there, pl.String))
+        frame = frame.with_columns(pl.Series("_key", here, pl.String))
+        frame = frame.join(columns, on="_key", how="left", maintain_order="left", suffix="_more").drop("_key")
+        for name in [name for name in columns.columns if f"{name}_more" in frame.columns]:
+            frame, told = _fill(frame, name, said.name)
+            notes += told
+        notes += said.notes
+        matched = len(set(here) & set(there))
+        if lacking := len(here) - matched:
+            notes.append(f"Images that {said.name} does not name: {lacking:,}.")
+        if unused := len(there) - matched:
+            notes.append(f"Rows of {said.name} about other images: {unused:,}.")
+    return frame.drop("_found"), notes
+
+
+def _keys(ids: Sequence[str], paths: Sequence[str | None]) -> list[str]:
+    """What an image is called in every table alike: its path where it is there, else its plain id."""
+    return [f"at {path}" if path else plain_id(name) for name, path in zip(ids, paths, strict=True)]
+
+
+def _fill(frame: pl.DataFrame, name: str, table: str) -> tuple[pl.DataFrame, list[str]]:
+    more = f"{name}_more"
+    differ = frame.filter(pl.col(name) != pl.col(more))
+    notes = []
+    if differ.height:
+        row = differ.row(0, named=True)
+        if name in (*KINDS, "split"):
+            raise DataError(
+                f"Tables must not contradict each other. Got {name} {row[name]!r} and {row[more]!r} (in {table}) for "
+                f"{row['sample_id']}. Correct one."
+            )
+        notes.append(f"The column {name} differs in {table} for {differ.height:,} images; the first table's stands.")
+    return frame.with_columns(pl.coalesce(name, more).alias(name)).drop(more), notes
+
+
+def _refuse_contradicting_folders(frame: pl.DataFrame, classes: Sequence[str]) -> None:
+    """Stops where images lie in folders called like the classes, and the table says something else."""
+    folders = [PurePosixPath(path).parent.name.casefold() for path in frame["path"]]
+    names = {name.casefold() for name in classes}
+    said = [None if label is None else label.casefold() for label in frame["label"]]
+    inside = sum(folder in names for folder in folders)
+    torn = [
+        path
+        for path, folder, label in zip(frame["path"], folders, said, strict=True)
+        if folder in names and label is not None and folder != label
+    ]
+    if torn and inside == len(folders):
+        raise DataError(
+            f"Folders called like the classes and a table must say the same. Got {len(torn):,} images that the table "
+            f"calls otherwise: {_some(torn)}. Correct one of the two, or leave the table out."
         )
-    return frame, certain, told
 
 
-def _grouping(certain: Sequence[str]) -> str:
-    if not certain:
-        return "Every image is its own group; patients unknown, so intervals may still be too narrow."
-    unreached = "" if "patient_id" in certain else "; patients unknown, so intervals may still be too narrow"
-    return f"Grouped by {' and '.join(KINDS[name] for name in certain)}{unreached}."
+def with_ids(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Certainty], list[str]]:
+    """`frame`, its id columns, which are certain, and how many different ids there are.
+
+    Lesions that are numbered within each patient get the patient's id in front.
+    """
+    told: list[str] = []
+    ids = [name for name in KINDS if name in frame.columns and frame[name].null_count() < frame.height]
+    if {"patient_id", "unit_id"} <= set(ids):
+        units = frame.drop_nulls(["patient_id", "unit_id"]).group_by("unit_id")
+        counted = units.agg(pl.len().alias("images"), pl.col("patient_id").n_unique().alias("patients"))
+        shared, several = (counted.filter(pl.col(name) > 1).height for name in ("patients", "images"))
+        if shared and 2 * shared >= several:
+            whole = pl.concat_str("patient_id", pl.lit("/"), "unit_id")
+            frame = frame.with_columns(pl.coalesce(whole, "unit_id").alias("unit_id"))
+            told.append(f"Lesion ids start anew with each patient ({shared:,} are shared): taken together with it.")
+        elif shared:
+            told.append(f"Lesion ids that stand under several patients, which joins these: {shared:,}.")
+    for name in ids:
+        blank = frame[name].null_count()
+        counts = f"{KINDS[name].capitalize()}s: {frame[name].drop_nulls().n_unique():,}"
+        told.append(counts + (f"; {blank:,} images without one." if blank else "."))
+    return frame, dict.fromkeys(ids, "certain"), told
+
+
+def grouping_of(ids: Sequence[str] | dict[str, Certainty]) -> str:
+    """The sentence on groups."""
+    if not ids:
+        return _ALONE
+    unreached = "" if "patient_id" in ids else "; patients unknown, so intervals may still be too narrow"
+    return f"Grouped by {' and '.join(KINDS[name] for name in ids)}{unreached}."
 
 
 def _some(names: Sequence[str]) -> str:

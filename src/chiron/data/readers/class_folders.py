@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from chiron.data.columns import known_roles
 from chiron.data.readers._base import (
     GENERAL,
     NO_MATCH,
@@ -12,6 +13,7 @@ from chiron.data.readers._base import (
     require_classes,
 )
 from chiron.data.readers._found import Found
+from chiron.data.readers._tables import grouping_of, index_of, join_tables, tables_by_use, with_ids
 
 GROUPS: dict[str, str] = {}
 
@@ -23,26 +25,36 @@ def match(found: Found) -> int:
 
 
 def read(found: Found, *, groups: str | None = None) -> Reading:
-    """The class is the folder's name; folders inside it are allowed. Nothing is known of patients.
+    """The class is the folder's name; folders inside it are allowed. Tables that name the images add their columns.
 
     Raises:
-        DataError: no class folder, or only one class.
+        DataError: no class folder, or only one class; a table that contradicts the folders.
     """
-    images, skipped = only_images(found.names)
+    images, skipped = only_images([name for name in found.names if name not in found.tables])
     placed, outside = place_in_folders(images)
     sample_ids, named = name_samples([image.path for image in placed])
     frame = pl.DataFrame(
         {
             "sample_id": sample_ids,
             "path": [image.path for image in placed],
+            "_found": [image.path for image in placed],
             "label": [image.label for image in placed],
             "split": [image.split for image in placed],
         },
         schema_overrides={"split": pl.String},
     )
+    index = index_of(found)
+    labeled, further, unused = tables_by_use(found, index)
+    unused += [f"{said.name} (labels of its own)" for said in labeled]
+    frame, joined = join_tables(frame, further, index, table_only=False)
+    frame, certainty, told = with_ids(frame)
+    if unused:
+        joined.append(f"Tables that are not used: {'; '.join(unused)}.")
     return Reading(
         frame=frame,
         classes=require_classes(frame["label"].to_list()),
-        grouping="Every image is its own group; patients unknown, so intervals may still be too narrow.",
-        notes=(*skipped, *outside, *named),
+        grouping=grouping_of(certainty),
+        roles=known_roles(frame.columns),
+        id_certainty=certainty,
+        notes=(*skipped, *outside, *named, *joined, *told),
     )

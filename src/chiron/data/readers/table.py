@@ -5,18 +5,22 @@ lesions by columns of those names; further tables are joined by image id. Tables
 `test.csv` ... are the splits.
 """
 
-from chiron.data.readers._base import NO_MATCH, TABLE, Reading
+from chiron.data.readers._base import NO_MATCH, TABLE, Reading, only_images
 from chiron.data.readers._found import Found
-from chiron.data.readers._tables import names_images, read_tables, tables_by_use
+from chiron.data.readers._tables import index_of, read_tables, speaks_for_the_images, tables_by_use
 
 GROUPS: dict[str, str] = {}
 
 
 def match(found: Found) -> int:
-    """A table that a person named, or one with labels that names images which are there."""
-    if not found.tables or found.tables_are_given:
-        return TABLE if found.tables else NO_MATCH
-    return TABLE if any(names_images(table, found) for table, _ in tables_by_use(found)[0]) else NO_MATCH
+    """A table of labels that a person named, or one that names most of the images that are there."""
+    if not found.tables:
+        return NO_MATCH
+    if found.tables_are_given and set(found.outside) != {found.metadata}:
+        return TABLE
+    index = index_of(found)
+    labeled = tables_by_use(found, index)[0]
+    return TABLE if labeled and speaks_for_the_images(labeled, index, len(only_images(found.names)[0])) else NO_MATCH
 
 
 def read(found: Found, *, groups: str | None = None) -> Reading:
