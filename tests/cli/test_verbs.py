@@ -161,3 +161,17 @@ def test_results_go_to_stdout_and_progress_to_stderr(trained_run, class_folders,
     assert "report:" in shown.out
     assert run([*arguments, "--device", "cpu", "--force", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_inspect_says_when_a_class_cannot_be_divided(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("image,label,patient_id\na,x,P\nb,y,P\nc,y,Q\n", encoding="utf-8")
+    assert run(["data", "inspect", str(tmp_path / "t.csv"), "--table-only", "-q"]) == 1
+    out = capsys.readouterr().out
+    assert "TOO FEW: class x has 1 group; train and val need one each" in out
+    assert "training refuses to start" in out
+
+
+def test_a_table_that_no_reader_takes_is_told_why(tmp_path, capsys):
+    (tmp_path / "visits.csv").write_text("image,age\na,30\nb,40\n", encoding="utf-8")
+    assert run(["data", "inspect", str(tmp_path), "--table-only", "-q"]) == 2
+    assert "visits.csv has no column of classes (image, age)." in capsys.readouterr().err

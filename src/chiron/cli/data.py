@@ -67,7 +67,7 @@ def inspect_command(
         _say_data(described)
         if leaks is not None:
             say(f"leak names: {leaks}")
-    if inspection.leaks.leaks or described["label_conflicts"] or described["unreadable"]:
+    if inspection.leaks.leaks or any(described[key] for key in ("label_conflicts", "unreadable", "too_few_groups")):
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 
@@ -232,6 +232,9 @@ def _say_source(described: dict[str, Any]) -> None:
     say(f"reader {described['reader']}; {described['grouping']}")
     largest, smallest = described["imbalance"]["largest"], described["imbalance"]["smallest"]
     ratio = described["imbalance"]["ratio"]
+    if ratio == 1:
+        say(f"imbalance: 1.0 (every class {largest['images']:,} images)")
+        return
     say(
         f"imbalance: {f'{ratio:.1f}' if ratio else 'not defined'} (largest class {largest['class']} "
         f"{largest['images']:,} images, smallest {smallest['class']} {smallest['images']:,})"
@@ -243,7 +246,9 @@ def _say_problems(described: dict[str, Any]) -> None:
         say(f"unreadable: {path}")
     for conflict in described["label_conflicts"][:20]:
         say(f"CONFLICT: identical images with different labels: {conflict}")
-    if described["unreadable"] or described["label_conflicts"]:
+    for name, groups in described["too_few_groups"].items():
+        say(f"TOO FEW: class {name} has {groups} group{'s' * (groups != 1)}; train and val need one each")
+    if described["unreadable"] or described["label_conflicts"] or described["too_few_groups"]:
         say("training refuses to start until these are mended")
     for kind, key in (("LEAK", "leaks"), ("suspect", "suspects")):
         found = described["leaks"][key]

@@ -22,7 +22,7 @@ from chiron.data.manifest_columns import ID_COLUMNS, Certainty, ColumnRole, labe
 from chiron.data.readers._base import only_images
 from chiron.data.readers._found import Found, image_root, look_at
 from chiron.data.readers._images import ImageIndex
-from chiron.data.readers._tables import UNSEEN
+from chiron.data.readers._tables import UNSEEN, index_of, tables_by_use
 from chiron.data.source import ImageSource
 from chiron.spec.layout import Layout
 
@@ -101,7 +101,7 @@ def _read(path: Path, layout: Layout) -> Manifest:
         notes=(
             *_run_folder_notes(found.source),
             *reading.notes,
-            *_unused_id_notes(frame, certainty, reading.roles),
+            *unused,
             *notes,
         ),
     )
@@ -144,10 +144,20 @@ def _recognize(found: Found, path: Path) -> str:
     if len(best) == 1:
         return best[0]
     got = f"a layout that fits {' and '.join(best)}" if best else f"an unknown one (files: {len(found.names):,})"
+    why = "" if best else "".join(f"{reason}. " for reason in _why_not(found))
+    advice = "" if best else ", or sort the images into <class>/ folders"
     raise DataError(
         f"The layout of a data set must fit one reader ({', '.join(readers)}). Got {got} in {path}. "
-        f"Choose one with --reader{'' if best else ', or sort the images into <class>/ folders'}."
+        f"{why}Choose one with --reader{advice}."
     )
+
+
+def _why_not(found: Found) -> list[str]:
+    """What is wrong with the tables of a layout that no reader takes."""
+    labeled, further, unused = tables_by_use(found, index_of(found))
+    told = [f"{said.name} has no column of classes ({', '.join(said.table.frame.columns)})" for said in further]
+    told += [f"{said.name} names too few of the images ({len(said.ids):,})" for said in labeled]
+    return [*told, *(f"Not used: {reason}" for reason in unused)]
 
 
 def _reread(path: Path, layout: Layout) -> Manifest:
@@ -182,11 +192,8 @@ def _reread(path: Path, layout: Layout) -> Manifest:
     frame, notes = join_groups(frame, [*manifest.id_certainty, "group_id"])
     # Columns may have got other names, and images are looked at now.
     kept = [note for note in manifest.notes if not note.startswith((_UNUSED_IDS, UNSEEN))]
-    return replace(
-        manifest,
-        frame=frame,
-        notes=tuple(dict.fromkeys((*kept, *_unused_id_notes(frame, manifest.id_certainty, manifest.roles), *notes))),
-    )
+    unused = _unused_id_notes(frame, manifest.id_certainty, manifest.roles)
+    return replace(manifest, frame=frame, notes=tuple(dict.fromkeys((*kept, *unused, *notes))))
 
 
 def _found_again(frame: pl.DataFrame, source: ImageSource) -> pl.DataFrame:

@@ -123,6 +123,13 @@ def imbalance(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def groups_of_classes(manifest: Manifest) -> dict[str, int]:
+    """How many groups show each class; readable images only."""
+    frame = manifest.frame.filter(pl.col("status") == "ok")
+    shown, groups = class_counts(manifest, frame), frame["group_id"].to_numpy()
+    return {name: len(set(groups[shown[:, k] > 0])) for k, name in enumerate(manifest.classes)}
+
+
 def share_deviation(manifest: Manifest, roles: Collection[str] = SPLITS) -> float:
     """The largest distance of a class's share in one of `roles` from its share in all of them (0 is best)."""
     frame = manifest.frame.filter(pl.col("status") == "ok", pl.col("split").is_in(list(roles)))

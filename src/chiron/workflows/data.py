@@ -15,7 +15,7 @@ from chiron.data.folds import FoldRole, assign_fold
 from chiron.data.identity import label_conflicts
 from chiron.data.manifest import Manifest
 from chiron.data.reading import read_dataset
-from chiron.data.split import assign_splits, imbalance, split_sizes, split_summary
+from chiron.data.split import assign_splits, groups_of_classes, imbalance, split_sizes, split_summary
 from chiron.data.split_tables import remove_splits, save_splits
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
@@ -186,6 +186,7 @@ def describe_data(inspection: Inspection) -> dict[str, Any]:
         "fold": manifest.fold,
         "classes": list(manifest.classes),
         "imbalance": imbalance(manifest),
+        "too_few_groups": {name: count for name, count in groups_of_classes(manifest).items() if count < 2},
         "unreadable": frame.filter(pl.col("status") == "unreadable")["path"].to_list(),
         "notes": list(manifest.notes),
         "sizes": split_sizes(manifest),

@@ -1,5 +1,6 @@
 """`chiron evaluate`: a run, a bundle on other data, or a table of predictions; numbers, figures and a report."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from chiron.workflows.stored import (
     stored_table,
 )
 
+log = logging.getLogger("chiron.evaluate")
 _RECOGNIZED = Layout()
 
 
@@ -209,6 +211,7 @@ def _look(output: Path, classifier: Classifier, part: Manifest) -> int | Literal
     contents = part.content_hashes()
     record_look(project, bundle_id=classifier.bundle_id, contents=contents, command=command_line())
     looks = count_looks(project, contents)
+    log.info("test ledger in %s: look number %s at these images", project, "unknown" if looks is None else looks)
     return "unknown" if looks is None else looks
 
 

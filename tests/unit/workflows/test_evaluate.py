@@ -1,10 +1,12 @@
 import json
 
 import pytest
+from conftest import write_class_folders
 from PIL import Image
 
 from chiron.audit.ledger import LEDGER
 from chiron.core.errors import DataError, SpecError
+from chiron.spec.layout import Layout
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.train import train
 
@@ -153,3 +155,17 @@ def test_results_do_not_go_among_the_images(run, class_folders):
 def test_options_that_a_run_would_ignore_are_refused(run, tmp_path):
     with pytest.raises(SpecError, match="Got --out, --positive"):
         evaluate(run.path, out=tmp_path / "e", positive="sick", device="cpu")
+
+
+def test_classes_of_other_data_may_be_written_in_another_case_but_not_be_numbers(trained_run, tmp_path):
+    data = write_class_folders(tmp_path / "data", count=12, seed=5)
+    rows = [(path.relative_to(data).as_posix(), path.parent.name) for path in sorted(data.rglob("*.png"))]
+    said = {"upper": {"sick": "SICK", "well": "Well"}, "numbers": {"sick": "0", "well": "1"}}
+    for name, words in said.items():
+        lines = ["image,label", *(f"{path},{words[label]}" for path, label in rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines), encoding="utf-8")
+    how = {"layout": Layout(images=data), "device": "cpu"}
+    done = evaluate(trained_run.bundle, data=tmp_path / "upper.csv", out=tmp_path / "a", **how)
+    assert done.numbers["num_images"] == 12
+    with pytest.raises(DataError, match=r"must be the bundle's \(sick, well\)\. Got 0, 1\. Write the bundle's names"):
+        evaluate(trained_run.bundle, data=tmp_path / "numbers.csv", out=tmp_path / "b", **how)
