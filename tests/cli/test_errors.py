@@ -290,11 +290,11 @@ def labels(tmp_path, class_folders):
 @pytest.mark.parametrize(
     ("rows", "encoding", "message"),
     [
-        (["sick/nowhere.png,sick"], "utf-8", "must be there and decode. Got 1 that do not: nowhere.png. Put them back"),
+        (["sick/nowhere.png,sick"], "utf-8", "must be there and decode. Got 1 that do not: sick/nowhere.png. Put"),
         (
             ["sick/Bild 000 ä.png,well"],
             "utf-8",
-            "in line 2 of labels.csv and line 42 of labels.csv. Remove",
+            "in lines 2, 42 of labels.csv. Remove",
         ),
         (["Bild 000 ä,sick"], "utf-8", "Got sick/Bild 000 ä.png, Bild 000 ä for sick/Bild 000 ä.png. Remove one"),
         ([], "cp1252", "must be UTF-8 text. Got the byte 0xe4 in line 2 of labels.csv. Save it as"),
