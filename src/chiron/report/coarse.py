@@ -1,37 +1,36 @@
-"""Coarse numbers: an evaluation from which no count below five can be worked out.
+"""The evaluation that may leave a project: every number in it is the exact one, or is withheld with its reason.
 
-The evaluation itself is made coarse, once; tables, figures and sentences are then made from the coarse numbers alone,
-so that none of them can tell more than these do. Counts are rounded down to multiples of five, and those below five
-become `Few`. Rates are computed anew from the coarse confusion matrix, as if every cell lay in the middle of what it
-may be: rates of the exact one, however rounded, single out small cells when several of them are put together. An
-interval keeps the width that it has around the exact rate. A rate with fewer than five images on one side is given as
-a bound.
+Tables, figures and sentences are made from it alone, so that none of them can tell more. Counts are rounded down to
+multiples of five, and those below five become `Few`. Rates of right and wrong outputs are withheld where they rest on
+fewer than five images, or where such a count could be worked out from them and the counts beside them.
 """
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from chiron.metrics.evaluation import FEWEST_RESAMPLES, evaluate
-from chiron.report.format import Few, number
-from chiron.report.sentences import confidence_direction
+from chiron.report.format import NBSP, Few
+from chiron.report.sentences import confidence_direction, per_thousand
+from chiron.report.small_cells import FEWEST, sums_told, too_small, withheld_classes
 
-FEWEST = 5
-TOO_FEW = "too few cases for a reliable interval"
-STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # wider ones would say nothing: such numbers are withheld
-FEWEST_FOR_RATES = 25  # images, the least that the widest step is made for
-PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "precision")
+FEWEST_IMAGES = 25  # below it nothing is told but counts and what they bound
 # Made from the order or the size of all outputs: they single out no count.
-OF_OUTPUTS = (*("auroc", "macro_auroc", "average_precision", "macro_average_precision", "brier", "log_loss", "ece"),)
-OF_ONE_OUTPUT = ("ppv", "npv", "precision")  # shares of the images that the model gives one output
-OF_ALL_IMAGES = ("accuracy", "brier", "log_loss", "ece")
+OF_ALL_IMAGES = ("brier", "log_loss", "ece")
+OF_OUTPUTS = ("auroc", "macro_auroc", "average_precision", "macro_average_precision", *OF_ALL_IMAGES)
 CURVE_POINTS = 21
+STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # of the heights of a drawn curve
+
+SMALL_CELL = f"withheld: rests on fewer than {FEWEST} images in a cell, or would tell such a cell"
+OF_SUCH_CLASSES = f"withheld: made from classes with fewer than {FEWEST} images in a cell"
+FEW_OF_CLASS = f"withheld: fewer than {FEWEST} images on one side"
+FEW_IMAGES = f"withheld: fewer than {FEWEST_IMAGES} images"
+NO_MATRIX = "withheld: only ranking, probabilities and accuracy are told of a model beside this one"
+TOO_FEW = "too few cases for a reliable interval"
 
 Evaluation = Mapping[str, Any]
-Estimate = dict[str, Any]
+Estimate = Mapping[str, Any]
 
 
 def coarse(value: int) -> int:
@@ -44,125 +43,61 @@ def coarse(value: int) -> int:
     return Few() if value < FEWEST else value - value % FEWEST
 
 
-def step_of(num_images: int) -> float:
-    """The width of rounding at which five counts out of so many images look the same."""
-    return next(step for step in STEPS if step * num_images >= FEWEST or step == STEPS[-1])
-
-
 def shareable_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    """The same evaluation with coarse counts and numbers."""
-    evaluation = _with_rates_of_coarse_counts(evaluation)
-    images, groups = evaluation["num_images"], evaluation["num_groups"]
+    """The same evaluation with coarse counts, and with numbers that are exact or withheld."""
+    matrix = np.asarray(evaluation["confusion_matrix"]["counts"], dtype=np.int64)
+    images, classes = evaluation["num_images"], evaluation["confusion_matrix"]["labels"]
     sizes = {name: counts["images"] for name, counts in evaluation["class_counts"].items()}
-    too_few = bool(evaluation.get("positive_class")) and min(sizes.values()) < FEWEST
     majority = evaluation["baselines"]["majority_class"]
-    per_class = {
-        name: _class_results(results, sizes[name], images - sizes[name])
-        for name, results in evaluation["per_class"].items()
-    }
+    told = sums_told(matrix)
+    withheld = {classes[place] for place in withheld_classes(matrix)}
+    one_sided = bool(evaluation.get("positive_class")) and min(sizes.values()) < FEWEST
     return {
         **evaluation,
-        **_sizes(images, groups),
+        **_sizes(images, evaluation["num_groups"]),
         "class_counts": {
             name: {
                 "images": coarse(counts["images"]),
                 "groups": coarse(counts["groups"]),
-                "prevalence": _proportion(counts["prevalence"]),
+                "prevalence": _withheld(_share_in_words(counts["images"], images)),
             }
             for name, counts in evaluation["class_counts"].items()
         },
         "baselines": {
             "majority_class": {
                 "class": majority["class"],
-                "accuracy": _proportion(majority["accuracy"]),
-                "balanced_accuracy": _coarse_sizes(majority["balanced_accuracy"]),
+                "accuracy": _exact(majority["accuracy"], unless=None if "majority" in told else SMALL_CELL),
+                "balanced_accuracy": _exact(majority["balanced_accuracy"]),
             }
         },
         "overall": {
-            key: _withheld(estimate, f"fewer than {FEWEST} images of one class")
-            if too_few and key not in OF_ALL_IMAGES
-            else _estimate(key, estimate)
-            for key, estimate in evaluation["overall"].items()
+            key: _overall(key, it, images, accuracy="accuracy" in told, rates=not withheld, one_sided=one_sided)
+            for key, it in evaluation["overall"].items()
         },
-        "per_class": per_class,
+        "per_class": {
+            name: _one_class(results, sizes[name], images, withheld=name in withheld)
+            for name, results in evaluation["per_class"].items()
+        },
         "confusion_matrix": {
-            "labels": evaluation["confusion_matrix"]["labels"],
-            "counts": [[coarse(cell) for cell in row] for row in evaluation["confusion_matrix"]["counts"]],
-            "middles": [[_middle(cell) for cell in row] for row in evaluation["confusion_matrix"]["counts"]],
+            "labels": classes,
+            "counts": [[coarse(cell) for cell in row] for row in matrix.tolist()],
+            "per_thousand": [] if withheld else per_thousand(evaluation),
         },
-        "calibration": _calibration(evaluation.get("calibration") or {}),
+        "calibration": _calibration(evaluation.get("calibration") or {}, images, accuracy="accuracy" in told),
         "curves": {"roc": _curves(evaluation, sizes)},
     }
 
 
 def coarse_other(evaluation: Evaluation) -> dict[str, Any]:
-    """What stands of a model beside this one, of which no confusion matrix is kept: its rates rounded."""
-    overall = {key: _estimate(key, estimate) for key, estimate in evaluation["overall"].items()}
-    return {**_sizes(evaluation["num_images"], evaluation["num_groups"]), "overall": overall}
-
-
-def _with_rates_of_coarse_counts(evaluation: Evaluation) -> dict[str, Any]:
-    """The same evaluation with every rate of right and wrong outputs, and every prevalence, made from coarse counts."""
-    cells = tuple(tuple(_middle(cell) for cell in row) for row in evaluation["confusion_matrix"]["counts"])
-    rates = _rates(cells, tuple(evaluation["classes"]), evaluation.get("positive_class"))
-    middles = {name: _middle(counts["images"]) for name, counts in evaluation["class_counts"].items()}
-    shares = {
-        name: {"value": middle / sum(middles.values()), "num_images": sum(middles.values())}
-        for name, middle in middles.items()
+    """What is told of a model beside this one, of which no confusion matrix is kept."""
+    images, accuracy = evaluation["num_images"], evaluation["overall"].get("accuracy", {}).get("value")
+    right = round((accuracy or 0) * images)
+    told = FEWEST <= right <= images - FEWEST
+    overall = {
+        key: _overall(key, it, images, accuracy=told, rates=False, one_sided=False, reason=NO_MATRIX)
+        for key, it in evaluation["overall"].items()
     }
-    majority = evaluation["baselines"]["majority_class"]
-    return {
-        **evaluation,
-        "class_counts": {
-            name: {**counts, "prevalence": _moved(counts["prevalence"], shares[name])}
-            for name, counts in evaluation["class_counts"].items()
-        },
-        "baselines": {
-            "majority_class": {**majority, "accuracy": _moved(majority["accuracy"], shares[majority["class"]])}
-        },
-        "overall": {key: _rate(key, it, rates["overall"]) for key, it in evaluation["overall"].items()},
-        "per_class": {
-            name: {key: _rate(key, it, rates["per_class"][name]) for key, it in results.items()}
-            for name, results in evaluation["per_class"].items()
-        },
-    }
-
-
-def _rate(key: str, estimate: Any, rates: Mapping[str, Any]) -> Any:
-    """The estimate made from coarse counts, if it rests on counts; without its groups where these depend on outputs."""
-    if key in (*OF_OUTPUTS, "support"):
-        return estimate
-    moved = _moved(estimate, rates[key])
-    if key in OF_ONE_OUTPUT:  # the denominator too is made of cells
-        return {**moved, "num_images": rates[key]["num_images"], "num_groups": None}
-    return moved
-
-
-def _middle(value: int) -> int:
-    """The middle of the counts that look like this one."""
-    found = coarse(value)
-    return int(found) + (0 if isinstance(found, Few) else FEWEST // 2)
-
-
-@lru_cache(maxsize=16)
-def _rates(cells: tuple[tuple[int, ...], ...], classes: tuple[str, ...], positive: str | None) -> dict[str, Any]:
-    """What the metrics say of a confusion matrix alone."""
-    y_true, y_pred = (np.repeat(place.ravel(), np.ravel(cells)) for place in np.indices(np.shape(cells)))
-    settings: dict[str, Any] = {"classes": classes, "positive": positive, "groups": None}
-    y_prob = np.eye(len(classes))[y_pred]
-    return evaluate(y_true, y_prob, **settings, num_resamples=FEWEST_RESAMPLES).to_json()
-
-
-def _moved(estimate: Estimate, coarse_one: Mapping[str, Any]) -> Estimate:
-    """The estimate with another value and denominator; its interval moves along and keeps its width."""
-    if estimate["value"] is None or coarse_one["value"] is None:
-        return estimate
-    value, shift = coarse_one["value"], coarse_one["value"] - estimate["value"]
-    low, high = (
-        None if limit is None else min(max(limit + shift, 0.0), 1.0) for limit in (estimate["low"], estimate["high"])
-    )
-    images = int(coarse(estimate["num_images"])) or estimate["num_images"]
-    return {**estimate, "value": value, "low": low, "high": high, "num_images": images}
+    return {**_sizes(images, evaluation["num_groups"]), "overall": overall}
 
 
 def _sizes(images: int, groups: int) -> dict[str, int]:
@@ -173,65 +108,71 @@ def _sizes(images: int, groups: int) -> dict[str, int]:
     return {"num_images": coarse(images), "num_groups": few_groups}
 
 
-def _estimate(key: str, estimate: Estimate, num_images: int | None = None) -> Estimate:
-    if key in PROPORTIONS:
-        return _proportion(estimate)
-    if key in OF_OUTPUTS:
-        return _coarse_sizes(estimate)
-    return _rounded(estimate, num_images or estimate["num_images"])
+def _share_in_words(part: int, whole: int) -> str:
+    """The share as the coarse counts allow it: between bounds that hold for every count that they may stand for."""
+    low, high = part - part % FEWEST, part - part % FEWEST + FEWEST - 1
+    fewest, most = whole - whole % FEWEST, whole - whole % FEWEST + FEWEST - 1
+    below, above = math.floor(100 * low / most), min(math.ceil(100 * high / max(fewest, 1)), 100)
+    return f"about {below}–{above}{NBSP}%"
 
 
-def _class_results(results: Mapping[str, Any], inside: int, outside: int) -> dict[str, Any]:
-    """The numbers of one class against the rest; none at all where one side has fewer than five images."""
+def _overall(
+    key: str,
+    estimate: Estimate,
+    images: int,
+    *,
+    accuracy: bool,
+    rates: bool,
+    one_sided: bool,
+    reason: str = OF_SUCH_CLASSES,
+) -> dict[str, Any]:
+    """One number of all classes.
+
+    Args:
+        accuracy: the accuracy may be told.
+        rates: no class is withheld.
+        one_sided: one of two classes has fewer than five images.
+        reason: why rates are withheld.
+    """
+    if images < FEWEST_IMAGES:
+        return _withheld(FEW_IMAGES)
+    if key == "accuracy":
+        return _exact(estimate, unless=None if accuracy else SMALL_CELL)
+    if key not in OF_OUTPUTS:
+        return _exact(estimate, unless=None if rates else reason)
+    return _exact(estimate, unless=FEW_OF_CLASS if one_sided and key not in OF_ALL_IMAGES else None)
+
+
+def _one_class(results: Mapping[str, Any], inside: int, images: int, *, withheld: bool) -> dict[str, Any]:
+    """The numbers of one class against the rest."""
+    one_sided = min(inside, images - inside) < FEWEST
+
+    def reason(key: str) -> str | None:
+        if images < FEWEST_IMAGES:
+            return FEW_IMAGES
+        if key in OF_OUTPUTS:
+            return FEW_OF_CLASS if one_sided else None
+        return SMALL_CELL if withheld else None
+
     support = {name: coarse(value) for name, value in results["support"].items()}
-    estimates = {key: value for key, value in results.items() if key != "support"}
-    fewest = min(inside, outside)
-    if fewest < FEWEST:
-        withheld = {key: _withheld(it, f"fewer than {FEWEST} images") for key, it in estimates.items()}
-        return {"support": support, **withheld}
-    return {"support": support, **{key: _estimate(key, it, fewest) for key, it in estimates.items()}}
-
-
-def _proportion(estimate: Estimate) -> Estimate:
-    """Rounded; a bound where fewer than five images lie on one side; nothing where they are so few on both."""
-    images, value = estimate["num_images"], estimate["value"]
-    if value is None:
-        return _coarse_sizes(estimate)
-    hits = round(value * images)
-    small, large = hits < FEWEST, images - hits < FEWEST
-    if small and large:
-        return _withheld(estimate, f"fewer than {FEWEST_FOR_RATES} images")
-    bound = FEWEST / coarse(images)
-    if small:
-        return _withheld(estimate, f"below {number(bound)} (fewer than {FEWEST} images)")
-    if large:
-        return _withheld(estimate, f"above {number(1 - bound)} (all but fewer than {FEWEST} images)")
-    return _rounded(estimate, images)
-
-
-def _rounded(estimate: Estimate, images: int) -> Estimate:
-    """Value to the nearest step, limits outward to a step; nothing where so few images allow no useful step."""
-    if images < FEWEST_FOR_RATES:
-        return _withheld(estimate, f"fewer than {FEWEST_FOR_RATES} images")
-    step = step_of(images)
-    value, low, high = (estimate[key] for key in ("value", "low", "high"))
     return {
-        **_coarse_sizes(estimate),
-        "value": None if value is None else round(round(value / step) * step, 6),
-        "low": None if low is None else round(math.floor(low / step + 1e-9) * step, 6),
-        "high": None if high is None else round(math.ceil(high / step - 1e-9) * step, 6),
-        "decimals": 1 if step >= 0.1 else 2 if step >= 0.01 else 3,
+        "support": support,
+        **{key: _exact(it, unless=reason(key)) for key, it in results.items() if key != "support"},
     }
 
 
-def _withheld(estimate: Estimate, note: str) -> Estimate:
-    return {**_coarse_sizes(estimate), "value": None, "low": None, "high": None, "note": note, "withheld": True}
-
-
-def _coarse_sizes(estimate: Estimate) -> Estimate:
+def _exact(estimate: Estimate, *, unless: str | None = None) -> dict[str, Any]:
+    """The estimate as it is, with coarse sizes and a note without counts; withheld where a reason is given."""
+    if unless:
+        return _withheld(unless)
     keys = ("num_images", "num_groups", "num_positive_groups")
     sizes = {key: coarse(estimate[key]) for key in keys if estimate.get(key) is not None}
     return {**estimate, **sizes, "note": _note(estimate.get("note"))}
+
+
+def _withheld(note: str) -> dict[str, Any]:
+    """No value, no interval and no size: only why."""
+    return {"value": None, "low": None, "high": None, "method": "", "note": note, "withheld": True}
 
 
 def _note(note: str | None) -> str | None:
@@ -243,16 +184,18 @@ def _note(note: str | None) -> str | None:
     return "the reason holds counts that are not shown" if any(c.isdigit() for c in note) else note
 
 
-def _calibration(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Only bins with five images or more on both sides, right and wrong."""
-    bins = []
-    for entry in stored.get("bins", []):
-        right = round(entry["count"] * (entry["accuracy"] or 0))
-        if min(right, entry["count"] - right) >= FEWEST and entry["count"] >= FEWEST_FOR_RATES:
-            step = step_of(entry["count"])
-            accuracy = round(round(entry["accuracy"] / step) * step, 6)
-            bins.append({**entry, "count": coarse(entry["count"]), "accuracy": accuracy})
-    direction = confidence_direction(stored["bins"]) if stored.get("bins") else ""
+def _calibration(stored: Mapping[str, Any], images: int, *, accuracy: bool) -> dict[str, Any]:
+    """Only bins with five images or more on both sides, right and wrong; none where they would tell the accuracy."""
+    if images < FEWEST_IMAGES:
+        return {"note": FEW_IMAGES}
+    filled = [entry for entry in stored.get("bins", []) if entry["count"]]
+    smallest = []
+    for entry in filled:
+        right = round(entry["count"] * entry["accuracy"])
+        smallest.append(min(right, entry["count"] - right) if entry["count"] >= FEWEST_IMAGES else 0)
+    hidden = too_small(smallest) if accuracy else set(range(len(filled)))
+    bins = [{**it, "count": coarse(it["count"])} for place, it in enumerate(filled) if place not in hidden]
+    direction = confidence_direction(filled) if filled else ""
     return {**stored, "bins": bins, "direction": direction}  # the bins that stay do not tell it
 
 
@@ -262,10 +205,10 @@ def _curves(evaluation: Evaluation, sizes: Mapping[str, int]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, curve in evaluation.get("curves", {}).get("roc", {}).items():
         fewest = min(sizes[name], total - sizes[name])
-        if curve is None or fewest < FEWEST_FOR_RATES:
+        if curve is None or fewest < FEWEST_IMAGES:
             found[name] = None
             continue
-        step = step_of(sizes[name])
+        step = next(step for step in STEPS if step * sizes[name] >= FEWEST)
         heights = np.interp(grid, curve["fpr"], curve["tpr"])
         heights = np.maximum.accumulate(np.round(heights / step) * step).clip(0, 1)
         heights[-1] = 1.0

@@ -147,11 +147,7 @@ def value_text(estimate: Estimate) -> str:
     """The value alone, or "not defined: <reason>"; of a value that is withheld what may be said of it."""
     if estimate.get("withheld"):
         return reason(estimate)
-    return (
-        number(estimate["value"], estimate.get("decimals", 3))
-        if defined(estimate)
-        else f"not defined: {reason(estimate)}"
-    )
+    return number(estimate["value"]) if defined(estimate) else f"not defined: {reason(estimate)}"
 
 
 def interval_text(estimate: Estimate) -> str:
@@ -160,16 +156,12 @@ def interval_text(estimate: Estimate) -> str:
         return ""
     if not has_interval(estimate):
         return f"no interval: {reason(estimate)}"
-    return spread(estimate["low"], estimate["high"], estimate.get("decimals", 3))
+    return spread(estimate["low"], estimate["high"])
 
 
 def share_text(estimate: Estimate) -> str:
     """A proportion as a percentage, or why there is none."""
-    return (
-        percent(estimate["value"], max(estimate.get("decimals", 3) - 2, 0))
-        if defined(estimate)
-        else value_text(estimate)
-    )
+    return percent(estimate["value"]) if defined(estimate) else value_text(estimate)
 
 
 def estimate_text(estimate: Estimate, confidence_level: float = 0.95) -> str:

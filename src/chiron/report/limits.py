@@ -31,11 +31,18 @@ def limits_of(
     """Every limit that holds, in the order of `RULES`.
 
     Args:
-        exact: what decides whether a limit holds where evaluation and context were made coarse; the sentences are made
-            from the coarse ones, or are the rule's own first line where these would not bring the limit up.
+        exact: what decides whether a limit holds where counts were made coarse and numbers withheld. The sentences are
+            made from what is shown, or are the rule's own first line where its numbers would be wrong or would not
+            bring the limit up; a limit on values that are withheld is left out.
     """
-    held = [rule for rule in RULES if rule(*(exact or (evaluation, context)))]
-    return [Limit(rule.__name__, rule(evaluation, context) or _first_line(rule)) for rule in held]
+    if exact is None:
+        return [Limit(rule.__name__, sentence) for rule in RULES if (sentence := rule(evaluation, context))]
+    found = []
+    for rule in (rule for rule in RULES if rule(*exact)):
+        sentence = None if rule in ON_SHARES else rule(evaluation, context)
+        if sentence or rule not in ON_VALUES:
+            found.append(Limit(rule.__name__, sentence or _first_line(rule)))
+    return found
 
 
 def _first_line(rule: Callable[..., Any]) -> str:
@@ -69,4 +76,13 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     design.one_seed,
     numbers.other_images,
     numbers.untested_differences,
+)
+
+# What the sentence of a rule tells, which decides how a page with coarse counts tells it.
+ON_SHARES = (data.split_unlike_others, data.prevalence_unlike_clinic, design.random_init)  # shares and sums of counts
+ON_VALUES = (
+    numbers.no_better_than_majority,
+    numbers.unreliable_intervals,
+    numbers.undefined_numbers,
+    numbers.miscalibrated,
 )

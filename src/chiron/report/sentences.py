@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import Few, count, listed, number, plural, share, share_text, spread
+from chiron.report.format import count, defined, listed, number, plural, share, share_text, spread
 from chiron.report.gallery import Gallery
 from chiron.report.words import ROLES
 
 Evaluation = Mapping[str, Any]
 SHAREABLE = (
     "Shareable version: without images, names and paths. Counts are rounded down to multiples of 5 and written <5 "
-    "below that; rates are rounded or given as bounds, so that no small count can be worked out."
+    "below that. Every rate is the exact one, or it is withheld with its reason: the rates of a class with fewer than "
+    "5 images in one of its four cells against the rest, or from which such a cell would follow; then also all means "
+    "over classes; the accuracy with fewer than 5 right or wrong images and, of two classes, whenever a cell is below "
+    "5; and everything below 25 images. Prevalences are bounds from the rounded counts; ROC curves are drawn through "
+    "rounded points."
 )
 RESEARCH_USE = "Research use only, not a medical device. A model output does not rule out disease."
 
@@ -72,11 +76,12 @@ def class_shares(evaluation: Evaluation) -> str:
     """Of more than two classes: the share of the images and of the groups; they differ where groups differ in size."""
     if evaluation.get("positive_class"):
         return ""
-    parts = [
-        f"{name} {share_text(counts['prevalence'])} of images, {share(counts['groups'], evaluation['num_groups'])} of "
-        "groups"
-        for name, counts in evaluation["class_counts"].items()
-    ]
+    parts = []
+    for name, counts in evaluation["class_counts"].items():
+        text = f"{name} {share_text(counts['prevalence'])} of images"
+        if defined(counts["prevalence"]):  # shares of counts that were made coarse would be wrong
+            text += f", {share(counts['groups'], evaluation['num_groups'])} of groups"
+        parts.append(text)
     return "; ".join(parts) + "."
 
 
@@ -104,30 +109,20 @@ def looks(context: ReportContext) -> str:
     return f"Number of looks at these images: {context.test_looks}."
 
 
-def per_thousand(evaluation: Evaluation) -> list[tuple[str, int | str]]:
-    """Of 1,000 images like these: found, missed, falsely alarmed, rightly negative; empty for more than two classes.
-
-    Where a count must not be told the number says below what it lies.
-    """
+def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:
+    """Of 1,000 images like these: found, missed, falsely alarmed, rightly negative; empty for more than two classes."""
     positive = evaluation.get("positive_class")
     confusion = evaluation["confusion_matrix"]
-    cells_of = confusion.get("middles", confusion["counts"])
-    total = sum(map(sum, cells_of))
-    if positive is None or not total:
+    if "per_thousand" in confusion:  # made from the exact counts, before they were made coarse
+        return list(confusion["per_thousand"])
+    counts = confusion["counts"]
+    if positive is None or not sum(map(sum, counts)):
         return []
     yes = confusion["labels"].index(positive)
     no = 1 - yes
-    counts = confusion["counts"]
-    cells = [
-        ("found", counts[yes][yes]),
-        ("missed", counts[yes][no]),
-        ("falsely alarmed", counts[no][yes]),
-        ("rightly negative", counts[no][no]),
-    ]
-    order = (cells_of[yes][yes], cells_of[yes][no], cells_of[no][yes], cells_of[no][no])
-    numbers = _thousandths(list(order), total)
-    bound = f"<{count(-(-5000 // total))}"
-    return [(name, bound if isinstance(n, Few) else scaled) for (name, n), scaled in zip(cells, numbers, strict=True)]
+    names = ("found", "missed", "falsely alarmed", "rightly negative")
+    cells = [counts[yes][yes], counts[yes][no], counts[no][yes], counts[no][no]]
+    return list(zip(names, _thousandths(cells, sum(cells)), strict=True))
 
 
 def _thousandths(counts: list[int], total: int) -> list[int]:
@@ -143,6 +138,8 @@ def calibration(evaluation: Evaluation) -> str:
     """One sentence: ECE, what a calibrated model would show, and the direction of the error."""
     stored = evaluation.get("calibration") or {}
     ece = stored.get("ece")
+    if ece is None and stored.get("note"):
+        return f"Calibration is {stored['note']}."
     if ece is None:
         return "Calibration is not defined: the evaluation holds no probabilities."
     text = f"Expected calibration error (ECE) {number(ece)}"

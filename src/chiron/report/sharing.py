@@ -3,14 +3,14 @@
 `coarse` makes the evaluation fit for it; here are the words around the numbers, and the failures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from chiron.audit.sharing_key import keyed_hash
-from chiron.report.coarse import FEWEST, coarse, coarse_other
+from chiron.report.coarse import FEWEST, OF_OUTPUTS, coarse, coarse_other
 from chiron.report.context import ReportContext
 from chiron.report.format import count
 from chiron.report.gallery import Failure, Gallery
@@ -32,7 +32,7 @@ def shareable_context(context: ReportContext, key: bytes) -> ReportContext:
         columns=None if context.columns is None else recorded_characteristics(context.columns),
         num_unreadable=coarse(context.num_unreadable),
         num_patients=None if context.num_patients is None else coarse(context.num_patients),
-        splits=_coarse_counts(context.splits),
+        splits=_without_shares(context.splits),
         flow=context.flow and {**_coarse_counts(context.flow), "not_scored": _unless_none(context.flow["not_scored"])},
         table_one=context.table_one and {"splits": _coarse_counts(context.table_one["splits"]), "columns": []},
         others=[{**row, "evaluation": coarse_other(row["evaluation"])} for row in context.others],
@@ -58,13 +58,27 @@ def shareable_gallery(gallery: Gallery, key: bytes) -> Gallery:
     )
 
 
+def shareable_history(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The epochs without rates of right and wrong outputs: that of the epoch kept may be withheld on this page."""
+    told = ("epoch", "lr", "seconds", *(f"{part}_{key}" for part in ("train", "val") for key in ("loss", *OF_OUTPUTS)))
+    return [{key: row[key] for key in told if key in row} for row in history]
+
+
 def _coarse_counts(value: Any) -> Any:
     """A nested value with every whole number made coarse."""
     if isinstance(value, Mapping):
-        return {key: _coarse_counts(inner) if key != "share" else None for key, inner in value.items()}
+        return {key: _coarse_counts(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_coarse_counts(inner) for inner in value]
     return coarse(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _without_shares(splits: Any) -> Any:
+    """The counts of splits; their shares are not told, as those of coarse counts would be wrong."""
+    return {
+        role: {name: {**_coarse_counts(counts), "share": None} for name, counts in classes.items()}
+        for role, classes in splits.items()
+    }
 
 
 def _unless_none(value: int) -> int:

@@ -15,7 +15,7 @@ from chiron.report.figures import write_figures
 from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
-from chiron.report.sharing import shareable_context, shareable_gallery
+from chiron.report.sharing import shareable_context, shareable_gallery, shareable_history
 from chiron.workflows.run_folder import RunFolder, is_run, open_run
 from chiron.workflows.stored import RUN_SPLITS, Stored, stored_run, stored_table
 
@@ -112,12 +112,13 @@ def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: byte
     """Writes the HTML page, with a key the shareable one, and returns the limits on it."""
     exact = (numbers, stored.context)
     shown: dict[str, Any] = numbers
-    context, gallery = stored.context, make_gallery(stored.predictions, stored.manifest if key is None else None)
+    context, history = stored.context, stored.history
+    gallery = make_gallery(stored.predictions, stored.manifest if key is None else None)
     if key is not None:
         shown, context = shareable_evaluation(numbers), shareable_context(context, key)
-        gallery = shareable_gallery(gallery, key)
+        gallery, history = shareable_gallery(gallery, key), shareable_history(history)
     limits = limits_of(shown, context, exact=exact)
-    page = render_report(shown, context, stored.history, limits=limits, gallery=gallery, shareable=key is not None)
+    page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)
     write_text(path, page)
     return limits
 

@@ -35,7 +35,7 @@ def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing | None:
     None where the counts are coarse: their shares would be wrong.
     """
     labels, counts = _matrix(evaluation)
-    if "middles" in evaluation["confusion_matrix"]:
+    if _is_coarse(evaluation):
         return None
     array = _array(counts)
     shares = array / np.maximum(array.sum(axis=1, keepdims=True), 1)
@@ -55,6 +55,10 @@ def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing | None:
 def _matrix(evaluation: Mapping[str, Any]) -> tuple[list[str], list[list[int]]]:
     confusion = evaluation["confusion_matrix"]
     return list(confusion["labels"]), confusion["counts"]
+
+
+def _is_coarse(evaluation: Mapping[str, Any]) -> bool:
+    return "per_thousand" in evaluation["confusion_matrix"]
 
 
 def _array(counts: list[list[int]]) -> Int[np.ndarray, "k k"]:
@@ -119,7 +123,7 @@ def _describe(evaluation: Mapping[str, Any], *, shares: bool) -> str:
         if not any(counts[row]):
             parts.append(f"{name}: no image.")
             continue
-        if any(isinstance(n, Few) for n in counts[row]):
+        if _is_coarse(evaluation):  # coarse cells do not add up to their class
             part = f"{name}: {count(right)} agree"
         else:
             part = f"{name}: {count(right)} of {count(of_class)} agree" + (f" ({share(right, of_class)})" * shares)

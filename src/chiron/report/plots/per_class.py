@@ -61,7 +61,7 @@ def _mark_shares(axis: Axes, shares: list[Mapping[str, Any]]) -> None:
 
 def _bar(axis: Axes, row: int, estimate: Mapping[str, Any]) -> None:
     if not defined(estimate):
-        words = "not shown" if estimate.get("withheld") else "not defined"
+        words = "withheld" if estimate.get("withheld") else "not defined"
         axis.text(0.02, row, words, va="center", fontsize=7.5, fontstyle="italic", color=MUTED)
         return
     axis.barh(row, estimate["value"], height=0.46, color="#9cc5e0" if has_interval(estimate) else HAIRLINE)

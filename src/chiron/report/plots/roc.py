@@ -26,10 +26,11 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     drawing = _one_panel if len(names) <= MOST_IN_ONE_PANEL else _small_panels
     what = f"{positive} against the other class" if positive else "each class against the rest"
     confidence = evaluation["confidence_level"]
+    decision = positive and all(defined(evaluation["overall"].get(key, {})) for key in ("sensitivity", "specificity"))
     return Drawing(
         name="roc",
         caption=f"ROC, {what}, with AUROC and {level(confidence)} interval. The diagonal is chance."
-        + (" The open circle is the decision by the highest output." if positive else ""),
+        + (" The open circle is the decision by the highest output." if decision else ""),
         alt=f"ROC curves, {what}. AUROC: "
         + "; ".join(f"{name} {estimate_text(estimates[name], confidence)}" for name in names)
         + ".",
