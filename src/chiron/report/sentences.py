@@ -14,8 +14,8 @@ SHAREABLE = (
     "below that. Every rate is the exact one, or it is withheld with its reason: the rates of a class with fewer than "
     "5 images in one of its four cells against the rest, or from which such a cell would follow; then also all means "
     "over classes; the accuracy with fewer than 5 right or wrong images and, of two classes, whenever a cell is below "
-    "5; and everything below 25 images. Prevalences are bounds from the rounded counts; ROC curves are drawn through "
-    "rounded points."
+    "5; and everything below 25 images. Of more than two classes each number is looked at alone. "
+    "Prevalences are bounds from the rounded counts; ROC curves are drawn through rounded points."
 )
 RESEARCH_USE = "Research use only, not a medical device. A model output does not rule out disease."
 
