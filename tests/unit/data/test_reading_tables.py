@@ -432,6 +432,14 @@ def test_a_table_named_as_metadata_is_never_one_of_labels(place):
     assert manifest.frame["smoker"].to_list() == ["1", "0"]
 
 
+def test_tables_alone_are_joined_also_where_images_are_there(place):
+    place.images("a.png", "b.png")
+    meta = place.table("meta.csv", "image,patient_id", "a.png,P", "b,P")
+    table = place.table("gt.csv", "image,label", "a,x", "b.png,y")
+    manifest = read_dataset(table, Layout(metadata=meta, table_only=True))
+    assert manifest.frame["patient_id"].to_list() == ["P", "P"]
+
+
 def test_tables_beside_the_named_one_are_told(place):
     place.table("meta.csv", "image,lesion_id", "a,L1", "b,L1")
     manifest = read_dataset(place.table("gt.csv", "image,label", "a,x", "b,y"), ALONE)

@@ -190,13 +190,17 @@ def join_tables(
     """
     notes: list[str] = []
     for said in further:
-        here = _keys(frame["sample_id"].to_list(), frame["_found"].to_list())
-        there = _keys(said.ids, find_images(said.ids, index)[0] if not table_only else [None] * len(said.ids))
+        here, there = frame["sample_id"].to_list(), said.ids
+        if table_only:
+            here, there = ([plain_id(name) for name in ids] for ids in (here, there))
+        else:
+            here = _keys(here, frame["_found"].to_list())
+            there = _keys(there, find_images(there, index)[0])
         if not set(here) & set(there):  # folders may stand in one of the two tables only
             here, there = ([PurePosixPath(key).name for key in keys] for keys in (here, there))
         if len(set(there)) < len(there) or not set(here) & set(there):
             raise DataError(
-                f"A second table must speak of the same images, of each once. Got none or several rows of them in "
+                f"A second table must speak of the same images, of each once. Got none of them, or one in two rows, in "
                 f"{said.name} (first id there {said.ids[0]!r}, here {frame['sample_id'][0]!r}). Write them alike."
             )
         columns = said.frame.drop("sample_id").with_columns(pl.Series("_key", there, pl.String))
