@@ -440,6 +440,16 @@ def test_tables_alone_are_joined_also_where_images_are_there(place):
     assert manifest.frame["patient_id"].to_list() == ["P", "P"]
 
 
+def test_folders_of_ids_are_passed_over_only_where_one_table_has_none(place):
+    meta = place.table("meta.csv", "image,patient_id", "000,P", "001,Q")
+    table = place.table("gt.csv", "image,label", "site_a/000.png,x", "site_a/001.png,y")
+    layout = Layout(metadata=meta, table_only=True)
+    assert read_dataset(table, layout).frame["patient_id"].to_list() == ["P", "Q"]
+    place.table("meta.csv", "image,patient_id", "site_b/000,P", "site_b/001,Q")
+    with pytest.raises(DataError, match="must speak of the same images"):
+        read_dataset(table, layout)
+
+
 def test_tables_beside_the_named_one_are_told(place):
     place.table("meta.csv", "image,lesion_id", "a,L1", "b,L1")
     manifest = read_dataset(place.table("gt.csv", "image,label", "a,x", "b,y"), ALONE)

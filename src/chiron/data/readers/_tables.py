@@ -196,7 +196,8 @@ def join_tables(
         else:
             here = _keys(here, frame["_found"].to_list())
             there = _keys(there, find_images(there, index)[0])
-        if not set(here) & set(there):  # folders may stand in one of the two tables only
+        bare = any(all("/" not in key for key in keys) for keys in (here, there))
+        if bare and not set(here) & set(there):  # folders stand in one of the two tables only
             here, there = ([PurePosixPath(key).name for key in keys] for keys in (here, there))
         if len(set(there)) < len(there) or not set(here) & set(there):
             raise DataError(
