@@ -22,7 +22,7 @@ from chiron.data.manifest_columns import ID_COLUMNS, Certainty, ColumnRole, labe
 from chiron.data.readers._base import only_images
 from chiron.data.readers._found import Found, image_root, look_at
 from chiron.data.readers._images import ImageIndex
-from chiron.data.readers._tables import UNSEEN, index_of, tables_by_use
+from chiron.data.readers._tables import UNSEEN, tables_by_use
 from chiron.data.source import ImageSource
 from chiron.spec.layout import Layout
 
@@ -154,7 +154,7 @@ def _recognize(found: Found, path: Path) -> str:
 
 def _why_not(found: Found) -> list[str]:
     """What is wrong with the tables of a layout that no reader takes."""
-    labeled, further, unused = tables_by_use(found, index_of(found))
+    labeled, further, unused = tables_by_use(found)
     told = [f"{said.name} has no column of classes ({', '.join(said.table.frame.columns)})" for said in further]
     told += [f"{said.name} names too few of the images ({len(said.ids):,})" for said in labeled]
     return [*told, *(f"Not used: {reason}" for reason in unused)]

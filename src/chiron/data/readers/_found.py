@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from chiron.core.errors import DataError
+from chiron.data.readers._base import only_images
+from chiron.data.readers._images import ImageIndex
 from chiron.data.source import ImageSource
 from chiron.data.tables import Table, is_table, read_table
 from chiron.spec.layout import Layout
@@ -40,6 +43,16 @@ class Found:
             data = _read(self.outside[name]) if name in self.outside else self.table_source.read_bytes(name)
             self._parsed[name] = read_table(data, name)
         return self._parsed[name]
+
+    @cached_property
+    def images(self) -> list[str]:
+        """The names that are images, sorted as `names` is."""
+        return only_images(self.names)[0]
+
+    @cached_property
+    def index(self) -> ImageIndex:
+        """The images, to be found by what tables call them."""
+        return ImageIndex(self.images, self.source.root)
 
     @property
     def tables_are_given(self) -> bool:

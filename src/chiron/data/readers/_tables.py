@@ -23,12 +23,7 @@ UNSEEN = "Images were not looked at (table only)"
 _MOST_NAMED = 5
 
 
-def index_of(found: Found) -> ImageIndex:
-    """The images of a source, to be found by what tables call them."""
-    return ImageIndex(only_images(found.names)[0], found.source.root)
-
-
-def tables_by_use(found: Found, index: ImageIndex) -> tuple[list[Said], list[Said], list[str]]:
+def tables_by_use(found: Found) -> tuple[list[Said], list[Said], list[str]]:
     """Tables of labels, tables of further columns, and why others are not used.
 
     Raises:
@@ -39,22 +34,22 @@ def tables_by_use(found: Found, index: ImageIndex) -> tuple[list[Said], list[Sai
     unused: list[str] = []
     for name in found.tables:
         try:
-            said = read_said(found.table(name), index, may_label=name != found.metadata)
+            said = read_said(found.table(name), found.index, may_label=name != found.metadata)
         except DataError as error:
             if name in found.outside:
                 raise
             unused.append(f"{name} ({str(error).split('. ')[0]})")
             continue
-        if name not in found.outside and index.by_stem and not num_named(said.ids, index):
+        if name not in found.outside and found.images and not num_named(said.ids, found.index):
             unused.append(f"{name} (names no image here: {said.ids[0]}, ...)")
         else:
             (further if said.labels is None else labeled).append(said)
     return labeled, further, unused
 
 
-def speaks_for_the_images(said: Sequence[Said], index: ImageIndex, num_images: int) -> bool:
+def speak_for_the_images(labeled: Sequence[Said], found: Found) -> bool:
     """Whether tables of labels name most of the images, so that folders need not be asked."""
-    return num_images == 0 or 2 * sum(num_named(table.ids, index) for table in said) >= num_images
+    return not found.images or 2 * sum(num_named(said.ids, found.index) for said in labeled) >= len(found.images)
 
 
 def read_tables(found: Found) -> Reading:
@@ -66,8 +61,8 @@ def read_tables(found: Found) -> Reading:
             other or the folders of the images.
     """
     images, skipped = only_images([name for name in found.names if name not in found.tables])
-    index = index_of(found)
-    labeled, further, unused = tables_by_use(found, index)
+    index = found.index
+    labeled, further, unused = tables_by_use(found)
     labeled, left_out = _label_tables(labeled, further, unused, found)
     labels, classes = read_labels([(said.table, said.labels) for said in labeled if said.labels is not None])
     parts = [

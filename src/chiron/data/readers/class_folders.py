@@ -13,14 +13,14 @@ from chiron.data.readers._base import (
     require_classes,
 )
 from chiron.data.readers._found import Found
-from chiron.data.readers._tables import grouping_of, index_of, join_tables, tables_by_use, with_ids
+from chiron.data.readers._tables import grouping_of, join_tables, tables_by_use, with_ids
 
 GROUPS: dict[str, str] = {}
 
 
 def match(found: Found) -> int:
     """General: any image that lies in a folder."""
-    in_folders = any("/" in name for name in only_images(found.names)[0])
+    in_folders = any("/" in name for name in found.images)
     return GENERAL if in_folders and not found.source.is_npz else NO_MATCH
 
 
@@ -43,10 +43,9 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
         },
         schema_overrides={"split": pl.String},
     )
-    index = index_of(found)
-    labeled, further, unused = tables_by_use(found, index)
+    labeled, further, unused = tables_by_use(found)
     unused += [f"{said.name} (labels of its own)" for said in labeled]
-    frame, joined = join_tables(frame, further, index, table_only=False)
+    frame, joined = join_tables(frame, further, found.index, table_only=False)
     frame, certainty, told = with_ids(frame)
     if unused:
         joined.append(f"Tables that are not used: {'; '.join(unused)}.")

@@ -8,7 +8,7 @@ from chiron.core.errors import DataError
 from chiron.core.suggest import did_you_mean
 from chiron.data.readers._base import NO_MATCH, SPECIFIC, Reading
 from chiron.data.readers._found import Found
-from chiron.data.readers._tables import index_of, read_tables, tables_by_use
+from chiron.data.readers._tables import read_tables, tables_by_use
 from chiron.data.tables import Table
 
 GROUPS: dict[str, str] = {}
@@ -45,5 +45,5 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
 
 def _metadata(found: Found) -> Table | None:
     """The table of labels, where it is the only one and has this data set's columns."""
-    labeled = [said.table for said in tables_by_use(found, index_of(found))[0]] if found.tables else []
+    labeled = [said.table for said in tables_by_use(found)[0]] if found.tables else []
     return labeled[0] if len(labeled) == 1 and set(_COLUMNS) <= set(labeled[0].frame.columns) else None

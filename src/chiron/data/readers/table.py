@@ -5,9 +5,9 @@ lesions by columns of those names; further tables are joined by image id. Tables
 `test.csv` ... are the splits.
 """
 
-from chiron.data.readers._base import NO_MATCH, TABLE, Reading, only_images
+from chiron.data.readers._base import NO_MATCH, TABLE, Reading
 from chiron.data.readers._found import Found
-from chiron.data.readers._tables import index_of, read_tables, speaks_for_the_images, tables_by_use
+from chiron.data.readers._tables import read_tables, speak_for_the_images, tables_by_use
 
 GROUPS: dict[str, str] = {}
 
@@ -18,9 +18,8 @@ def match(found: Found) -> int:
         return NO_MATCH
     if found.tables_are_given and set(found.outside) != {found.metadata}:
         return TABLE
-    index = index_of(found)
-    labeled = tables_by_use(found, index)[0]
-    return TABLE if labeled and speaks_for_the_images(labeled, index, len(only_images(found.names)[0])) else NO_MATCH
+    labeled = tables_by_use(found)[0]
+    return TABLE if labeled and speak_for_the_images(labeled, found) else NO_MATCH
 
 
 def read(found: Found, *, groups: str | None = None) -> Reading:
