@@ -371,7 +371,7 @@ def test_folders_called_like_the_classes_must_say_the_same(place):
 
 
 def test_the_first_filled_column_of_a_kind_counts(place):
-    table = place.table("t.csv", "image,label,patient_id,patient,subject", "a,x,,P1,S1", "b,y,,P1,S2")
+    table = place.table("t.csv", "image,label,patient_id,patient,subject", "a,x,,P1,S1", "b,y,unknown,P1,S2")
     manifest = read_dataset(table, ALONE)
     assert manifest.frame["patient_id"].to_list() == ["P1", "P1"]
     assert "Patients of t.csv come from patient; not used: subject." in manifest.notes

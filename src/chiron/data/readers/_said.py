@@ -120,7 +120,8 @@ def _without_unknown(column: pl.Series) -> tuple[pl.Series, int]:
 
 
 def _is_filled(column: pl.Series) -> bool:
-    return column.null_count() < len(column)
+    """Whether a cell says something; columns of `unknown` alone must not hide another one."""
+    return bool((~column.drop_nulls().str.to_lowercase().is_in(list(_NO_ID))).any())
 
 
 def _carried(column: pl.Series) -> pl.Series:
