@@ -57,6 +57,8 @@ def find_images(ids: Sequence[str], index: ImageIndex) -> tuple[list[str | None]
     Raises:
         DataError: an id fits several images, or two ids fit the same one.
     """
+    if not index.by_stem:
+        return [None] * len(ids), []
     found = [_one(name, index.fitting(name)) for name in ids]
     notes = []
     endings = [_wanted(name).suffix.lower() in IMAGE_SUFFIXES for name in ids]
@@ -84,7 +86,7 @@ def _one(name: str, fitting: Sequence[str]) -> str | None:
 
 def num_named(ids: Sequence[str], index: ImageIndex) -> int:
     """How many ids fit an image, also one with another ending."""
-    return sum(bool(index.fitting(name, other_ending=True)) for name in ids)
+    return sum(bool(index.fitting(name, other_ending=True)) for name in ids) if index.by_stem else 0
 
 
 def plain_id(name: str) -> str:

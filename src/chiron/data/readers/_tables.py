@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 import polars as pl
@@ -23,7 +24,8 @@ UNSEEN = "Images were not looked at (table only)"
 _MOST_NAMED = 5
 
 
-def tables_by_use(found: Found) -> tuple[list[Said], list[Said], list[str]]:
+@lru_cache(maxsize=1)  # readers that look whether they fit, and the one that reads, ask for the same
+def tables_by_use(found: Found) -> tuple[tuple[Said, ...], tuple[Said, ...], tuple[str, ...]]:
     """Tables of labels, tables of further columns, and why others are not used.
 
     Raises:
@@ -44,7 +46,7 @@ def tables_by_use(found: Found) -> tuple[list[Said], list[Said], list[str]]:
             unused.append(f"{name} (names no image here: {said.ids[0]}, ...)")
         else:
             (further if said.labels is None else labeled).append(said)
-    return labeled, further, unused
+    return tuple(labeled), tuple(further), tuple(unused)
 
 
 def speak_for_the_images(labeled: Sequence[Said], found: Found) -> bool:
@@ -62,8 +64,8 @@ def read_tables(found: Found) -> Reading:
     """
     images, skipped = only_images([name for name in found.names if name not in found.tables])
     index = found.index
-    labeled, further, unused = tables_by_use(found)
-    labeled, left_out = _label_tables(labeled, further, unused, found)
+    all_labeled, further, unused = tables_by_use(found)
+    labeled, left_out = _label_tables(all_labeled, further, unused, found)
     labels, classes = read_labels([(said.table, said.labels) for said in labeled if said.labels is not None])
     parts = [
         said.frame.with_columns(
@@ -98,8 +100,8 @@ def read_tables(found: Found) -> Reading:
 
 
 def _label_tables(
-    labeled: list[Said], further: Sequence[Said], unused: Sequence[str], found: Found
-) -> tuple[list[Said], list[str]]:
+    labeled: Sequence[Said], further: Sequence[Said], unused: Sequence[str], found: Found
+) -> tuple[Sequence[Said], list[str]]:
     """The one table of labels, or those of the splits where there are several."""
     if not labeled:
         if further:

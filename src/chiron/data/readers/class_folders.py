@@ -44,7 +44,7 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
         schema_overrides={"split": pl.String},
     )
     labeled, further, unused = tables_by_use(found)
-    unused += [f"{said.name} (labels of its own)" for said in labeled]
+    unused = (*unused, *(f"{said.name} (labels of its own)" for said in labeled))
     frame, joined = join_tables(frame, further, found.index, table_only=False)
     frame, certainty, told = with_ids(frame)
     if unused:
