@@ -17,13 +17,13 @@ from chiron.cli.options import (
     Quiet,
     Reader,
     TableOnly,
+    layout_of,
     say,
     say_json,
     say_table,
     start_logging,
 )
 from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
-from chiron.spec.layout import Layout
 
 app = typer.Typer(help="Look at, split and make data.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -49,14 +49,7 @@ def inspect_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.data import describe_data, inspect_data, write_leak_names
 
-    layout = Layout(
-        reader=reader,
-        groups=groups,
-        group_by=tuple(group_by or ()),
-        images=images,
-        metadata=metadata,
-        table_only=table_only,
-    )
+    layout = layout_of(reader, groups, group_by, images, metadata, table_only)
     inspection = inspect_data(path, layout)
     described = describe_data(inspection)
     if leaks is not None:
@@ -113,14 +106,7 @@ def split_command(
         path,
         out,
         fractions={role: share for role, share in fractions.items() if share},
-        layout=Layout(
-            reader=reader,
-            groups=groups,
-            group_by=tuple(group_by or ()),
-            images=images,
-            metadata=metadata,
-            table_only=table_only,
-        ),
+        layout=layout_of(reader, groups, group_by, images, metadata, table_only),
         seed=seed,
         keep_existing=not ignore_existing,
         folds=folds,

@@ -17,11 +17,11 @@ from chiron.cli.options import (
     Quiet,
     Reader,
     Threads,
+    layout_of,
     say,
     say_json,
     start_logging,
 )
-from chiron.spec.layout import Layout
 
 _FIRST = ("auroc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity", "brier")
 
@@ -56,7 +56,7 @@ def evaluate_command(
         split=split,
         out=out,
         positive=positive,
-        layout=Layout(reader=reader, groups=groups, group_by=tuple(group_by or ()), images=images, metadata=metadata),
+        layout=layout_of(reader, groups, group_by, images, metadata),
         force=force,
         device=device,
         threads=threads,

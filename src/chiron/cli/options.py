@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from chiron.spec.layout import Layout
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and more progress.")]
@@ -27,6 +29,25 @@ Images = Annotated[Path | None, typer.Option("--images", help="Folder or zip of 
 Metadata = Annotated[Path | None, typer.Option("--metadata", help="A second table, joined by image id.")]
 TableOnly = Annotated[bool, typer.Option("--table-only", help="Read tables without looking at images.")]
 Data = Annotated[Path, typer.Argument(help="Folder, zip, npz, table or manifest.")]
+
+
+def layout_of(
+    reader: str | None,
+    groups: str | None,
+    group_by: list[str] | None,
+    images: Path | None,
+    metadata: Path | None,
+    table_only: bool = False,
+) -> Layout:
+    """What the options say about how a data set is to be read."""
+    return Layout(
+        reader=reader,
+        groups=groups,
+        group_by=tuple(group_by or ()),
+        images=images,
+        metadata=metadata,
+        table_only=table_only,
+    )
 
 
 def start_logging(*, quiet: bool, debug: bool) -> None:
