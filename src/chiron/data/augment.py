@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt
 
-from chiron.spec.recipe import AugmentRecipe
+from chiron.spec.augment import AugmentRecipe
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from chiron.core.hashing import seed_of
 from chiron.data.augment import augment, draw_augmentation
 from chiron.data.source import ImageSource
 from chiron.preprocess.resize import StoredImage, canonical_resize
+from chiron.spec.augment import AugmentRecipe
 from chiron.spec.input_spec import InputSpec
-from chiron.spec.recipe import AugmentRecipe
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,10 @@
 """The base of everything that is written down: immutable, and no unknown key is accepted."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):

@@ -1,13 +1,13 @@
 """Recipe: one file that says what to do. Every key is here, with its default and meaning; there is no other place."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from chiron.spec.frozen import Frozen
+from chiron.spec.augment import AugmentRecipe
+from chiron.spec.frozen import Frozen, Share
 from chiron.spec.input_spec import InputSpec
 
-Share = Annotated[float, Field(ge=0, le=1)]
 SplitRole = Literal["train", "val", "cal", "test", "external"]
 
 
@@ -66,25 +66,6 @@ class DataRecipe(Frozen):
             raise ValueError("folds and fold belong together; for example --set data.folds=5 --set data.fold=0")
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold must be 0 to {self.folds - 1}, not {self.fold}")
-        return self
-
-
-class AugmentRecipe(Frozen):
-    """Random changes of training images: one warp and one change of gray values. Zero means off."""
-
-    hflip: Share = Field(default=0.0, description="probability of a mirror left to right")
-    vflip: Share = Field(default=0.0, description="probability of a mirror top to bottom")
-    degrees: float = Field(default=0.0, ge=0, le=180, description="largest rotation to either side")
-    translate: float = Field(default=0.0, ge=0, le=0.5, description="largest shift, share of the side")
-    scale: tuple[float, float] = Field(default=(1.0, 1.0), description="smallest and largest magnification")
-    brightness: float = Field(default=0.0, ge=0, le=1, description="largest relative change of brightness")
-    contrast: float = Field(default=0.0, ge=0, le=1, description="largest relative change of contrast")
-
-    @model_validator(mode="after")
-    def _scale_in_order(self) -> Self:
-        low, high = self.scale
-        if not 0 < low <= high:
-            raise ValueError("scale must be two positive numbers, the smaller first")
         return self
 
 

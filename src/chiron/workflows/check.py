@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator
 from importlib.metadata import version
 
 from chiron.core.registry import leaf_literal, leaf_names
+from chiron.spec.augment import AugmentRecipe
 from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names
 from chiron.spec.reading import read_recipe
-from chiron.spec.recipe import AugmentRecipe, Recipe, TrainRecipe
+from chiron.spec.recipe import Recipe, TrainRecipe
 from chiron.spec.strict_yaml import KeyPath
 
 _LOSSES = "chiron.engine.losses"

@@ -12,7 +12,8 @@ from chiron.core.errors import DataError, SpecError
 from chiron.core.hashing import seed_of
 from chiron.data.manifest import Manifest
 from chiron.engine.fit import Fitted
-from chiron.spec.recipe import AugmentRecipe, Recipe
+from chiron.spec.augment import AugmentRecipe
+from chiron.spec.recipe import Recipe
 from chiron.workflows.run_folder import RunFolder
 
 REACH = 0.95

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from chiron.data.augment import Draw, augment, draw_augmentation
 from chiron.preprocess.finish import Finish
 from chiron.preprocess.resize import canonical_resize
+from chiron.spec.augment import AugmentRecipe
 from chiron.spec.input_spec import InputSpec
-from chiron.spec.recipe import AugmentRecipe
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from chiron.data.dataset import DrawKey, EpochBatches, StoredImages, TrainingImages
 from chiron.data.source import ImageSource
 from chiron.engine.runtime import start_runtime
+from chiron.spec.augment import AugmentRecipe
 from chiron.spec.input_spec import InputSpec
-from chiron.spec.recipe import AugmentRecipe
 
 SPEC = InputSpec(img_size=32, in_chans=1)
 AUGMENT = AugmentRecipe(hflip=0.5, degrees=20, translate=0.1, scale=(0.8, 1.2), brightness=0.2, contrast=0.2)
