@@ -46,6 +46,12 @@ def train_command(
         int | None,
         typer.Option("--overfit", min=2, help="Only check that N training images can be learned by heart."),
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder for decoded images; by default .chiron_cache beside OUT.")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep no decoded images; every epoch decodes the files again.")
+    ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Short for --set train.seed=N.")] = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -56,6 +62,8 @@ def train_command(
 ) -> None:
     """Train a classifier and write a run folder: bundle, predictions, report."""
     start_logging(quiet=quiet, debug=debug)
+    if cache is not None and no_cache:
+        raise SpecError("Decoded images are kept in a folder or not at all. Got --cache and --no-cache. Leave one out.")
     from chiron.workflows.check import check_recipe
 
     short = {"train.overfit_images": overfit, "train.seed": seed, "data.group_by": group_by and json.dumps(group_by)}
@@ -78,6 +86,7 @@ def train_command(
         force=force,
         device=device,
         threads=threads,
+        cache=cache or not no_cache,
     )
     if (result := read_overfit(run)) is not None:
         _say_overfit(run, result, as_json=as_json)

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from chiron.core.hashing import seed_of
 from chiron.data.augment import augment, draw_augmentation
+from chiron.data.cache import CachedImages
 from chiron.data.source import ImageSource
 from chiron.preprocess.resize import StoredImage, canonical_resize
 from chiron.spec.augment import AugmentRecipe
@@ -37,16 +38,24 @@ def _tensor_dtype(image: np.ndarray) -> type:
 
 
 class StoredImages(Dataset):
-    """Canonical images of `paths`, unchanged; item i is (pixels, i)."""
+    """Canonical images of `paths`, unchanged; item i is (pixels, i).
 
-    def __init__(self, source: ImageSource, paths: Sequence[str], spec: InputSpec) -> None:
-        self.source, self.paths, self.spec = source, list(paths), spec
+    Args:
+        cached: where the images are stored already; without it they are decoded.
+    """
+
+    def __init__(
+        self, source: ImageSource, paths: Sequence[str], spec: InputSpec, *, cached: CachedImages | None = None
+    ) -> None:
+        self.source, self.paths, self.spec, self.cached = source, list(paths), spec, cached
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def stored(self, index: int) -> StoredImage:
         """The canonical image number `index`."""
+        if self.cached is not None:
+            return self.cached.read(self.paths[index])
         return canonical_resize(self.source.decode(self.paths[index]), self.spec)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
@@ -65,8 +74,9 @@ class TrainingImages(StoredImages):
         sample_ids: Sequence[str],
         recipe: AugmentRecipe,
         seed: int,
+        cached: CachedImages | None = None,
     ) -> None:
-        super().__init__(source, paths, spec)
+        super().__init__(source, paths, spec, cached=cached)
         self.sample_ids, self.recipe, self.seed = list(sample_ids), recipe, seed
 
     def __getitem__(self, key: DrawKey) -> tuple[Tensor, int]:  # type: ignore[override]

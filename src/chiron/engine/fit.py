@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from chiron.bundle import NetworkSpec
 from chiron.core.errors import EngineError
 from chiron.core.hashing import sha256_json
+from chiron.data.cache import CachedImages
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import softmax
 from chiron.engine.checkpoint import (
@@ -54,6 +55,7 @@ def fit(
     checkpoints: Path | None,
     runtime: Runtime,
     on_epoch: Callable[[list[dict[str, Any]]], None],
+    cached: CachedImages | None = None,
 ) -> Fitted:
     """Trains on the train split, selects on val, and continues from the newest checkpoint where there is one.
 
@@ -64,12 +66,13 @@ def fit(
     Args:
         checkpoints: the folder for them; None keeps none, and the run cannot be resumed.
         on_epoch: gets the whole history after every epoch.
+        cached: decoded images of the manifest; the weights are the same without them.
     Raises:
         EngineError: the loss is not finite, memory runs out, or a checkpoint is damaged.
         DataError: the recipe asks for class weights, and a class has no training image.
         OutputError: a checkpoint cannot be written.
     """
-    setup = set_up(recipe, manifest, labels, runtime)
+    setup = set_up(recipe, manifest, labels, runtime, cached)
     _resume(setup, checkpoints, manifest)
     state, progress = setup.state, setup.state.progress
     loader = runtime.loader(setup.images, batches=setup.batches)

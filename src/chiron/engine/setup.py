@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from chiron.bundle import NetworkSpec
 from chiron.classifier import Classifier, build_network
 from chiron.core.registry import load_leaf
+from chiron.data.cache import CachedImages
 from chiron.data.dataset import EpochBatches, StoredImages, TrainingImages
 from chiron.data.manifest import Manifest
 from chiron.data.source import ImageSource
@@ -52,8 +53,13 @@ class Setup:
         return self.state.average if self.state.progress.epoch >= self.recipe.train.ema_from_epoch else None
 
 
-def set_up(recipe: Recipe, manifest: Manifest, labels: LabelSpace, runtime: Runtime) -> Setup:
+def set_up(
+    recipe: Recipe, manifest: Manifest, labels: LabelSpace, runtime: Runtime, cached: CachedImages | None = None
+) -> Setup:
     """The run at its first step.
+
+    Args:
+        cached: decoded images of the manifest, where there are any.
 
     Raises:
         SpecError: the loss does not fit the labels.
@@ -80,6 +86,7 @@ def set_up(recipe: Recipe, manifest: Manifest, labels: LabelSpace, runtime: Runt
             sample_ids=train_part.frame["sample_id"].to_list(),
             recipe=recipe.augment,
             seed=recipe.train.seed,
+            cached=cached,
         ),
         batches=EpochBatches(
             train_part.frame.height,
@@ -87,7 +94,7 @@ def set_up(recipe: Recipe, manifest: Manifest, labels: LabelSpace, runtime: Runt
             recipe.train.seed,
             balance=train_part.labels if recipe.train.sampler == "balanced" else None,
         ),
-        val_images=StoredImages(source, val_part.frame["path"].to_list(), recipe.input),
+        val_images=StoredImages(source, val_part.frame["path"].to_list(), recipe.input, cached=cached),
         y_val=val_part.labels,
     )
 

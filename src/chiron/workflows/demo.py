@@ -7,6 +7,7 @@ from typing import Any
 from chiron.bundle import read_bundle
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new
+from chiron.data.cache import CACHE_FOLDER
 from chiron.workflows.evaluate import evaluate_run
 from chiron.workflows.phantoms import make_phantoms
 from chiron.workflows.predict import predict
@@ -17,7 +18,16 @@ log = logging.getLogger("chiron.demo")
 
 HYBRID, BASELINE = "phantom_cxr/h_coatnet_nano.own", "phantom_cxr/fair_cnn_nano.own"
 NUM_IMAGES, IMG_SIZE = 2000, 96
-_OWN = {"phantoms", "phantoms-truth", "hybrid", "baseline", "predictions.csv", "test_ledger.jsonl", "sharing_key"}
+_OWN = {
+    "phantoms",
+    "phantoms-truth",
+    "hybrid",
+    "baseline",
+    "predictions.csv",
+    "test_ledger.jsonl",
+    "sharing_key",
+    CACHE_FOLDER,
+}
 
 
 def demo(

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from chiron.audit.leaks import require_no_leaks
+from chiron.audit.ledger import project_folder
 from chiron.classifier import Classifier, load
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
+from chiron.data.cache import CACHE_FOLDER, CachedImages, cache_images
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest, is_manifest
 from chiron.data.manifest_columns import SPLITS
@@ -51,6 +53,7 @@ def train(
     force: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    cache: bool | Path = True,
 ) -> RunFolder:
     """Trains, selects on val, and writes everything to the run folder `out`.
 
@@ -60,6 +63,7 @@ def train(
         overrides: `key=value` changes of the recipe.
         layout: where images and metadata of a table lie; how to read them the recipe says.
         score_test: also score the test split, once; it enters the test ledger.
+        cache: keep decoded images for further epochs and runs: in the project's folder, in a folder given, or not.
 
     With `train.overfit_images` in the recipe the run is an overfit check: it trains on so many images alone and leaves
     no bundle, predictions or report; `read_overfit` gives its result.
@@ -102,6 +106,7 @@ def train(
         checkpoints=None if settings.train.overfit_images is not None else run.checkpoints,
         runtime=runtime,
         on_epoch=lambda history: write_text(run.history, json.dumps(history, indent=1)),
+        cached=_cached(settings, manifest, run.path, cache),
     )
     if settings.train.overfit_images is not None:
         note_overfit(run, fitted, settings)
@@ -123,6 +128,13 @@ def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads:
         score_run(run, "test", device=device, threads=threads)
         evaluate_run(run, split="test")
     return run
+
+
+def _cached(recipe: Recipe, manifest: Manifest, out: Path, cache: bool | Path) -> CachedImages | None:
+    """The decoded images of all splits, so that the runs of other folds find them too."""
+    if cache is False or recipe.train.overfit_images is not None:
+        return None
+    return cache_images(manifest, recipe.input, project_folder(out) / CACHE_FOLDER if cache is True else cache)
 
 
 def _runtime(recipe: Recipe, device: str, threads: int | None) -> Runtime:
