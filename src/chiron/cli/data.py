@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from chiron.cli.cache import cache_command
 from chiron.cli.options import (
     Data,
     Debug,
@@ -25,7 +26,9 @@ from chiron.cli.options import (
 )
 from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
 
-app = typer.Typer(help="Look at, split and make data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at, split, make and keep data.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("cache")(cache_command)
 
 
 @app.command("inspect")

@@ -125,21 +125,27 @@ def cache_images(manifest: Manifest, spec: InputSpec, cache: Path) -> CachedImag
 
 
 def list_caches(cache: Path) -> list[CacheEntry]:
-    """All whole caches in the folder `cache`, the one used last first."""
+    """All finished caches in the folder `cache`, the one used last first; of a damaged one 0 images are told."""
     entries = []
     for folder in sorted(cache.iterdir()) if cache.is_dir() else []:
         if (folder / _INDEX).is_file() and (folder / _IMAGES).is_file():
             sizes = sum(file.stat().st_size for file in folder.iterdir())
-            used = (folder / _INDEX).stat().st_mtime
-            entries.append(CacheEntry(folder, len(_read_index(folder)["crc32"]), sizes, used))
+            try:
+                num_images = len(_read_index(folder)["crc32"])
+            except DataError:
+                num_images = 0
+            entries.append(CacheEntry(folder, num_images, sizes, (folder / _INDEX).stat().st_mtime))
     return sorted(entries, key=lambda entry: -entry.last_used)
 
 
-def verify_cache(entry: CacheEntry) -> int:
-    """The number of images whose checksum is not that of the day they were written."""
-    pixels = np.load(entry.folder / _IMAGES, mmap_mode="r", allow_pickle=False)
-    expected = _read_index(entry.folder)["crc32"]
-    return sum(_checksum(image) != crc for image, crc in zip(pixels, expected, strict=True))
+def is_whole(entry: CacheEntry) -> bool:
+    """Whether every image still has the checksum of the day it was written."""
+    try:
+        expected = _read_index(entry.folder)["crc32"]
+        pixels = np.load(entry.folder / _IMAGES, mmap_mode="r", allow_pickle=False)
+    except (DataError, OSError, ValueError):
+        return False
+    return len(pixels) == len(expected) and all(map(lambda image, crc: _checksum(image) == crc, pixels, expected))
 
 
 def prune_caches(cache: Path, *, idle_days: float) -> list[CacheEntry]:

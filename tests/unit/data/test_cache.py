@@ -16,7 +16,7 @@ from PIL import Image
 
 from chiron.core.errors import DataError
 from chiron.data import cache as cache_module
-from chiron.data.cache import CachedImages, cache_images, list_caches, prune_caches, verify_cache
+from chiron.data.cache import CachedImages, cache_images, is_whole, list_caches, prune_caches
 from chiron.data.dataset import DrawKey, StoredImages, TrainingImages
 from chiron.data.reading import read_dataset
 from chiron.data.source import ImageSource
@@ -111,12 +111,12 @@ def test_images_that_changed_are_noticed(class_folders, manifest, place):
 def test_a_damaged_image_is_noticed(manifest, place):
     cached = cache_images(manifest, SPEC, place)
     (entry,) = list_caches(place)
-    assert verify_cache(entry) == 0
+    assert is_whole(entry)
     pixels = np.load(entry.folder / "images.npy", mmap_mode="r+")
     row = cached.rows["sick/Bild 000 ä.png"]
     pixels[row, 3, 3] ^= 1
     pixels.flush()
-    assert verify_cache(entry) == 1
+    assert not is_whole(entry)
     cached.read("well/Bild 001 ä.png")
     with pytest.raises(DataError, match="cache of decoded images must be whole"):
         cached.read("sick/Bild 000 ä.png")
@@ -128,6 +128,9 @@ def test_a_damaged_index_is_noticed(manifest, place, damage):
     (list_caches(place)[0].folder / "index.json").write_text(damage)
     with pytest.raises(DataError, match="cache of decoded images must be whole"):
         cache_images(manifest, SPEC, place)
+    assert [is_whole(entry) for entry in list_caches(place)] == [False]
+    prune_caches(place, idle_days=0)
+    assert read_sum(cache_images(manifest, SPEC, place)) > 0
 
 
 def read_sum(cached: CachedImages) -> int:
