@@ -87,6 +87,9 @@ def split_command(
     ignore_existing: Annotated[
         bool, typer.Option("--ignore-existing", help="Split anew, even where the data set comes with splits.")
     ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Keep existing splits, but give every group that crosses them to one.")
+    ] = False,
     reader: Reader = None,
     groups: Groups = None,
     group_by: GroupBy = None,
@@ -105,7 +108,7 @@ def split_command(
         raise SpecError(f"The shares of the splits must sum to 1. Got {sum(fractions.values()):g}. Change --train.")
     from chiron.workflows.data import describe_data, inspect_manifest, split_data
 
-    manifests = split_data(
+    done = split_data(
         path,
         out,
         fractions={role: share for role, share in fractions.items() if share},
@@ -114,12 +117,17 @@ def split_command(
         keep_existing=not ignore_existing,
         folds=folds,
         fold_role=fold_role,
+        repair=repair,
         force=force,
     )
-    described = [describe_data(inspect_manifest(manifest)) for manifest in manifests]
+    described = [describe_data(inspect_manifest(manifest)) for manifest in done.manifests]
+    repaired = {} if done.repair is None else {"repair": done.repair.to_json()}
     if as_json:
-        say_json(described[0] if folds is None else {"fold_role": fold_role, "folds": described})
-    elif folds is None:
+        say_json((described[0] if folds is None else {"fold_role": fold_role, "folds": described}) | repaired)
+        return
+    if repaired:
+        _say_repair(repaired["repair"])
+    if folds is None:
         _say_data(described[0])
         say(f"manifest: {out}")
     else:
@@ -193,6 +201,25 @@ def _say_data(described: dict[str, Any]) -> None:
         ],
     )
     _say_problems(described)
+
+
+def _say_repair(repair: dict[str, Any]) -> None:
+    """What the splits held before and after, so that two scores on them are not compared without a look at it."""
+    say(f"repair: {repair['num_groups']:,} groups stood in several splits; {repair['num_moved']:,} images moved")
+    rows: list[tuple[str, ...]] = []
+    for role, before in repair["before"].items():
+        pair = (before, repair["after"][role])
+        rows.append((role, "images", *(f"{state['num_images']:,}" for state in pair)))
+        rows.append((role, "of groups in another split", *(f"{state['num_shared']:,}" for state in pair)))
+        for name in before["prevalence"]:
+            rows.append((role, f"% {name}", *(_percent(state["prevalence"].get(name)) for state in pair)))
+        always = (_percent(state["majority_accuracy"]) for state in pair)
+        rows.append((role, "% right by always saying the largest class of train", *always))
+    say_table(["split", "what", "before", "after"], rows)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _say_folds(described: list[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from chiron.core.hashing import seed_of
 from chiron.data.manifest import Manifest
 
-_GROUP_WEIGHT = 0.01  # shares of images come first; among equal deals the one with fair shares of groups wins
+GROUP_WEIGHT = 0.01  # shares of images come first; among equal deals the one with fair shares of groups wins
 
 
 def class_counts(manifest: Manifest, frame: pl.DataFrame) -> Int[np.ndarray, "n classes"]:
@@ -32,6 +32,7 @@ class Deal:
     counts: Float[np.ndarray, "groups features"]
     want: Float[np.ndarray, "parts features"]
     weight: Float[np.ndarray, "parts features"]  # 1 / want; less for groups
+    start: Float[np.ndarray, "parts features"]  # what the parts hold already
 
     @classmethod
     def of(cls, manifest: Manifest, frame: pl.DataFrame, shares: Float[np.ndarray, "_parts"], seed: int) -> "Deal":
@@ -47,8 +48,8 @@ class Deal:
         counts = np.hstack([images, images > 0])[order]
         want = shares[:, None] * counts.sum(axis=0)
         weight = np.divide(1.0, want, out=np.zeros_like(want), where=want > 0)
-        weight[:, images.shape[1] :] *= _GROUP_WEIGHT
-        return cls([names[index] for index in order], counts, want, weight)
+        weight[:, images.shape[1] :] *= GROUP_WEIGHT
+        return cls([names[index] for index in order], counts, want, weight, np.zeros_like(want))
 
     @property
     def shows(self) -> Float[np.ndarray, "groups _classes"]:
@@ -57,7 +58,7 @@ class Deal:
 
     def solve(self) -> list[int]:
         """The part of every group."""
-        have = np.zeros_like(self.want)
+        have = self.start.copy()
         part_of = np.zeros(len(self.groups), int)
         for group, counts in enumerate(self.counts):
             cost = ((2 * (have - self.want) + counts) * counts * self.weight).sum(axis=1).round(9)

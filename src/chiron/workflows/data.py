@@ -9,12 +9,13 @@ from typing import Any
 import polars as pl
 
 from chiron.audit.leaks import LeakReport, find_leaks, require_no_leaks
-from chiron.core.errors import DataError
+from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.folds import FoldRole, assign_fold
 from chiron.data.identity import label_conflicts
 from chiron.data.manifest import Manifest
 from chiron.data.reading import read_dataset
+from chiron.data.repair import Repair, repair_splits
 from chiron.data.split import assign_splits, groups_of_classes, imbalance, split_sizes, split_summary
 from chiron.data.split_tables import remove_splits, save_splits
 from chiron.spec.labels import LabelSpace
@@ -33,6 +34,14 @@ class Inspection:
     leaks: LeakReport
 
 
+@dataclass(frozen=True)
+class SplitData:
+    """The manifests that were written, one or one a fold, and what a repair changed before."""
+
+    manifests: list[Manifest]
+    repair: Repair | None = None
+
+
 def inspect_data(data: Path, layout: Layout = _RECOGNIZED) -> Inspection:
     """Reads a data set and looks for leaks between the splits it comes with; nothing is written."""
     return inspect_manifest(read_dataset(data, layout, conflicts="note"))
@@ -48,21 +57,25 @@ def split_data(
     keep_existing: bool = True,
     folds: int | None = None,
     fold_role: FoldRole = "test",
+    repair: bool = False,
     force: bool = False,
-) -> list[Manifest]:
+) -> SplitData:
     """Writes a manifest with grouped, stratified splits, and a table a split, to the folder `out`.
 
     Args:
         folds: write that many manifests instead, to `out/fold-0`, `out/fold-1`, ...; each holds out another fold.
         fold_role: what the held-out fold is.
-    Returns:
-        The manifests that were written: one, or one a fold.
+        repair: first move groups that stand in several existing splits into one each.
     Raises:
         DataError: a split or fold that cannot be made; then nothing is written.
     """
     require_new(out, force=force)
     require_outside(out, data)
+    if repair and not keep_existing:
+        raise SpecError("A repair keeps existing splits. Got --repair with --ignore-existing. Leave one of them out.")
     read = read_dataset(data, layout)
+    repaired = repair_splits(read, seed=seed) if repair else None
+    read = read if repaired is None else repaired.manifest
     how: dict[str, Any] = {"fractions": fractions, "seed": seed, "keep_existing": keep_existing}
     if folds is None:
         made = {out: assign_splits(read, **how)}
@@ -76,7 +89,7 @@ def split_data(
     for folder in {out, *out.glob("fold-[0-9]*")} - set(made):  # with --force, of a division that was here before
         if not data.resolve().is_relative_to(folder.resolve()):
             remove_splits(folder)
-    return list(made.values())
+    return SplitData(list(made.values()), repaired)
 
 
 def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[Manifest, LabelSpace]:

@@ -55,6 +55,7 @@ def test_folds_of_the_recipe_are_those_of_split_data(class_folders, tiny_recipe,
     manifest, _ = prepare(recipe, class_folders)
     assert manifest.fold == 2
     written = split_data(class_folders, tmp_path / "m", fractions=THREE, seed=5, folds=3, fold_role=role)
+    written = written.manifests
     assert [one.fold for one in written] == [0, 1, 2]
     assert written[2].digest == manifest.digest != written[1].digest
     assert describe_data(inspect_manifest(written[1]))["fold"] == 1
