@@ -1,10 +1,11 @@
-"""`chiron data inspect | split | make`."""
+"""`chiron data inspect | split | make`; `fetch` has a file of its own."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from chiron.cli import fetch
 from chiron.cli.options import (
     Data,
     Debug,
@@ -25,7 +26,8 @@ from chiron.cli.options import (
 )
 from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
 
-app = typer.Typer(help="Look at, split and make data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at, split, make and fetch data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(fetch.app, name="fetch")
 
 
 @app.command("inspect")
