@@ -5,9 +5,8 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from chiron.core.errors import DataError
 from chiron.core.files import new_folder
@@ -30,12 +29,12 @@ def unpack(archive: Path, folder: Path) -> None:
             more bytes than its size can mean.
         OutputError: the disk is full or cannot be written.
     """
-    left = max(_ALWAYS_ALLOWED_BYTES, _MAX_RATIO * archive.stat().st_size)
+    budget = _Budget(archive)
     with new_folder(folder) as temporary:
         try:
-            for name, stream in _files(archive):
+            for name, read in _files(archive):
                 inside = require_inside(name.replace("\\", "/"), archive)
-                left = _write(stream, temporary / inside, left - _BYTES_OF_AN_EMPTY_FILE, archive)
+                _write(read, temporary / inside, budget)
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, zlib.error, lzma.LZMAError) as error:
             raise _damaged(archive, error) from error
         except OSError as error:
@@ -44,8 +43,8 @@ def unpack(archive: Path, folder: Path) -> None:
             raise _damaged(archive, error) from error  # gzip and bz2 tell of bad bytes in this way
 
 
-def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Names and contents of all regular files; anything else but folders is refused."""
+def _files(archive: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """Names of all regular files, and how to read them; anything else but folders is refused."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
             for info in packed.infolist():
@@ -53,36 +52,49 @@ def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     raise _not_a_file(info.filename, archive)
                 if not info.is_dir():
                     with packed.open(info) as stream:
-                        yield info.filename, stream
+                        yield info.filename, stream.read
         return
     with tarfile.open(archive) as tar:
         for member in tar:
             if not member.isreg() and not member.isdir():
                 raise _not_a_file(member.name, archive)
-            stream = tar.extractfile(member) if member.isreg() else None
-            if stream is not None:
-                yield member.name, stream
+            content = tar.extractfile(member)  # None for a folder
+            if content is not None:
+                yield member.name, content.read
+        while tar.fileobj is not None and tar.fileobj.read(_CHUNK_BYTES):
+            pass  # gzip's checksum stands at the very end, where a tar is read no further
 
 
-def _write(stream: IO[bytes], target: Path, left: int, archive: Path) -> int:
-    """Writes one file; returns how many bytes the archive may still unpack to."""
+def _write(read: Callable[[int], bytes], target: Path, budget: "_Budget") -> None:
+    budget.spend(_BYTES_OF_AN_EMPTY_FILE)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         output = target.open("xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise DataError(
-            f"Every file in an archive must have its own name. Got {target.name!r} twice in {archive}. Pack it again."
+            f"Every file in an archive must have its own name. Got {target.name!r} twice in {budget.archive}. "
+            "Pack it again."
         ) from None
     with output:
-        while chunk := stream.read(_CHUNK_BYTES):
-            left -= len(chunk)
-            if left < 0:
-                raise DataError(
-                    f"An archive must unpack to at most {_MAX_RATIO} times its size. "
-                    f"Got more: {archive}. Do not use it."
-                )
+        while chunk := read(_CHUNK_BYTES):
+            budget.spend(len(chunk))
             output.write(chunk)
-    return left
+
+
+class _Budget:
+    """How many bytes an archive may still unpack to; counted as they come, for what it says of itself may be a lie."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.left = max(_ALWAYS_ALLOWED_BYTES, _MAX_RATIO * archive.stat().st_size)
+
+    def spend(self, num_bytes: int) -> None:
+        self.left -= num_bytes
+        if self.left < 0:
+            raise DataError(
+                f"An archive must unpack to at most {_MAX_RATIO} times its size. Got more: {self.archive}. "
+                "Do not use it."
+            )
 
 
 def _not_a_file(name: str, archive: Path) -> DataError:
