@@ -16,6 +16,7 @@ from chiron.data.fetch.medmnist import find_medmnist
 from chiron.data.fetch.remote import Remote
 from chiron.data.fetch.roboflow import find_roboflow, license_in
 from chiron.data.fetch.unpack import ARCHIVE_SUFFIXES, TAR_SUFFIXES, unpack
+from chiron.data.source import SPLIT_FOLDERS
 
 NOTES = "fetched.json"
 
@@ -98,7 +99,7 @@ def _fetch(remote: Remote, out: Path, *, unpacked: bool | None, max_bytes: int |
         "unpacked": folder.name if folder else None,
     }
     write_text(out / NOTES, json.dumps({**notes, remote.name: noted}, indent=2, ensure_ascii=False) + "\n")
-    return {"path": str(folder or file), **noted}
+    return {"path": str(_inside(folder) if folder else file), **noted}
 
 
 def _folder_of(file: Path, notes: dict[str, Any], *, unpacked: bool | None, force: bool) -> Path | None:
@@ -117,6 +118,13 @@ def _folder_of(file: Path, notes: dict[str, Any], *, unpacked: bool | None, forc
             f"--force replaces only what was fetched. Got another folder at {folder}. Choose another --out."
         )
     return folder
+
+
+def _inside(folder: Path) -> Path:
+    """The one folder that an archive held, unless it is a split; a zip in place is seen from inside it as well."""
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+    one = len(entries) == 1 and entries[0].is_dir() and entries[0].name.lower() not in SPLIT_FOLDERS
+    return entries[0] if one else folder
 
 
 def _already_here(file: Path, remote: Remote) -> Downloaded | None:

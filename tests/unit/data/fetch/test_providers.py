@@ -48,7 +48,7 @@ def test_medmnist_mirror(monkeypatch):
 def test_medmnist_mistakes():
     with pytest.raises(SpecError, match="Did you mean 'dermamnist'"):
         find_medmnist("dermanist")
-    with pytest.raises(SpecError, match="one of 28, 64, 128, 224. Got 32"):
+    with pytest.raises(SpecError, match=r"one of 28, 64, 128, 224. Got 32"):
         find_medmnist("dermamnist", img_size=32)
 
 
