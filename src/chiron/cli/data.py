@@ -1,10 +1,11 @@
-"""`chiron data inspect | split | make`."""
+"""`chiron data inspect | split | make`; `fetch` has a file of its own."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from chiron.cli import fetch
 from chiron.cli.cache import cache_command
 from chiron.cli.options import (
     Data,
@@ -26,9 +27,9 @@ from chiron.cli.options import (
 )
 from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
 
-app = typer.Typer(help="Look at, split, make and keep data.", no_args_is_help=True, rich_markup_mode=None)
-
+app = typer.Typer(help="Fetch, look at, split, make and keep data.", no_args_is_help=True, rich_markup_mode=None)
 app.command("cache")(cache_command)
+app.add_typer(fetch.app, name="fetch")
 
 
 @app.command("inspect")

@@ -31,6 +31,12 @@ class DataError(ChironError):
     """A data set, manifest or predictions table does not hold what it must."""
 
 
+class FetchError(ChironError):
+    """A file could not be downloaded: no network, a server in trouble, or other bytes than promised."""
+
+    exit_code = EXIT_COULD_NOT_FINISH
+
+
 class MetricError(ChironError):
     """The arrays given to a metric cannot be scored."""
 

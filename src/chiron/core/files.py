@@ -40,6 +40,21 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise output_error(path, error) from error
 
 
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Gives a whole file its final name; what stood there is replaced in one step.
+
+    Raises:
+        OutputError: the file cannot be synced or renamed.
+    """
+    try:
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """`write_bytes` for UTF-8 text."""
     write_bytes(path, text.encode())

@@ -1,0 +1,105 @@
+"""Unpacking a downloaded archive, which nobody has looked into yet: only files, only inside, only so large."""
+
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from chiron.core.errors import DataError
+from chiron.core.files import new_folder
+from chiron.data.source import require_inside
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+ARCHIVE_SUFFIXES = (".zip", *TAR_SUFFIXES)
+_CHUNK_BYTES = 1 << 20
+_MAX_RATIO, _ALWAYS_ALLOWED_BYTES = 300, 64 << 20
+_BYTES_OF_AN_EMPTY_FILE = 512  # a million empty files fill a disk too
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a zip or tar into `folder`, which appears only when all is there; a folder that stood there is replaced.
+
+    Rights, owners and dates in the archive are not taken over; empty folders are left out.
+
+    Raises:
+        DataError: the archive is damaged, or holds a link, a device, a name that leads outside, a name twice, or far
+            more bytes than its size can mean.
+        OutputError: the disk is full or cannot be written.
+    """
+    budget = _Budget(archive)
+    with new_folder(folder) as temporary:
+        try:
+            for name, read in _files(archive):
+                inside = require_inside(name.replace("\\", "/"), archive)
+                _write(read, temporary / inside, budget)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, zlib.error, lzma.LZMAError) as error:
+            raise _damaged(archive, error) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise _damaged(archive, error) from error  # gzip and bz2 tell of bad bytes in this way
+
+
+def _files(archive: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """Names of all regular files, and how to read them; anything else but folders is refused."""
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as packed:
+            for info in packed.infolist():
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise _not_a_file(info.filename, archive)
+                if not info.is_dir():
+                    with packed.open(info) as stream:
+                        yield info.filename, stream.read
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if not member.isreg() and not member.isdir():
+                raise _not_a_file(member.name, archive)
+            content = tar.extractfile(member)  # None for a folder
+            if content is not None:
+                yield member.name, content.read
+        while tar.fileobj is not None and tar.fileobj.read(_CHUNK_BYTES):
+            pass  # gzip's checksum stands at the very end, where a tar is read no further
+
+
+def _write(read: Callable[[int], bytes], target: Path, budget: "_Budget") -> None:
+    budget.spend(_BYTES_OF_AN_EMPTY_FILE)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        output = target.open("xb")
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise DataError(
+            f"Every file in an archive must have its own name. Got {target.name!r} twice in {budget.archive}. "
+            "Pack it again."
+        ) from None
+    with output:
+        while chunk := read(_CHUNK_BYTES):
+            budget.spend(len(chunk))
+            output.write(chunk)
+
+
+class _Budget:
+    """How many bytes an archive may still unpack to; counted as they come, for what it says of itself may be a lie."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.left = max(_ALWAYS_ALLOWED_BYTES, _MAX_RATIO * archive.stat().st_size)
+
+    def spend(self, num_bytes: int) -> None:
+        self.left -= num_bytes
+        if self.left < 0:
+            raise DataError(
+                f"An archive must unpack to at most {_MAX_RATIO} times its size. Got more: {self.archive}. "
+                "Do not use it."
+            )
+
+
+def _not_a_file(name: str, archive: Path) -> DataError:
+    return DataError(f"An archive must hold only files and folders. Got a link or device: {name!r} in {archive}.")
+
+
+def _damaged(archive: Path, error: Exception) -> DataError:
+    return DataError(f"An archive must unpack completely. Got {error} in {archive}. Get it again.")
