@@ -1,0 +1,111 @@
+"""Copies within a set of images: re-encoded, resized, cropped, brightened, mirrored or turned; confirmed or suspect."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from chiron.data.copies.candidates import Candidate, find_candidates
+from chiron.data.copies.registration import Plane, agreement, plane
+from chiron.data.copies.thumbnail import VIEWS, turned
+from chiron.preprocess.decode import CanonicalImage
+
+CONFIRMED_FROM = 0.88  # fitted on planted copies: docs/reference/near-duplicates.md
+SUSPECT_FROM = 0.6
+SUSPECTS_PER_IMAGE = 0.02  # as many as a person can look at
+LEAST_SIDE_PX = 64  # smaller pictures carry too little to tell a copy from a look-alike
+_KEPT_PLANES = 8192  # 36 kB each
+_BATCH = 1024  # pairs
+
+
+@dataclass(frozen=True)
+class CopyPair:
+    """Two images that show the same picture, surely (`confirmed`) or perhaps.
+
+    `score` is the correlation of their fine structure after alignment, in [0, 1]; `view` says how the second is to be
+    laid to equal the first.
+    """
+
+    sample_ids: tuple[str, str]
+    confirmed: bool
+    score: float
+    view: str
+
+
+@dataclass(frozen=True)
+class ScoredPair:
+    """A candidate (row numbers) with its score, and whether both pictures are large enough to confirm a copy."""
+
+    candidate: Candidate
+    score: float
+    large_enough: bool
+
+
+def find_copies(
+    sample_ids: Sequence[str], thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]
+) -> list[CopyPair]:
+    """Confirmed pairs, then suspects, each with the highest score first; the same whatever the order of the rows.
+
+    Confirmed: both images have 64 pixels a side or more and a score of at least 0.88. Suspect: a score from 0.6 on, at
+    most 20 pairs to 1,000 images. A picture that is there m times gives a chain of m - 1 pairs. Blank images give none.
+
+    Args:
+        sample_ids: one id an image; all differ.
+        thumbnails: of the same images.
+        load: decodes image number i again; called from several threads, once an image for sets up to 8,192.
+    """
+    rows = sorted(range(len(sample_ids)), key=sample_ids.__getitem__)
+    ids = [sample_ids[row] for row in rows]
+    scored = score_pairs(thumbnails[rows], lambda i: load(rows[i]))
+    return grade(ids, scored)
+
+
+def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyPair]:
+    """Confirmed pairs and the suspects that are worth a look, out of all scored ones."""
+    confirmed, suspects = [], []
+    for pair in sorted(scored, key=lambda pair: (-pair.score, pair.candidate.first, pair.candidate.second)):
+        ids = (sample_ids[pair.candidate.first], sample_ids[pair.candidate.second])
+        sure = pair.large_enough and pair.score >= CONFIRMED_FROM
+        if pair.score >= SUSPECT_FROM:
+            (confirmed if sure else suspects).append(CopyPair(ids, sure, pair.score, VIEWS[pair.candidate.view]))
+    return confirmed + suspects[: int(np.ceil(SUSPECTS_PER_IMAGE * len(sample_ids)))]
+
+
+def score_pairs(
+    thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]
+) -> list[ScoredPair]:
+    """All candidates with their scores."""
+    candidates = find_candidates(thumbnails)
+    kept: OrderedDict[int, tuple[Plane, bool]] = OrderedDict()
+
+    def score(candidate: Candidate) -> ScoredPair:
+        (first, first_large), (second, second_large) = kept[candidate.first], kept[candidate.second]
+        value = agreement(first, turned(second, candidate.view))
+        return ScoredPair(candidate, value, first_large and second_large)
+
+    def opened(row: int) -> tuple[Plane, bool]:
+        image = load(row)
+        return plane(image), min(image.shape[:2]) >= LEAST_SIDE_PX
+
+    scored = []
+    # Threads, not processes: OpenCV and the decoders let go of the interpreter while they work.
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        for batch in _batches(candidates):
+            rows = sorted({row for pair in batch for row in (pair.first, pair.second)})
+            missing = [row for row in rows if row not in kept]
+            kept.update(zip(missing, pool.map(opened, missing), strict=True))
+            for row in rows:
+                kept.move_to_end(row)
+            scored += pool.map(score, batch)
+            while len(kept) > _KEPT_PLANES:
+                kept.popitem(last=False)
+    return scored
+
+
+def _batches(candidates: list[Candidate]) -> Iterator[list[Candidate]]:
+    for start in range(0, len(candidates), _BATCH):
+        yield candidates[start : start + _BATCH]
