@@ -65,12 +65,14 @@ Small = UInt8[np.ndarray, "64 64 3"]
 class ImageFacts:
     """What was measured, in the order of the manifest's rows; NaN and null where an image cannot be read.
 
-    Columns of `frame`: sample_id, then file_bytes, file_format, color_mode, jpeg_quality (null in an npz, which has no
-    files; the quality of JPEG alone), width, height, bit_depth, and of the gray picture in 0..1: mean, std,
-    black_share, white_share, chroma (mean distance of the largest from the smallest channel), sharpness (variance of the Laplacian
-    at 256 px on the longer side). The arrays hold, a row an image: an 8 x 8 color thumbnail, a histogram a channel,
-    statistics of the border (3 % of the side) and of the corners (12.5 %), directions of gradients in 8 x 8 cells, and
-    mean and mean square of each channel.
+    Columns of `frame`: sample_id; file_bytes, file_format, color_mode and, of a JPEG, jpeg_quality (an npz has no
+    files: only color_mode is known there); width, height, bit_depth; of the gray picture in 0..1 mean, std,
+    black_share, white_share, chroma (mean distance of the largest from the smallest channel) and sharpness (variance of
+    the Laplacian at 256 px on the longer side).
+
+    The arrays hold, a row an image: an 8 x 8 color thumbnail, a histogram of each channel, statistics of the border
+    (3 % of the side) and of the corners (12.5 %), directions of gradients in 8 x 8 cells, and the mean and mean square
+    of each channel.
     """
 
     frame: pl.DataFrame

@@ -1,9 +1,9 @@
 """How well a matrix of simple features tells the classes apart: out-of-fold scores, AUROC, p-value, Holm.
 
 The model is ridge regression of the class indicators: one solution, no random start, and only the order of its scores
-counts. Scores of different fold models are never compared: the AUROC is the share of all pairs inside a fold that are in
-order, which is the mean of the folds' AUROCs, each as heavy as it has pairs. (Pooled scores can lie far from any model's
-AUROC, on noise far below one half; ranks inside folds, pooled, would break the ties of a property of two values.)
+counts. Scores of different fold models are never compared: the AUROC is the share of all pairs inside a fold that are
+in order, which is the mean of the folds' AUROCs, each as heavy as it has pairs. (Pooled scores can lie far from any
+model's AUROC, on noise far below one half; ranks inside folds, pooled, break the ties of a property of two values.)
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,12 @@ class Targets:
 def grouped_folds(
     strata: Int[np.ndarray, "n"], group_index: Int[np.ndarray, "n"], *, folds: int = 5, seed: int = 0
 ) -> Int[np.ndarray, "n"]:
-    """The fold of every row: whole groups, classes in about equal shares, the same for the same rows in any run."""
+    """The fold of every row: whole groups, classes in about equal shares, the same for the same rows in any run.
+
+    Classes with fewer rows than folds are dealt like the most frequent one.
+    """
+    counts = np.bincount(strata)
+    strata = np.where(counts[strata] < folds, counts.argmax(), strata)
     dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     fold = np.zeros(len(strata), dtype=np.int64)
     for number, (_, held_out) in enumerate(dealer.split(strata, strata, group_index)):
