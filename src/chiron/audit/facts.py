@@ -50,8 +50,8 @@ _SCALARS: dict[str, Any] = {
 _PICTURES = {
     "thumbnail": 8 * 8 * 3,
     "histogram": 3 * 16,
-    "border": 4 * 4 + 3,
-    "corners": 4 * 4 + 3,
+    "border": 5 * 6,
+    "corners": 5 * 6,
     "gradients": _CELLS * _CELLS * _TURNS,
     "channel_mean": 3,
     "channel_square": 3,
@@ -78,8 +78,8 @@ class ImageFacts:
     frame: pl.DataFrame
     thumbnail: Float[np.ndarray, "n 192"]
     histogram: Float[np.ndarray, "n 48"]
-    border: Float[np.ndarray, "n 19"]
-    corners: Float[np.ndarray, "n 19"]
+    border: Float[np.ndarray, "n 30"]
+    corners: Float[np.ndarray, "n 30"]
     gradients: Float[np.ndarray, "n 512"]
     channel_mean: Float[np.ndarray, "n 3"]
     channel_square: Float[np.ndarray, "n 3"]
@@ -197,28 +197,40 @@ def sharpness(gray: Gray) -> float:
     return float(cv2.Laplacian(scaled.astype(np.float32) / 255, cv2.CV_32F).var())
 
 
-def border_facts(small: Small) -> Float[np.ndarray, "19"]:
-    """Of each side of the frame: mean, darkest, brightest gray and roughness along it; then the frame's mean color."""
-    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    strips = [gray[:BORDER_PX], gray[-BORDER_PX:], gray[:, :BORDER_PX].T, gray[:, -BORDER_PX:].T]
-    facts = [
-        value
-        for strip in strips
-        for value in (strip.mean(), strip.min(), strip.max(), np.abs(np.diff(strip, axis=1)).mean())
-    ]
-    inside = np.zeros(gray.shape, dtype=bool)
-    inside[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
-    return np.array([*facts, *small[~inside].mean(axis=0) / 255], dtype=np.float32)
+def border_facts(small: Small) -> Float[np.ndarray, "30"]:
+    """Six numbers of the four sides of the frame, see `_levels_and_differences`; the last is roughness along a side."""
+    strips = [small[:BORDER_PX], small[-BORDER_PX:], small[:, :BORDER_PX], small[:, -BORDER_PX:]]
+    along = [strip if strip.shape[1] == SMALL_SIDE else strip.transpose(1, 0, 2) for strip in strips]
+    return _levels_and_differences(
+        [[*_color_and_range(strip), float(np.abs(np.diff(_gray(strip), axis=1)).mean())] for strip in along]
+    )
 
 
-def corner_facts(small: Small) -> Float[np.ndarray, "19"]:
-    """Of each corner: mean, darkest, brightest gray and its deviation; then the mean color of all four."""
-    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+def corner_facts(small: Small) -> Float[np.ndarray, "30"]:
+    """Six numbers of the four corners, see `_levels_and_differences`; the last is the deviation of gray."""
     ends = (slice(None, CORNER_PX), slice(-CORNER_PX, None))
-    corners = [gray[rows, columns] for rows in ends for columns in ends]
-    facts = [value for corner in corners for value in (corner.mean(), corner.min(), corner.max(), corner.std())]
-    color = np.mean([small[rows, columns].mean(axis=(0, 1)) for rows in ends for columns in ends], axis=0)
-    return np.array([*facts, *color / 255], dtype=np.float32)
+    corners = [np.ascontiguousarray(small[rows, columns]) for rows in ends for columns in ends]
+    return _levels_and_differences([[*_color_and_range(corner), float(_gray(corner).std())] for corner in corners])
+
+
+def _levels_and_differences(numbers: list[list[float]]) -> Float[np.ndarray, "30"]:
+    """The median over four places of each number, then how far each place is from it.
+
+    The medians tell skin and exposure; the differences tell what stands in one place alone, as a mark does.
+    """
+    table = np.array(numbers, dtype=np.float32)
+    level = np.median(table, axis=0)
+    return np.concatenate([level, (table - level).ravel()])
+
+
+def _color_and_range(part: UInt8[np.ndarray, "_h _w 3"]) -> tuple[float, ...]:
+    """Mean red, green and blue, darkest and brightest gray, in 0..1."""
+    gray = _gray(part)
+    return (*(part.reshape(-1, 3).mean(axis=0) / 255), float(gray.min()), float(gray.max()))
+
+
+def _gray(part: UInt8[np.ndarray, "_h _w 3"]) -> Float[np.ndarray, "_h _w"]:
+    return cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
 
 
 def gradient_facts(small: Small) -> Float[np.ndarray, "512"]:

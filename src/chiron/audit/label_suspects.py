@@ -223,7 +223,7 @@ def suspects_of_folds(tables: Sequence[Path]) -> SuspectReport:
     if len(set(sample_ids)) < len(sample_ids):
         repeated = sorted({name for name in sample_ids if sample_ids.count(name) > 1})
         raise DataError(
-            f"Every image must be held out by one fold. Got {len(repeated):,} in two tables: {', '.join(repeated[:5])}. "
+            f"Every image must be held out by one fold. Got {len(repeated):,} twice: {', '.join(repeated[:5])}. "
             "Name one table a fold, all of one division."
         )
     groups = [

@@ -47,7 +47,7 @@ def one_hot(values: Sequence[str]) -> Matrix:
 
 
 def standardized(block: Float[np.ndarray, "n _width"]) -> Matrix:
-    """Columns of mean 0, together as heavy as the bins of a few numbers; columns without spread are left out."""
+    """Columns of mean 0, together as heavy as the bins of one number; columns without spread are left out."""
     spread = block.std(axis=0)
     kept = spread > 1e-6
     weight = np.sqrt(BINS / max(1, kept.sum()))

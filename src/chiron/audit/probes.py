@@ -64,8 +64,8 @@ def technical_probes(frame: pl.DataFrame, facts: ImageFacts, roles: Mapping[str,
             "technical",
             np.hstack([one_hot(texts(measured["file_format"])), *[binned(values) for values in encoding]]),
         ),
-        Probe("border", "image border", "technical", _blocks(facts.border)),
-        Probe("corners", "image corners", "technical", _blocks(facts.corners)),
+        Probe("border", "image border", "technical", _measurements(facts.border)),
+        Probe("corners", "image corners", "technical", _measurements(facts.corners)),
         *_order_probes(frame),
     ]
     for name, role in roles.items():
@@ -153,9 +153,9 @@ def _categories(key: str, title: str, values: Sequence[str]) -> Probe:
     return Probe(key, title, "technical", one_hot(values), tuple(values), is_discrete=True)
 
 
-def _blocks(block: np.ndarray) -> Float[np.ndarray, "_n _columns"]:
-    """Every column in bins: a mark is often a threshold (something bright where nothing is) and not a slope."""
-    return np.hstack([binned(column) for column in block.T.astype(np.float64)])
+def _measurements(block: np.ndarray) -> Float[np.ndarray, "_n _columns"]:
+    """Measurements of one place as they are: a line finds marks in fewer images than bins of each number do."""
+    return np.hstack([standardized(column[:, None]) for column in block.T.astype(np.float64)])
 
 
 def _floats(column: pl.Series) -> Float[np.ndarray, "_n"]:
