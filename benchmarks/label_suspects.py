@@ -18,7 +18,7 @@ import polars as pl
 
 from chiron.audit.facts import measure_images
 from chiron.audit.label_suspects import SuspectReport, suspects_of_folds, suspects_without_network
-from chiron.data.manifest import Manifest
+from chiron.data.reading import read_dataset
 from chiron.data.phantoms.planted import Planted
 from chiron.data.source import ImageSource
 from chiron.workflows.phantoms import KINDS, make_phantoms
@@ -50,7 +50,7 @@ def one_set(kind: str, noise: float, seed: int) -> dict[str, object]:
         path = make_phantoms(
             kind, Path(folder) / "data", num_images=NUM_IMAGES, img_size=IMG_SIZE, seed=seed, planted=planted
         )
-        manifest = Manifest.load(path)
+        manifest = read_dataset(path, conflicts="note")
         report = suspects_without_network(manifest, measure_images(ImageSource(manifest.root), manifest.frame))
         numbers = measured(report, wrong_labels(Path(folder) / "data-truth" / "truth.csv"))
     return {"kind": kind, "noise": noise, "seed": seed} | numbers

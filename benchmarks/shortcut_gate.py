@@ -18,7 +18,7 @@ from scipy import special
 
 from chiron.audit.facts import measure_images
 from chiron.audit.shortcuts import find_shortcuts
-from chiron.data.manifest import Manifest
+from chiron.data.reading import read_dataset
 from chiron.data.phantoms.planted import NOTHING_PLANTED, SHORTCUTS, Planted
 from chiron.data.source import ImageSource
 from chiron.metrics.intervals.proportion import wilson
@@ -43,7 +43,7 @@ def probe_set(kind: str, shortcut: str, strength: float, seed: int) -> dict[str,
         path = make_phantoms(
             kind, Path(folder) / "data", num_images=NUM_IMAGES, img_size=IMG_SIZE, seed=seed, planted=planted
         )
-        manifest = Manifest.load(path)
+        manifest = read_dataset(path, conflicts="note")
         report = find_shortcuts(manifest, measure_images(ImageSource(manifest.root), manifest.frame))
     return {
         "kind": kind,
@@ -83,9 +83,8 @@ def table(out: Path) -> str:
             for key in line["alarms"]:
                 by[key] += 1
         named = ", ".join(f"{key} {count}" for key, count in sorted(by.items(), key=lambda item: -item[1])) or "-"
-        rows.append(
-            f"| {kind} | {shortcut} | {strength:g} | {hits} of {len(lines)} ({100 * low:.1f}-{100 * high:.1f} %) | {named} |"
-        )
+        share = f"{hits} of {len(lines)} ({100 * low:.1f}-{100 * high:.1f} %)"
+        rows.append(f"| {kind} | {shortcut} | {strength:g} | {share} | {named} |")
     return "\n".join(rows)
 
 
