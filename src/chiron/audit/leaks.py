@@ -1,7 +1,7 @@
 """Leaks: the same patient, group or picture in two splits. Training refuses to start on one.
 
-A leak is a certain id, equal bytes or equal pixels on both sides. An inferred id on both sides is a suspect: it is told
-and stops nothing.
+A leak is a certain id, equal bytes, equal pixels, or a copy that registration confirmed, on both sides. An inferred id
+or a possible copy on both sides is a suspect: it is told and stops nothing.
 """
 
 from collections import defaultdict
@@ -14,11 +14,13 @@ import polars as pl
 
 from chiron.core.errors import DataError, LeakError
 from chiron.core.suggest import did_you_mean
+from chiron.data.copies.pairs import CopyPair
 from chiron.data.groups import connected_groups
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import SPLITS
 
 SAME_BYTES, SAME_PIXELS, SAME_GROUP = "same bytes", "same pixels", "same group"
+COPY, POSSIBLE_COPY = "copy", "possible copy"
 _MOST_NAMED = 10
 
 
@@ -26,7 +28,7 @@ _MOST_NAMED = 10
 class LeakPair:
     """One thing that stands in two splits: an id or a picture; named by its first sample on either side."""
 
-    kind: str  # same bytes | same pixels | same patient_id | same unit_id | ... | same group
+    kind: str  # same bytes | same pixels | same patient_id | ... | copy | possible copy | same group
     sample_ids: tuple[str, str]  # the first in each split, in the order of `splits`
     splits: tuple[str, str]
     num_images: tuple[int, int]  # how many images share it in each split
@@ -93,6 +95,8 @@ def find_leaks(manifest: Manifest) -> LeakReport:
     pictures = [_by_bytes(pair, frame) for pair in _crossing(frame, "pixels_sha256", SAME_PIXELS)]
     leaks = pictures + [pair for name in certain for pair in _crossing(frame, name, f"same {name}")]
     suspects = [pair for name in inferred for pair in _crossing(frame, name, f"same {name}")]
+    leaks += _copies(frame, COPY, [pair for pair in manifest.copies if pair.is_same])
+    suspects += _copies(frame, POSSIBLE_COPY, [pair for pair in manifest.copies if pair.is_suspect])
     leaks += _through_others(manifest, frame, certain, leaks)
     return LeakReport(leaks=tuple(sorted(leaks, key=_order)), suspects=tuple(sorted(suspects, key=_order)))
 
@@ -139,6 +143,16 @@ def _crossing(frame: pl.DataFrame, column: str, kind: str) -> Iterator[LeakPair]
             yield LeakPair(kind, (first, second), (one, other), (count, other_count))
 
 
+def _copies(frame: pl.DataFrame, kind: str, pairs: Iterable[CopyPair]) -> Iterator[LeakPair]:
+    """One pair for every two copies that stand in different splits."""
+    split_of = dict(frame.select("sample_id", "split").iter_rows())
+    for pair in pairs:
+        splits = [split_of.get(name) for name in pair.sample_ids]
+        if None not in splits and splits[0] != splits[1]:
+            first, second = sorted(pair.sample_ids, key=lambda name: SPLITS.index(split_of[name]))
+            yield LeakPair(kind, (first, second), (split_of[first], split_of[second]), (1, 1))
+
+
 def _by_bytes(pair: LeakPair, frame: pl.DataFrame) -> LeakPair:
     """The same pair, called `same bytes` where the two files are equal too."""
     digests = frame.filter(pl.col("sample_id").is_in(list(pair.sample_ids)))["bytes_sha256"]
@@ -151,7 +165,7 @@ def _through_others(
     """Groups in two splits that no single id or picture shows, as further images, perhaps in no split, link them."""
     everything = manifest.frame
     columns = [everything[name].cast(pl.String).to_list() for name in (*certain, "pixels_sha256")]
-    groups = connected_groups(everything["sample_id"].to_list(), columns)
+    groups = connected_groups(everything["sample_id"].to_list(), columns, manifest.copy_links)
     group_of = dict(zip(everything["sample_id"], groups, strict=True))
     grouped = frame.with_columns(pl.Series("_group", [group_of[name] for name in frame["sample_id"]], pl.String))
     told = {(group_of[pair.sample_ids[0]], pair.splits) for pair in direct}

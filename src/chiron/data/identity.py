@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from jaxtyping import Int, UInt8
 
 from chiron.core.errors import DataError, PreprocessError
 from chiron.core.hashing import sha256_bytes
+from chiron.data.copies.pairs import CopyPair
+from chiron.data.copies.thumbnail import SIDE, thumbnail
 from chiron.data.groups import connected_groups, is_blank
 from chiron.data.manifest_columns import label_columns_of
 from chiron.data.source import ImageSource
@@ -55,10 +58,20 @@ def _plainest(image: CanonicalImage) -> CanonicalImage:
     return image
 
 
-def identify(source: ImageSource, frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with bytes_sha256, pixels_sha256, status (ok | unreadable) and status_reason of every row's image."""
+@dataclass(frozen=True)
+class Identified:
+    """A frame whose images were looked at, a thumbnail of each, and the shorter side, px (0 where unreadable)."""
 
-    def look(path: str) -> tuple[str | None, str | None, str, str | None]:
+    frame: pl.DataFrame
+    thumbnails: UInt8[np.ndarray, "n 16 16 3"]
+    sides: Int[np.ndarray, "n"]
+
+
+def identify(source: ImageSource, frame: pl.DataFrame) -> Identified:
+    """`frame` with bytes_sha256, pixels_sha256, status (ok | unreadable) and status_reason of every row's image."""
+    thumbnails, sides = np.zeros((frame.height, SIDE, SIDE, 3), np.uint8), np.zeros(frame.height, np.int64)
+
+    def look(row: int, path: str) -> tuple[str | None, str | None, str, str | None]:
         digest = None
         try:
             data = source.read_bytes(path)
@@ -66,20 +79,26 @@ def identify(source: ImageSource, frame: pl.DataFrame) -> pl.DataFrame:
             image = source.decode(path) if source.is_npz else decode_image(data, path)
         except (DataError, PreprocessError) as error:
             return digest, None, "unreadable", str(error)
+        thumbnails[row], sides[row] = thumbnail(image), min(image.shape[:2])
         return digest, pixels_hash(image), "ok", None
 
     # Threads, not processes: Pillow and hashlib let go of the interpreter while they work.
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(look, frame["path"]))
+        found = list(pool.map(look, range(frame.height), frame["path"]))
     columns = ("bytes_sha256", "pixels_sha256", "status", "status_reason")
     values = zip(*found, strict=True) if found else [()] * len(columns)
-    return frame.with_columns(pl.Series(name, column, pl.String) for name, column in zip(columns, values, strict=True))
+    series = (pl.Series(name, column, pl.String) for name, column in zip(columns, values, strict=True))
+    return Identified(frame.with_columns(series), thumbnails, sides)
 
 
-def join_groups(frame: pl.DataFrame, id_columns: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
-    """`frame` with a group_id that joins equal ids and identical pixels, and what is to be told of it, with counts."""
+def join_groups(
+    frame: pl.DataFrame, id_columns: Sequence[str], copies: Sequence[CopyPair] = ()
+) -> tuple[pl.DataFrame, list[str]]:
+    """`frame` with a group_id that joins equal ids, identical pixels and copies; and what is to be told of it."""
     ids = [frame[name].cast(pl.String).to_list() for name in id_columns]
-    groups = connected_groups(frame["sample_id"].to_list(), [*ids, frame["pixels_sha256"].to_list()])
+    columns = [*ids, frame["pixels_sha256"].to_list()]
+    links = [pair.sample_ids for pair in copies if pair.is_same]
+    groups = connected_groups(frame["sample_id"].to_list(), columns, links)
     notes = []
     blank = sum(all(is_blank(value) for value in row) for row in zip(*ids, strict=True)) if ids else 0
     if blank:
@@ -90,10 +109,30 @@ def join_groups(frame: pl.DataFrame, id_columns: Sequence[str]) -> tuple[pl.Data
         notes.append(
             f"Sets of images with identical pixels, which join groups: {len(repeated):,} ({repeated.sum():,} images)."
         )
+    notes += _copy_notes(frame, columns, copies)
     broken = frame.filter(pl.col("status") == "unreadable")["path"].to_list()
     if broken:
         notes.append(f"Images that cannot be decoded: {len(broken):,} ({_listed(broken)}).")
     return frame.with_columns(pl.Series("group_id", groups, pl.String)), notes
+
+
+def _copy_notes(frame: pl.DataFrame, columns: Sequence[Sequence[str | None]], copies: Sequence[CopyPair]) -> list[str]:
+    """How many pairs are one picture, how many of them no id and no pixels had joined, and how many are suspects."""
+    same, suspects = [pair for pair in copies if pair.is_same], [pair for pair in copies if pair.is_suspect]
+    apart = dict(zip(frame["sample_id"], connected_groups(frame["sample_id"].to_list(), columns), strict=True))
+    news = sum(apart[pair.sample_ids[0]] != apart[pair.sample_ids[1]] for pair in same)
+    notes = []
+    if same:
+        notes.append(
+            f"Pairs of copies with other pixels (re-encoded, scaled, cropped, turned), which join groups: "
+            f"{len(same):,} ({news:,} of them of different groups otherwise)."
+        )
+    if suspects:
+        notes.append(
+            f"Pairs that may be copies and are not joined: {len(suspects):,}. `chiron data audit` shows them; verdicts "
+            "stand in duplicates.csv."
+        )
+    return notes
 
 
 def label_conflicts(frame: pl.DataFrame) -> list[LabelConflict]:

@@ -14,6 +14,7 @@ from chiron.core.errors import DataError
 from chiron.core.files import write_text
 from chiron.core.hashing import sha256_json
 from chiron.core.suggest import did_you_mean
+from chiron.data.copies.pairs import DUPLICATES, CopyPair, read_pairs, write_pairs
 from chiron.data.manifest_columns import (
     AFTER_LABEL,
     BEFORE_LABEL,
@@ -50,6 +51,8 @@ class Manifest:
     grouping: str = "Every image is its own group; patients unknown, so intervals may still be too narrow."
     notes: tuple[str, ...] = ()
     fold: int | None = None  # which fold its split holds out, from 0; None where it is of no fold
+    copies: tuple[CopyPair, ...] = ()  # pairs of images that are, or may be, one picture with other pixels
+    copies_of: str | None = None  # digest of the pictures among which copies were searched; None: not searched
 
     def __post_init__(self) -> None:
         require_columns(self.frame)  # before columns are added, so that the message lists what the file has
@@ -77,12 +80,18 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what is learned from: (sample_id, label, split, pixels) of all rows.
+        """SHA-256 over what is learned from: (sample_id, label, split, pixels) of all rows, and which are copies.
 
         Independent of the order of rows and of where the files lie.
         """
         columns = ["sample_id", *self.label_columns, "split", "pixels_sha256"]
-        return sha256_json(sorted(map(list, self.frame.select(columns).iter_rows())))
+        rows = sorted(map(list, self.frame.select(columns).iter_rows()))
+        return sha256_json([rows, sorted(map(list, self.copy_links))] if self.copy_links else rows)
+
+    @property
+    def copy_links(self) -> list[tuple[str, str]]:
+        """The pairs of samples that count as one picture."""
+        return [pair.sample_ids for pair in self.copies if pair.is_same]
 
     def content_hashes(self, split: str | None = None) -> list[str]:
         """Sorted hashes of (pixels, label), one a readable row of `split` (default: all rows).
@@ -139,7 +148,7 @@ class Manifest:
         return replace(self, frame=self.frame.rename(columns), classes=classes, roles=roles)
 
     def save(self, folder: Path) -> None:
-        """Writes `manifest.csv` and `manifest.json` to `folder`, each as a whole or not at all.
+        """Writes `manifest.csv`, `manifest.json` and `duplicates.csv` to `folder`, each as a whole or not at all.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -154,10 +163,15 @@ class Manifest:
             "grouping": self.grouping,
             "notes": self.notes,
             "fold": self.fold,
+            "copies_of": self.copies_of,
             "types": {name: str(dtype) for name, dtype in carried.schema.items()},
         }
         write_text(folder / "manifest.csv", self.frame.write_csv())
         write_text(folder / "manifest.json", json.dumps(facts, indent=2, ensure_ascii=False))
+        if self.copies or self.copies_of is not None:
+            write_pairs(folder / DUPLICATES, self.copies)
+        else:  # of a manifest that was here before
+            (folder / DUPLICATES).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path, root: Path | None = None) -> "Manifest":
@@ -165,7 +179,7 @@ class Manifest:
 
         A table without facts needs the columns sample_id, path and label; its classes are sorted, its images lie
         beside it, and its ids are taken as certain. So are patient_id and unit_id where they were filled in after the
-        facts were written.
+        facts were written. Verdicts on copies come from `duplicates.csv` beside it.
 
         Args:
             root: where the images lie now; by default where they lay when the manifest was written.
@@ -176,6 +190,7 @@ class Manifest:
         frame, facts = _read_table(table), _read_facts(table.with_suffix(".json"))
         frame = _typed(frame, facts.get("types", {}), table)
         certainty, grouping = _ids_of(frame, facts)
+        copies = table.with_name(DUPLICATES)
         try:
             return cls(
                 frame=frame,
@@ -187,6 +202,8 @@ class Manifest:
                 grouping=grouping,
                 notes=tuple(facts.get("notes", ())),
                 fold=_fold_of(facts),
+                copies=read_pairs(copies, frame["sample_id"]) if copies.is_file() else (),
+                copies_of=facts.get("copies_of"),
             )
         except DataError as error:
             raise DataError(f"{error} (in {table})") from error

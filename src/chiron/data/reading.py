@@ -16,6 +16,8 @@ from chiron.core.errors import DataError
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.core.suggest import did_you_mean
 from chiron.data.columns import columns_for, known_roles
+from chiron.data.copies.pairs import CopyPair, with_verdicts
+from chiron.data.copies.search import search_copies, searched_digest
 from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
 from chiron.data.manifest import Manifest, is_manifest
 from chiron.data.manifest_columns import ID_COLUMNS, Certainty, ColumnRole, label_columns_of
@@ -87,8 +89,15 @@ def _read(path: Path, layout: Layout) -> Manifest:
         )
     reading = leaf.read(found, groups=layout.groups)
     certainty, grouping = _group_by(reading.frame, layout, reading.id_certainty, reading.grouping)
-    frame = _unseen(reading.frame) if layout.table_only else identify(found.source, reading.frame)
-    frame, notes = join_groups(frame, list(certainty))
+    frame, searched = reading.frame, None
+    copies: tuple[CopyPair, ...] = ()
+    if layout.table_only:
+        frame = _unseen(frame)
+    else:
+        identified = identify(found.source, frame)
+        frame, searched = identified.frame, searched_digest(identified.frame)
+        copies = search_copies(found.source, identified)
+    frame, notes = join_groups(frame, list(certainty), copies)
     unused = _unused_id_notes(frame, certainty, reading.roles)
     return Manifest(
         frame=frame,
@@ -104,6 +113,8 @@ def _read(path: Path, layout: Layout) -> Manifest:
             *unused,
             *notes,
         ),
+        copies=copies,
+        copies_of=searched,
     )
 
 
@@ -180,7 +191,8 @@ def _reread(path: Path, layout: Layout) -> Manifest:
             f"Every image of a manifest must be in {manifest.root}. Got {len(missing):,} that are not: "
             f"{', '.join(missing[:5])}. Put them back, or change root in manifest.json."
         )
-    frame = identify(source, before)
+    identified = identify(source, before)
+    frame = identified.frame
     changed = before.filter(
         before["pixels_sha256"].is_not_null() & before["pixels_sha256"].ne_missing(frame["pixels_sha256"])
     )["path"]
@@ -189,11 +201,17 @@ def _reread(path: Path, layout: Layout) -> Manifest:
             f"Images must be those that the manifest was written for. Got {len(changed):,} with other pixels: "
             f"{', '.join(changed.head(5))}. Put them back, or read the data set again."
         )
-    frame, notes = join_groups(frame, [*manifest.id_certainty, "group_id"])
+    copies, searched = manifest.copies, searched_digest(frame)
+    if searched != manifest.copies_of:
+        copies = with_verdicts(search_copies(source, identified), copies)
+    # The group_id of a manifest holds what Chiron joined; a person who parts two images parts it as well.
+    parted = manifest.copies_of is not None and any(pair.verdict == "different" for pair in copies)
+    frame, notes = join_groups(frame, [*manifest.id_certainty, *([] if parted else ["group_id"])], copies)
     # Columns may have got other names, and images are looked at now.
     kept = [note for note in manifest.notes if not note.startswith((_UNUSED_IDS, UNSEEN))]
     unused = _unused_id_notes(frame, manifest.id_certainty, manifest.roles)
-    return replace(manifest, frame=frame, notes=tuple(dict.fromkeys((*kept, *unused, *notes))))
+    notes = list(dict.fromkeys((*kept, *unused, *notes)))
+    return replace(manifest, frame=frame, notes=tuple(notes), copies=copies, copies_of=searched)
 
 
 def _found_again(frame: pl.DataFrame, source: ImageSource) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from chiron.core.files import write_text
+from chiron.data.copies.pairs import DUPLICATES
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import SPLITS
 
@@ -49,7 +50,7 @@ def remove_splits(folder: Path) -> None:
     """Removes what `save_splits` wrote to `folder`, and the folder where nothing else is in it."""
     if not (folder / "manifest.json").is_file():
         return  # a manifest.csv without it was written by a person
-    for name in ("manifest.csv", "manifest.json", *TABLES.values()):
+    for name in ("manifest.csv", "manifest.json", DUPLICATES, *TABLES.values()):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -13,6 +13,7 @@ from typing import Any
 
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
+from chiron.data.copies.pairs import DUPLICATES
 from chiron.data.split_tables import TABLES
 from chiron.version import __version__
 
@@ -20,6 +21,7 @@ _OWN = (
     "recipe.yaml",
     "manifest.csv",
     "manifest.json",
+    DUPLICATES,
     *TABLES.values(),
     "environment.json",
     "training_history.json",

@@ -72,7 +72,7 @@ def test_writing_folds_over_another_division_leaves_nothing_of_it(class_folders,
     assert sorted(path.name for path in out.iterdir()) == ["fold-0", "fold-1"]
     split_data(class_folders, out, fractions=THREE, force=True)
     assert sorted(path.name for path in out.iterdir()) == [
-        "manifest.csv", "manifest.json", "test_split.csv", "train_split.csv", "val_split.csv"
+        "duplicates.csv", "manifest.csv", "manifest.json", "test_split.csv", "train_split.csv", "val_split.csv"
     ]  # fmt: skip
     split_data(out / "manifest.csv", out, fractions=THREE, folds=2, keep_existing=False, force=True)
     assert (out / "manifest.csv").is_file()  # what was read is not removed

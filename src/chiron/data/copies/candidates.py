@@ -43,7 +43,9 @@ def find_candidates(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[Candidat
     rows = np.flatnonzero(~_flat(thumbnails))
     if not len(rows):
         return []
-    _, first, inverse = np.unique(thumbnails[rows].reshape(len(rows), -1), axis=0, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(
+        thumbnails[rows].reshape(len(rows), -1), axis=0, return_index=True, return_inverse=True
+    )
     found = {}
     for a, b in _chains(inverse.reshape(-1)):
         found[int(rows[a]), int(rows[b])] = 0

@@ -10,30 +10,18 @@ import numpy as np
 from jaxtyping import UInt8
 
 from chiron.data.copies.candidates import Candidate, find_candidates
+from chiron.data.copies.pairs import CopyPair
 from chiron.data.copies.registration import Plane, agreement, plane
 from chiron.data.copies.thumbnail import VIEWS, turned
 from chiron.preprocess.decode import CanonicalImage
 
+METHOD = "planes-1"
 CONFIRMED_FROM = 0.88  # fitted on planted copies: docs/reference/near-duplicates.md
 SUSPECT_FROM = 0.6
 SUSPECTS_PER_IMAGE = 0.02  # as many as a person can look at
 LEAST_SIDE_PX = 64  # smaller pictures carry too little to tell a copy from a look-alike
 _KEPT_PLANES = 8192  # 36 kB each
 _BATCH = 1024  # pairs
-
-
-@dataclass(frozen=True)
-class CopyPair:
-    """Two images that show the same picture, surely (`confirmed`) or perhaps.
-
-    `score` is the correlation of their fine structure after alignment, in [0, 1]; `view` says how the second is to be
-    laid to equal the first.
-    """
-
-    sample_ids: tuple[str, str]
-    confirmed: bool
-    score: float
-    view: str
 
 
 @dataclass(frozen=True)
@@ -75,9 +63,7 @@ def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyP
     return confirmed + suspects[: int(np.ceil(SUSPECTS_PER_IMAGE * len(sample_ids)))]
 
 
-def score_pairs(
-    thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]
-) -> list[ScoredPair]:
+def score_pairs(thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]) -> list[ScoredPair]:
     """All candidates with their scores."""
     candidates = find_candidates(thumbnails)
     kept: OrderedDict[int, tuple[Plane, bool]] = OrderedDict()
