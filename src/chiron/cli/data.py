@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from chiron.cli import fetch
+from chiron.cli.audit import audit_command
 from chiron.cli.cache import cache_command
 from chiron.cli.options import (
     Data,
@@ -28,6 +29,7 @@ from chiron.cli.options import (
 from chiron.core.errors import EXIT_CHECK_FAILED, SpecError
 
 app = typer.Typer(help="Fetch, look at, split, make and keep data.", no_args_is_help=True, rich_markup_mode=None)
+app.command("audit")(audit_command)
 app.command("cache")(cache_command)
 app.add_typer(fetch.app, name="fetch")
 

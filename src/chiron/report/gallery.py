@@ -5,6 +5,7 @@ Random errors show what errors are like; the most confident ones show the worst.
 
 import base64
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -55,7 +56,7 @@ def make_gallery(predictions: Predictions, manifest: Manifest | None) -> Gallery
     gallery = Gallery(len(errors), predictions.scored.height, random, confident)
     if manifest is None:
         return gallery
-    pictures = _pictures(manifest, sorted({error.sample_id for error in (*random, *confident)}))
+    pictures = pictures_of(manifest, sorted({error.sample_id for error in (*random, *confident)}))
     return replace(
         gallery,
         random=[_with_picture(error, pictures) for error in random],
@@ -97,7 +98,7 @@ def _with_picture(error: Failure, pictures: dict[str, str]) -> Failure:
     return replace(error, picture=pictures[error.sample_id])
 
 
-def _pictures(manifest: Manifest, sample_ids: list[str]) -> dict[str, str]:
+def pictures_of(manifest: Manifest, sample_ids: Iterable[str]) -> dict[str, str]:
     """Data URI of every sample; empty where the image is gone, unknown to the manifest, or not the one it was."""
     source = ImageSource(manifest.root)
     rows = manifest.frame.select("sample_id", "path", "bytes_sha256").iter_rows()

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chiron.core.errors import ReportError
@@ -24,6 +23,7 @@ from chiron.report.tables import (
     overall_table,
     per_class_table,
 )
+from chiron.report.templating import templates
 from chiron.report.words import init_text, word
 from chiron.version import __version__
 
@@ -64,23 +64,11 @@ def render_report(
             "failures": sentences.failures(gallery) if gallery else {},
             "shareable": sentences.SHAREABLE if shareable else "",
         }
-        return _environment().get_template("report.html.j2").render(**view)
+        return templates().get_template("report.html.j2").render(**view)
     except KeyError as error:
         raise ReportError(
             f"An evaluation must be complete. Got one without {error}. Make it again with `chiron evaluate`."
         ) from error
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("chiron.report"),
-        autoescape=True,  # class names, notes and recipes are foreign text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["fmt"] = formats
-    return environment
 
 
 def _view(evaluation: Mapping[str, Any], context: ReportContext, history: History | None) -> dict[str, Any]:
