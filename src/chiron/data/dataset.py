@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from chiron.core.hashing import seed_of
 from chiron.data.augment import augment, draw_augmentation
 from chiron.data.source import ImageSource
-from chiron.preprocess.resize import StoredImage, canonical_resize
+from chiron.preprocess.resize import StoredImage
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.input_spec import InputSpec
 
@@ -47,7 +47,7 @@ class StoredImages(Dataset):
 
     def stored(self, index: int) -> StoredImage:
         """The canonical image number `index`."""
-        return canonical_resize(self.source.decode(self.paths[index]), self.spec)
+        return self.source.stored(self.paths[index], self.spec)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return to_tensor(self.stored(index)), index

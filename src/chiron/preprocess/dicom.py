@@ -71,7 +71,11 @@ def decode_dicom(data: bytes, name: str) -> CanonicalImage:
             return _canonical(dataset, name)
         except PreprocessError:
             raise
-        except Exception as error:  # of pydicom and five plug-ins; their texts hold values of the file
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except (
+            BaseException
+        ) as error:  # of pydicom and five plug-ins, one of which panics; texts hold values of the file
             raise incomplete(f"a damaged DICOM image ({type(error).__name__})", name) from None
 
 

@@ -92,7 +92,10 @@ def test_exif_orientation_of_sixteen_bit_images(random, orientation):
     ("data", "message"),
     [
         (b"", "must not be empty. Got 0 bytes in scan.png"),
-        (b"hello, I am text", "must be a JPEG, PNG, BMP, TIFF, WebP, GIF or DICOM image. Got other content in scan.png"),
+        (
+            b"hello, I am text",
+            "must be a JPEG, PNG, BMP, TIFF, WebP, GIF or DICOM image. Got other content in scan.png",
+        ),
     ],
 )
 def test_not_an_image(data, message):

@@ -10,6 +10,7 @@ from dicom_files import SECRETS, dicom_bytes, dicom_dataset, dicom_file, jpeg_lo
 from PIL import Image
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
+    MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -20,7 +21,6 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
-    MPEG2MPML,
     RLELossless,
 )
 
@@ -119,9 +119,7 @@ def test_a_long_table_of_eight_bits(deep):
 def test_rescaled_values_without_a_window_are_refused(deep):
     with pytest.raises(PreprocessError, match=r"must say which of them are shown. Got no window in ct\.dcm"):
         decode_image(dicom_file(deep, RescaleSlope=1, RescaleIntercept=-1024), "ct.dcm")
-    np.testing.assert_array_equal(
-        decode_image(dicom_file(deep, RescaleSlope=1, RescaleIntercept=0))[..., 0], deep
-    )
+    np.testing.assert_array_equal(decode_image(dicom_file(deep, RescaleSlope=1, RescaleIntercept=0))[..., 0], deep)
 
 
 @pytest.mark.parametrize("how", [{"WindowWidth": 0}, {"WindowWidth": -5}, {"VOILUTFunction": "CUBIC"}])
@@ -132,7 +130,9 @@ def test_a_window_that_is_none_is_refused(deep, how):
 
 def test_color(color):
     np.testing.assert_array_equal(decode_image(dicom_file(color)), color)
-    planar = dicom_file(color, PlanarConfiguration=1, PixelData=np.ascontiguousarray(color.transpose(2, 0, 1)).tobytes())
+    planar = dicom_file(
+        color, PlanarConfiguration=1, PixelData=np.ascontiguousarray(color.transpose(2, 0, 1)).tobytes()
+    )
     np.testing.assert_array_equal(decode_image(planar), color)
     sixteen = color.astype(np.uint16) * 257
     np.testing.assert_array_equal(decode_image(dicom_file(sixteen)), sixteen)
@@ -177,7 +177,9 @@ def test_uncompressed_files(deep, syntax):
     made.file_meta.TransferSyntaxUID = syntax
     if syntax == ExplicitVRBigEndian:
         made.PixelData = deep.astype(">u2").tobytes()
-    how = {"little_endian": False, "implicit_vr": False, "force_encoding": True} if syntax == ExplicitVRBigEndian else {}
+    how = (
+        {"little_endian": False, "implicit_vr": False, "force_encoding": True} if syntax == ExplicitVRBigEndian else {}
+    )
     np.testing.assert_array_equal(decode_image(dicom_bytes(made, **how))[..., 0], deep)
 
 
