@@ -1,4 +1,4 @@
-"""What the header of a DICOM file says of its image: hashes in place of ids, and how it was taken. Never a name or date."""
+"""What the header of a DICOM file says: hashes in place of ids, and how the image was taken; never a name or date."""
 
 import re
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from chiron.preprocess.dicom_file import quiet, read_dicom
 
 # Ids that say: not known. Images of such patients have nothing in common.
 _NO_PATIENT = re.compile(
-    r"|anon(ymous|ymi[sz]ed)?|unknown|none|null|nan|n/?a|removed|redacted|de-?identified|[-?*0]+", re.I
+    r"anon(ymous|ymi[sz]ed)?|unknown|none|null|nan|n/?a|removed|redacted|de-?identified|[-?*0]+", re.IGNORECASE
 )
+_IDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _TECHNICAL = {
     "modality": "Modality",
     "manufacturer": "Manufacturer",
@@ -59,9 +60,6 @@ def read_dicom_header(data: bytes, name: str, key: bytes) -> DicomHeader:
         | {"bits_stored": str(bits) if isinstance(bits, int) else None},
         burned_in=(said["BurnedInAnnotation"] or "").upper() == "YES",
     )
-
-
-_IDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 def _text(header: Dataset, keyword: str) -> str | None:

@@ -14,11 +14,10 @@ def is_image_name(name: str) -> bool:
 
 
 def may_be_dicom(name: str) -> bool:
-    """Whether a file may be DICOM: its suffix says so, it has none, or what follows the last dot is part of a number."""
-    suffix = PurePosixPath(name).suffix.lower()
-    return suffix in DICOM_SUFFIXES or (
-        (not suffix or suffix[1:].isdecimal()) and PurePosixPath(name).name != "DICOMDIR"
-    )
+    """Whether a file may be DICOM: its suffix says so, it has none, or its name ends in a number, as UIDs do."""
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
+    return suffix in DICOM_SUFFIXES or ((not suffix or suffix[1:].isdecimal()) and path.name != "DICOMDIR")
 
 
 def unnamed_dicom(source: ImageSource, names: Sequence[str]) -> frozenset[str]:

@@ -212,7 +212,7 @@ class _Zip:
         self.root = root
         self.zip = zipfile.ZipFile(root)
         self.lock = threading.Lock()  # one file position; decoding, the slow part, happens outside
-        members = [info for info in self.zip.infolist() if not info.is_dir()]
+        members = [info for info in self.zip.infolist() if not info.filename.endswith("/")]
         _refuse_bomb(members, root, max_bytes=_MAX_FILE_BYTES)
         if links := [info.filename for info in members if stat.S_ISLNK(info.external_attr >> 16)]:
             raise DataError(f"A zip must hold files, not links. Got {links[0]!r} in {root}. Pack the files themselves.")

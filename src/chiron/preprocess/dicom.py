@@ -38,7 +38,7 @@ _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, 
 # Which plug-in unpacks what, said by name: left to itself pydicom takes any that is installed, also one under the GPL.
 _PLUGINS: dict[str, str] = {
     JPEGBaseline8Bit: "pillow",
-    JPEGExtended12Bit: "gdcm",
+    JPEGExtended12Bit: "pillow",  # 8 bits of it; no permissive decoder reads 12
     JPEGLossless: "gdcm",
     JPEGLosslessSV1: "gdcm",
     JPEGLSLossless: "pyjpegls",
@@ -73,9 +73,7 @@ def decode_dicom(data: bytes, name: str) -> CanonicalImage:
             raise
         except (KeyboardInterrupt, SystemExit):
             raise
-        except (
-            BaseException
-        ) as error:  # of pydicom and five plug-ins, one of which panics; texts hold values of the file
+        except BaseException as error:  # of pydicom and plug-ins, one of which panics; texts hold values of the file
             raise incomplete(f"a damaged DICOM image ({type(error).__name__})", name) from None
 
 
@@ -108,6 +106,11 @@ def _stored(dataset: Dataset, name: str) -> np.ndarray:
         raise PreprocessError(
             "DICOM pixels must be uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000. "
             f"Got another transfer syntax in {name}. Convert it first, for example with gdcmconv."
+        )
+    if syntax == JPEGExtended12Bit and dataset.BitsStored != 8:
+        raise PreprocessError(
+            f"DICOM pixels in JPEG must have 8 bits, or be compressed without loss. Got {dataset.BitsStored} bits in "
+            f"{name}. Convert it first, for example with dcmdjpeg."
         )
     if syntax in _PLUGINS:
         require_same_size(dataset, name)

@@ -23,8 +23,10 @@ from chiron.preprocess.canonical import MAGIC_BYTES, incomplete, is_dicom, requi
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_INFLATED = 512 << 20
 _QUIET = threading.Lock()  # filters of warnings belong to the process, not to a thread
-_JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_JPEG, _JPEG_2000, _END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"  # the end of all three
 _JPEG_SIZES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})  # markers SOF0 to SOF15 and JPEG-LS's
+_JPEG_HEADERS = _JPEG_SIZES | {0xC4, 0xCC, *range(0xDA, 0xF0), 0xF8, 0xFE}  # tables, applications' own, comments
+_JPEG_SCAN = 0xFFDA
 
 
 @contextmanager
@@ -89,6 +91,8 @@ def require_same_size(dataset: Dataset, name: str) -> None:
         said = _size_in(frame)
     except (ValueError, struct.error, IndexError, EOFError):
         raise incomplete("broken compressed pixels", name) from None
+    if said is not None and not frame.rstrip(b"\0").endswith(_END):  # decoders search for it, or make something up
+        raise incomplete("compressed pixels without an end", name)
     if said is not None and said != (dataset.Columns, dataset.Rows, dataset.SamplesPerPixel):
         raise incomplete("compressed pixels of another size than the header says", name)
 
@@ -101,15 +105,17 @@ def _size_in(frame: bytes) -> tuple[int, int, int] | None:
         return right - left, bottom - top, struct.unpack_from(">H", frame, start + 40)[0]
     if not frame.startswith(_JPEG):
         return None
-    place = 2
-    while True:
+    place, size = 2, None
+    while True:  # to the start of the scan: gdcm ends the whole process where other bytes than markers come first
         marker, length = struct.unpack_from(">HH", frame, place)
-        if marker >> 8 != 0xFF:
-            raise ValueError("no marker")
+        if marker >> 8 != 0xFF or marker & 0xFF not in _JPEG_HEADERS or length < 2:
+            raise ValueError("no marker of a header")
         if marker & 0xFF in _JPEG_SIZES:
             height, width, channels = struct.unpack_from(">HHB", frame, place + 5)
-            return width, height, channels
-        place += 1 if marker == 0xFFFF else 2 + length
+            size = width, height, channels
+        if marker == _JPEG_SCAN:
+            return size or (0, 0, 0)
+        place += 2 + length
 
 
 def _refuse_deflated_bomb(data: bytes, name: str) -> None:

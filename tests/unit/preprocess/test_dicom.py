@@ -316,3 +316,25 @@ def test_a_message_or_warning_never_holds_what_the_file_says(grey):
             assert not [secret for secret in SECRETS if secret in str(caught.value)]
             assert caught.value.__cause__ is None
     assert not seen
+
+
+def test_lossy_jpeg_of_twelve_bits_is_refused(deep):
+    made = with_frame(dicom_dataset(deep, bits_stored=12), b"\xff\xd8\xff\xc1", JPEGExtended12Bit)
+    with pytest.raises(PreprocessError, match=r"must have 8 bits, or be compressed without loss. Got 12 bits in x"):
+        decode_image(dicom_bytes(made), "x")
+
+
+def test_damage_that_ended_the_process_or_hung_is_refused(random):
+    """Found by `benchmarks/fuzz_decoders.py`: gdcm aborts, CharLS searches for seconds, the RLE plug-in panics."""
+    pixels = random.integers(0, 256, (40, 44), dtype=np.uint8)
+    frame = jpeg_lossless(pixels, 8)
+    jls, rle = compressed(pixels, JPEGLSLossless), compressed(pixels, RLELossless)
+    start = rle.index(b"\x01\x00\x00\x00\x40\x00\x00\x00") + 64
+    for broken in (
+        dicom_bytes(with_frame(dicom_dataset(pixels), frame[:-1] + b"\xff", JPEGLosslessSV1)),
+        dicom_bytes(with_frame(dicom_dataset(pixels), frame.replace(b"\xff\xc4", b"\xd0\xfe", 1), JPEGLosslessSV1)),
+        jls[: jls.rindex(b"\xff\xd9")] + b"\x01" + jls[jls.rindex(b"\xff\xd9") + 1 :],
+        rle[:start] + b"\x81\x07" * 300 + rle[start + 600 :],
+    ):
+        with pytest.raises(PreprocessError, match="must decode completely"):
+            decode_image(broken)
