@@ -328,8 +328,8 @@ def test_damage_that_ended_the_process_or_hung_is_refused(random):
     """Found by `benchmarks/fuzz_decoders.py`: gdcm aborts, CharLS searches for seconds, the RLE plug-in panics."""
     pixels = random.integers(0, 256, (40, 44), dtype=np.uint8)
     frame = jpeg_lossless(pixels, 8)
-    jls, rle = compressed(pixels, JPEGLSLossless), compressed(pixels, RLELossless)
-    start = rle.index(b"\x01\x00\x00\x00\x40\x00\x00\x00") + 64
+    jls, rle = compressed(pixels, JPEGLSLossless), compressed(pixels.astype(np.uint16), RLELossless)
+    start = rle.index(b"\x02\x00\x00\x00\x40\x00\x00\x00") + 64
     for broken in (
         dicom_bytes(with_frame(dicom_dataset(pixels), frame[:-1] + b"\xff", JPEGLosslessSV1)),
         dicom_bytes(with_frame(dicom_dataset(pixels), frame.replace(b"\xff\xc4", b"\xd0\xfe", 1), JPEGLosslessSV1)),
