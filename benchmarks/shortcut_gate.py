@@ -18,8 +18,8 @@ from scipy import special
 
 from chiron.audit.facts import measure_images
 from chiron.audit.shortcuts import find_shortcuts
-from chiron.data.reading import read_dataset
 from chiron.data.phantoms.planted import NOTHING_PLANTED, SHORTCUTS, Planted
+from chiron.data.reading import read_dataset
 from chiron.data.source import ImageSource
 from chiron.metrics.intervals.proportion import wilson
 from chiron.workflows.phantoms import KINDS, make_phantoms

@@ -77,8 +77,11 @@ class Classifier:
         return self.finish.mean.device
 
     def store(self, image: ImageLike) -> StoredImage:
-        """`decode` and `canonical resize` of a path, encoded bytes, an open Pillow image or a uint8 / uint16 array."""
-        return canonical_resize(decode_any(image), self.input_spec)
+        """`decode` and `canonical resize` of a path, encoded bytes, an open Pillow image or a uint8 / uint16 array.
+
+        Images and arrays are taken as they are: `input.decode: scaled` speaks of files.
+        """
+        return canonical_resize(decode_any(image, min_side=self.input_spec.decode_min_side), self.input_spec)
 
     @torch.inference_mode()
     def logits(self, stored: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
@@ -202,16 +205,16 @@ def class_logits(out: Float[Tensor, "batch outputs"], labels: LabelSpace) -> Flo
     return torch.cat([out, zeros] if labels.positive_index == 0 else [zeros, out], dim=1)
 
 
-def decode_any(image: ImageLike) -> CanonicalImage:
-    """The canonical array of anything a user may hand over."""
+def decode_any(image: ImageLike, *, min_side: int | None = None) -> CanonicalImage:
+    """The canonical array of anything a user may hand over; `min_side` as in `decode_image`."""
     if isinstance(image, str | Path):
         path = Path(image)
         try:
-            return decode_image(path.read_bytes(), path.name)
+            return decode_image(path.read_bytes(), path.name, min_side=min_side)
         except OSError as error:
             raise DataError(f"An image file must be readable. Got {error.strerror} at {path}.") from error
     if isinstance(image, bytes):
-        return decode_image(image)
+        return decode_image(image, min_side=min_side)
     if isinstance(image, Image.Image):
         return decode_pil(image)
     if isinstance(image, np.ndarray):

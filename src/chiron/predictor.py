@@ -12,9 +12,8 @@ import torch
 from chiron.classifier import Classifier, Prediction
 from chiron.core.errors import DataError, PreprocessError
 from chiron.data.dataset import to_tensor
+from chiron.data.image_names import is_image_name, unnamed_dicom
 from chiron.data.source import ImageSource
-from chiron.preprocess.decode import IMAGE_SUFFIXES
-from chiron.preprocess.resize import canonical_resize
 
 log = logging.getLogger("chiron.predict")
 
@@ -64,7 +63,8 @@ def find_inputs(paths: Iterable[str | Path]) -> list[Input]:
 def _inside(path: Path) -> list[Input]:
     source = ImageSource(path)
     names = source.names()
-    images = [name for name in names if "#" in name or Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    unnamed = unnamed_dicom(source, names)
+    images = [name for name in names if source.is_npz or is_image_name(name) or name in unnamed]
     if len(images) < len(names):
         log.warning("%d files in %s are no images by their name and are skipped", len(names) - len(images), path)
     return [Input(f"{path}/{name}", source, name) for name in images]
@@ -87,7 +87,7 @@ class Predictor:
         pixels: list[torch.Tensor] = []
         for item in inputs:
             try:
-                pixels.append(to_tensor(canonical_resize(item.source.decode(item.path), self.classifier.input_spec)))
+                pixels.append(to_tensor(item.source.stored(item.path, self.classifier.input_spec)))
                 problems.append("")
             except (PreprocessError, DataError) as error:
                 problems.append(str(error))

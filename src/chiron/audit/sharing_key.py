@@ -1,11 +1,8 @@
-"""Keyed hashes: how a sample is named in what leaves the project.
+"""The key of keyed hashes, by which a sample is named in what leaves the project.
 
-A plain hash of a record number is undone by counting. The key lies in the project folder, beside the test ledger, and
-is never copied; who has it can find the images again.
+It lies in the project folder, beside the test ledger, and is never copied; who has it can find the images again.
 """
 
-import hashlib
-import hmac
 import os
 import secrets
 from pathlib import Path
@@ -15,7 +12,6 @@ from chiron.core.files import output_error
 
 SHARING_KEY = "sharing_key"
 _KEY_BYTES = 32
-_SHOWN_DIGITS = 12
 
 
 def sharing_key(project: Path) -> bytes:
@@ -52,14 +48,3 @@ def _read_key(path: Path) -> bytes:
             "hashes in reports that were shared before will then not be found again."
         )
     return key
-
-
-def keyed_hash(key: bytes, name: str) -> str:
-    """12 hexadecimal digits of HMAC-SHA256: the same for the same name and key, and not undone without the key.
-
-    Source: RFC 2104.
-    Example:
-        >>> keyed_hash(b"key", "The quick brown fox jumps over the lazy dog")
-        'f7bc83f43053'
-    """
-    return hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:_SHOWN_DIGITS]

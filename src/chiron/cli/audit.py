@@ -77,8 +77,8 @@ def audit_command(
 
 def _say_lists(audit: "Audit") -> None:
     """The first few of everything that has a name."""
-    for pair in audit.leaks.leaks[:10]:
-        say(f"leak: {pair.kind}: {pair.name}")
+    for leak in audit.leaks.leaks[:10]:
+        say(f"leak: {leak.kind}: {leak.name}")
     for conflict in audit.conflicts[:10]:
         say(f"conflict: {conflict}")
     for kind, pairs in (("copy", audit.copies), ("possible copy", audit.possible_copies)):

@@ -24,7 +24,7 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.core.files import output_error
-from chiron.core.hashing import sha256_json
+from chiron.core.hashing import sha256_bytes, sha256_json
 from chiron.data.identity import pixels_hash
 from chiron.data.manifest import Manifest
 from chiron.data.source import ImageSource
@@ -101,8 +101,9 @@ def cache_images(manifest: Manifest, spec: InputSpec, cache: Path) -> CachedImag
         DataError: an image is not the one that the manifest was written for, or the cache is damaged.
         OutputError: the cache cannot be written.
     """
-    readable = manifest.frame.filter(pl.col("status") == "ok", pl.col("pixels_sha256").is_not_null())
-    path_of = dict(zip(readable["pixels_sha256"], readable["path"], strict=True))  # equal pictures stand there once
+    content = _content_column(spec)
+    readable = manifest.frame.filter(pl.col("status") == "ok", pl.col(content).is_not_null())
+    path_of = dict(zip(readable[content], readable["path"], strict=True))  # equal pictures stand there once
     digests = sorted(path_of)
     shape, dtype = _layout(spec, len(digests))
     folder = cache / _key(spec, digests)
@@ -117,10 +118,10 @@ def cache_images(manifest: Manifest, spec: InputSpec, cache: Path) -> CachedImag
     os.utime(folder / _INDEX)  # last used
     index = _read_index(folder)
     found = np.load(folder / _IMAGES, mmap_mode="r", allow_pickle=False)
-    if found.shape != shape or found.dtype != dtype or index["pixels_sha256"] != digests:
+    if found.shape != shape or found.dtype != dtype or index["content_sha256"] != digests:
         raise _damaged(folder)
     row_of = {digest: row for row, digest in enumerate(digests)}
-    pairs = readable.select("path", "pixels_sha256").iter_rows()
+    pairs = readable.select("path", content).iter_rows()
     return CachedImages(folder, {path: row_of[digest] for path, digest in pairs})
 
 
@@ -157,9 +158,17 @@ def prune_caches(cache: Path, *, idle_days: float) -> list[CacheEntry]:
     return removed
 
 
+def _content_column(spec: InputSpec) -> str:
+    """What a stored image is a function of: the pixels, or the file where it is decoded smaller than it is."""
+    return "pixels_sha256" if spec.decode == "full" else "bytes_sha256"
+
+
 def _key(spec: InputSpec, digests: Sequence[str]) -> str:
     """The name of a cache; Pillow's version is in it because Pillow resizes."""
-    made_by = [spec.stored_size, spec.in_chans, spec.bit_depth, spec.resize, spec.interpolation, PIL.__version__]
+    made_by = [
+        *(spec.decode, spec.stored_size, spec.in_chans, spec.bit_depth, spec.resize, spec.interpolation),
+        PIL.__version__,
+    ]
     return sha256_json([_FORMAT, made_by, list(digests)])[:24]
 
 
@@ -182,7 +191,7 @@ def _write(folder: Path, source: ImageSource, wanted: Sequence[tuple[str, str]],
             checksums.append(_checksum(image))
         pixels.flush()
         del pixels
-        index = {"format": _FORMAT, "pixels_sha256": [digest for digest, _ in wanted], "crc32": checksums}
+        index = {"format": _FORMAT, "content_sha256": [digest for digest, _ in wanted], "crc32": checksums}
         (temporary / _INDEX).write_text(json.dumps(index), encoding="ascii")
         try:
             os.rename(temporary, folder)
@@ -198,13 +207,17 @@ def _write(folder: Path, source: ImageSource, wanted: Sequence[tuple[str, str]],
 def _stored_images(source: ImageSource, wanted: Sequence[tuple[str, str]], spec: InputSpec) -> Iterator[StoredImage]:
     def store(one: tuple[str, str]) -> StoredImage:
         digest, path = one
-        image = source.decode(path)
-        if pixels_hash(image) != digest:
+        if spec.decode == "full":
+            image = source.decode(path)
+            found, stored = pixels_hash(image), canonical_resize(image, spec)
+        else:
+            found, stored = sha256_bytes(source.read_bytes(path)), source.stored(path, spec)
+        if found != digest:
             raise DataError(
-                f"Images must be those that the manifest was written for. Got other pixels in {path}. "
+                f"Images must be those that the manifest was written for. Got another content in {path}. "
                 "Put it back, or read the data set again."
             )
-        return canonical_resize(image, spec)
+        return stored
 
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         for start in range(0, len(wanted), _AT_ONCE):  # so that no more than a few decoded images wait in memory

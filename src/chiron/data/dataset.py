@@ -14,7 +14,7 @@ from chiron.core.hashing import seed_of
 from chiron.data.augment import augment, draw_augmentation
 from chiron.data.cache import CachedImages
 from chiron.data.source import ImageSource
-from chiron.preprocess.resize import StoredImage, canonical_resize
+from chiron.preprocess.resize import StoredImage
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.input_spec import InputSpec
 
@@ -56,7 +56,7 @@ class StoredImages(Dataset):
         """The canonical image number `index`."""
         if self.cached is not None:
             return self.cached.read(self.paths[index])
-        return canonical_resize(self.source.decode(self.paths[index]), self.spec)
+        return self.source.stored(self.paths[index], self.spec)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return to_tensor(self.stored(index)), index

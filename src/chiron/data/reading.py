@@ -18,7 +18,9 @@ from chiron.core.suggest import did_you_mean
 from chiron.data.columns import columns_for, known_roles
 from chiron.data.copies.pairs import CopyPair, with_verdicts
 from chiron.data.copies.search import search_copies, searched_digest
+from chiron.data.dicom_ids import with_dicom_ids
 from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
+from chiron.data.image_names import unnamed_dicom
 from chiron.data.manifest import Manifest, is_manifest
 from chiron.data.manifest_columns import ID_COLUMNS, Certainty, ColumnRole, label_columns_of
 from chiron.data.readers._base import only_images
@@ -88,6 +90,8 @@ def _read(path: Path, layout: Layout) -> Manifest:
             f"{did_you_mean(layout.groups, leaf.GROUPS) or 'Leave out --groups.'}"
         )
     reading = leaf.read(found, groups=layout.groups)
+    if not layout.table_only:
+        reading = with_dicom_ids(reading, found.source, layout.id_key)
     certainty, grouping = _group_by(reading.frame, layout, reading.id_certainty, reading.grouping)
     frame, searched = reading.frame, None
     copies: tuple[CopyPair, ...] = ()
@@ -225,7 +229,7 @@ def _found_again(frame: pl.DataFrame, source: ImageSource) -> pl.DataFrame:
     ]
     if not unseen:
         return frame
-    index = ImageIndex(only_images(sorted(names))[0], source.root)
+    index = ImageIndex(only_images(sorted(names), unnamed_dicom(source, sorted(names)))[0], source.root)
     for row in unseen:
         fitting = index.fitting(paths[row], other_ending=True)  # the table did not say which ending
         paths[row] = fitting[0] if len(fitting) == 1 else paths[row]

@@ -1,18 +1,25 @@
 """ImageSource: one way to the images of a folder, a zip (read in place) or a MedMNIST npz."""
 
+import lzma
 import os
 import re
+import stat
+import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
 from chiron.core.errors import DataError
+from chiron.preprocess.canonical import MAGIC_BYTES
 from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image
+from chiron.preprocess.resize import StoredImage, canonical_resize
+from chiron.spec.input_spec import InputSpec
 
 # Folder names that say which split their images belong to, in lower case.
 SPLIT_FOLDERS = {
@@ -25,6 +32,10 @@ SPLIT_FOLDERS = {
     "external": "external",
 }
 _RUN_FILES = ("run.json", "recipe.yaml")  # a folder that holds both is the output of a training
+_BROKEN_ARCHIVE = (  # all that zipfile and numpy raise for damaged or foreign files, memory for absurd shapes included
+    OSError, ValueError, RuntimeError, NotImplementedError, EOFError, OverflowError, MemoryError, SyntaxError,
+    struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")  # of Windows; "a: b" may be the name of a class
 _MAX_FILE_BYTES = 2 << 30  # more than an image of the largest accepted size takes when it is not compressed at all
 _BOMB_BYTES, _BOMB_RATIO = 64 << 20, 300  # a file this large that shrinks this much is no picture of a patient
@@ -81,14 +92,35 @@ class ImageSource:
         """
         return self._open().read_bytes(path)
 
-    def decode(self, path: str) -> CanonicalImage:
+    def read_start(self, path: str) -> bytes:
+        """As many of the first bytes of one file as tell whether it is DICOM.
+
+        Raises:
+            DataError: there is no such file, or it cannot be read.
+        """
+        opened = self._open()
+        if isinstance(opened, _Folder):
+            with opened.open(path) as stream:
+                return stream.read(MAGIC_BYTES)
+        return opened.read_bytes(path)[:MAGIC_BYTES]
+
+    def decode(self, path: str, *, min_side: int | None = None) -> CanonicalImage:
         """The canonical array of one image.
 
+        Args:
+            min_side: see `decode_image`; without it the image is decoded in full, as its hash of pixels is.
         Raises:
             DataError: there is no such file, or it cannot be read.
             PreprocessError: the content is not a complete image.
         """
-        return self._open().decode(path)
+        opened = self._open()
+        if isinstance(opened, _Npz):
+            return decode_array(opened.row(path), path)
+        return decode_image(opened.read_bytes(path), path, min_side=min_side)
+
+    def stored(self, path: str, spec: InputSpec) -> StoredImage:
+        """`decode` and `canonical resize` of one image: what training, evaluation and prediction see."""
+        return canonical_resize(self.decode(path, min_side=spec.decode_min_side), spec)
 
     def array(self, key: str) -> np.ndarray | None:
         """The array `key` of an npz; None when it has no such array."""
@@ -114,7 +146,6 @@ class ImageSource:
 class _Opened(Protocol):
     def names(self) -> list[str]: ...
     def read_bytes(self, path: str) -> bytes: ...
-    def decode(self, path: str) -> CanonicalImage: ...
 
 
 def _open(root: Path) -> _Opened:
@@ -124,7 +155,7 @@ def _open(root: Path) -> _Opened:
     if root.is_file() and root.suffix.lower() in kinds:
         try:
             return kinds[root.suffix.lower()](root)
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        except _BROKEN_ARCHIVE as error:
             raise DataError(
                 f"A data source must be a complete {root.suffix.lower()[1:]} file. Got {error} in {root}. Get it again."
             ) from error
@@ -155,16 +186,25 @@ class _Folder:
         return [_require_text(name, self.root) for name in names], folders
 
     def read_bytes(self, path: str) -> bytes:
+        with self.open(path) as stream:
+            return stream.read()
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
         require_inside(path, self.root)
         try:
-            return (self.root / path).read_bytes()
+            said = (self.root / path).stat()
+            if not stat.S_ISREG(said.st_mode) or said.st_size > _MAX_FILE_BYTES:  # reading a pipe would wait for ever
+                raise DataError(
+                    f"An image must be a file of at most {_MAX_FILE_BYTES >> 30} GiB. Got {said.st_size:,} bytes, or "
+                    f"another thing than a file: {path} in {self.root}. Remove it."
+                )
+            with (self.root / path).open("rb") as stream:
+                yield stream
         except OSError as error:
             raise DataError(
                 f"An image file must be readable. Got {error.strerror or error}: {path} in {self.root}."
             ) from error
-
-    def decode(self, path: str) -> CanonicalImage:
-        return decode_image(self.read_bytes(path), path)
 
 
 class _Zip:
@@ -172,8 +212,10 @@ class _Zip:
         self.root = root
         self.zip = zipfile.ZipFile(root)
         self.lock = threading.Lock()  # one file position; decoding, the slow part, happens outside
-        members = [info for info in self.zip.infolist() if not info.is_dir()]
+        members = [info for info in self.zip.infolist() if not info.filename.endswith("/")]
         _refuse_bomb(members, root, max_bytes=_MAX_FILE_BYTES)
+        if links := [info.filename for info in members if stat.S_ISLNK(info.external_attr >> 16)]:
+            raise DataError(f"A zip must hold files, not links. Got {links[0]!r} in {root}. Pack the files themselves.")
         named = {require_inside(info.filename.replace("\\", "/"), root): info for info in members}
         if len(named) < len(members):
             raise DataError(f"Every file in a zip must have its own name. Got repeated ones in {root}. Pack it again.")
@@ -191,11 +233,8 @@ class _Zip:
         try:
             with self.lock:
                 return self.zip.read(info)
-        except (OSError, RuntimeError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except _BROKEN_ARCHIVE as error:
             raise DataError(f"A file in a zip must unpack completely. Got {error}: {path} in {self.root}.") from error
-
-    def decode(self, path: str) -> CanonicalImage:
-        return decode_image(self.read_bytes(path), path)
 
 
 class _Npz:
@@ -215,7 +254,7 @@ class _Npz:
             if key not in self.arrays:
                 try:
                     self.arrays[key] = self.file[key]
-                except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+                except _BROKEN_ARCHIVE as error:
                     raise DataError(
                         f"An array must hold plain numbers or text. Got {error} in {key} of {self.root}. Get it again."
                     ) from error
@@ -226,10 +265,7 @@ class _Npz:
         return [f"{split}#{row}" for split in splits for row in range(len(self._images(split)))]
 
     def read_bytes(self, path: str) -> bytes:
-        return self._row(path).tobytes()
-
-    def decode(self, path: str) -> CanonicalImage:
-        return decode_array(self._row(path), path)
+        return self.row(path).tobytes()
 
     def _images(self, split: str) -> np.ndarray:
         images = self.array(f"{split}_images")
@@ -241,7 +277,7 @@ class _Npz:
             )
         return images
 
-    def _row(self, path: str) -> np.ndarray:
+    def row(self, path: str) -> np.ndarray:
         split, _, row = path.partition("#")
         images = self._images(split)
         if not row.isdecimal() or int(row) >= len(images):

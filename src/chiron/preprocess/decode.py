@@ -1,107 +1,39 @@
 """`decode`: bytes to the canonical array. The first of the three steps that change pixels; works without torch.
 
-Canonical array: (height, width, channels), uint8 or uint16 over the full range, 1 channel (grey) or 3 (RGB), upright.
+Which decoder reads a file follows from its first bytes: `dicom` for DICOM, `picture` for all others.
 """
 
-import io
-
-import cv2
 import numpy as np
-from jaxtyping import UInt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from chiron.core.errors import PreprocessError
+from chiron.preprocess.canonical import IMAGE_SUFFIXES, MAX_PIXELS, CanonicalImage, is_dicom
+from chiron.preprocess.picture import decode_open, decode_picture
 
-MAX_PIXELS = 178_956_970  # Pillow's own limit; a larger picture is refused as a decompression bomb
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-_GREY_MODES = frozenset({"1", "L", "LA", "La"})
-_DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
-
-CanonicalImage = UInt[np.ndarray, "_height _width _channels"]  # "_": functions may change the axis
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "CanonicalImage", "decode_array", "decode_image", "decode_pil"]
 
 
-def decode_image(data: bytes, name: str = "image") -> CanonicalImage:
+def decode_image(data: bytes, name: str = "image", *, min_side: int | None = None) -> CanonicalImage:
     """The canonical array of an encoded image.
 
     EXIF orientation is applied, palettes become RGB, alpha is dropped, 16 bits stay 16 bits. Grey stays one channel.
+    DICOM becomes what its own lookup tables and first window show, white as the largest value.
 
     Args:
-        data: the bytes of one JPEG, PNG, BMP, TIFF or WebP file.
-        name: how to call the image in a message.
+        data: the bytes of one JPEG, PNG, BMP, TIFF, WebP, GIF or DICOM file.
+        name: how to call the image in a message; a name that ends in .dcm or .dicom may lack the mark of DICOM files.
+        min_side: a JPEG may be decoded smaller, with both sides at least so long (`InputSpec.decode_min_side`).
     Raises:
         PreprocessError: the bytes are empty, are not such an image, are truncated, hold several frames, or unpack to
             more than 179 million pixels.
     """
     if not data:
         raise PreprocessError(f"An image file must not be empty. Got 0 bytes in {name}. Replace or remove the file.")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return _canonical(image, data, name)
-    except PreprocessError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise PreprocessError(
-            f"An image must have at most {MAX_PIXELS:,} pixels. Got more in {name}. Scale it down first."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise PreprocessError(
-            f"A file must be a JPEG, PNG, BMP, TIFF or WebP image. Got other content in {name}. "
-            "Replace or remove the file."
-        ) from error
-    except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and more
-        raise PreprocessError(
-            f"An image must decode completely. Got {str(error) or type(error).__name__} in {name}. "
-            "Replace or remove the file."
-        ) from error
+    if not is_dicom(data, name):
+        return decode_picture(data, name, min_side=min_side)
+    from chiron.preprocess.dicom import decode_dicom  # pydicom is loaded for those who have such files
 
-
-def _canonical(image: Image.Image, data: bytes, name: str) -> CanonicalImage:
-    num_frames = getattr(image, "n_frames", 1)
-    if num_frames > 1 and image.format != "MPO":  # phones append a depth map as a second frame
-        raise PreprocessError(
-            f"An image file must hold one frame. Got {num_frames} in {name}. Save the wanted frame as its own file."
-        )
-    orientation = image.getexif().get(0x0112, 1)
-    if data and image.format == "PNG" and _png_is_deep_colour(data):
-        # Pillow reads 16-bit colour PNGs as 8 bits; OpenCV keeps them. BGR(A) to RGB.
-        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-        if deep is None:
-            raise PreprocessError(f"An image must decode completely. Got broken data in {name}. Replace the file.")
-        return _upright(np.ascontiguousarray(deep[..., 2::-1]), orientation)
-    if image.mode in _DEEP_MODES:
-        pixels = np.asarray(image).astype(np.int64)
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise PreprocessError(
-                f"Pixel values must lie in 0..65535. Got {pixels.min()}..{pixels.max()} in {name}. Save it as 16-bit."
-            )
-        return _upright(pixels.astype(np.uint16)[..., None], orientation)
-    if image.mode == "F":
-        raise PreprocessError(
-            f"Pixels must be 8- or 16-bit integers. Got floating point in {name}. Save it as 8- or 16-bit."
-        )
-    image = ImageOps.exif_transpose(image)
-    if image.mode in _GREY_MODES:
-        return np.asarray(image.convert("L"))[..., None]
-    return np.asarray(image.convert("RGB"))
-
-
-def _png_is_deep_colour(data: bytes) -> bool:
-    """Whether the PNG header says 16 bits a channel and colour (types 2 RGB and 6 RGBA)."""
-    return data[24] == 16 and data[25] in (2, 6)
-
-
-def _upright(pixels: CanonicalImage, orientation: int) -> CanonicalImage:
-    """Applies an EXIF orientation (1..8) to an array, as Pillow's `exif_transpose` does to an image."""
-    turned = {
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.transpose(1, 0, 2),
-        6: lambda a: a.transpose(1, 0, 2)[:, ::-1],
-        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-        8: lambda a: a.transpose(1, 0, 2)[::-1],
-    }
-    return np.ascontiguousarray(turned[orientation](pixels)) if orientation in turned else pixels
+    return decode_dicom(data, name)
 
 
 def decode_array(array: np.ndarray, name: str = "array") -> CanonicalImage:
@@ -129,4 +61,4 @@ def decode_array(array: np.ndarray, name: str = "array") -> CanonicalImage:
 
 def decode_pil(image: Image.Image, name: str = "image") -> CanonicalImage:
     """The canonical array of an open Pillow image; its EXIF orientation is applied, 16-bit grey stays 16 bits."""
-    return _canonical(image, b"", name)
+    return decode_open(image, name)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from chiron.audit.sharing_key import keyed_hash
+from chiron.core.hashing import keyed_hash
 from chiron.report.coarse import FEWEST, OF_OUTPUTS, coarse, coarse_other
 from chiron.report.context import ReportContext
 from chiron.report.format import count

@@ -21,6 +21,9 @@ class InputSpec(Frozen):
 
     img_size: int = Field(ge=8, le=4096, description="side of the square network input, pixels")
     canonical_size: int | None = Field(default=None, ge=8, le=8192, description="side of the stored image, pixels")
+    decode: Literal["full", "scaled"] = Field(
+        default="full", description="scaled decodes large JPEG files at a fraction, never below twice the stored size"
+    )
     in_chans: Literal[1, 3] = Field(default=3, description="1 grey, 3 RGB")
     bit_depth: Literal[8, 16] = Field(default=8, description="bits a channel of the stored image")
     resize: Literal["squash", "letterbox"] = Field(
@@ -45,6 +48,11 @@ class InputSpec(Frozen):
     def stored_size(self) -> int:
         """Side of the canonical image, pixels."""
         return self.canonical_size or self.img_size
+
+    @property
+    def decode_min_side(self) -> int | None:
+        """How long both sides of a scaled JPEG are at least; None when images are decoded in full."""
+        return 2 * self.stored_size if self.decode == "scaled" else None
 
     @property
     def max_value(self) -> int:

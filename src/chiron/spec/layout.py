@@ -1,6 +1,7 @@
 """Layout: what a person says about how a data set is to be read, where its files do not say it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -18,3 +19,6 @@ class Layout:
     images: Path | None = None
     metadata: Path | None = None
     table_only: bool = False  # read tables without looking at images
+    # Gives the key that hashes the ids of DICOM files, that of the project they are written to. It is asked only when
+    # there are such files, because the first question makes the key.
+    id_key: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)

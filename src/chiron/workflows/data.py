@@ -3,12 +3,15 @@
 import json
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from chiron.audit.leaks import LeakReport, find_leaks, require_no_leaks
+from chiron.audit.ledger import project_folder
+from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.folds import FoldRole, assign_fold
@@ -73,7 +76,7 @@ def split_data(
     require_outside(out, data)
     if repair and not keep_existing:
         raise SpecError("A repair keeps existing splits. Got --repair with --ignore-existing. Leave one of them out.")
-    read = read_dataset(data, layout)
+    read = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(out))))
     repaired = repair_splits(read, seed=seed) if repair else None
     read = read if repaired is None else repaired.manifest
     how: dict[str, Any] = {"fractions": fractions, "seed": seed, "keep_existing": keep_existing}

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from chiron.audit.ledger import count_looks, project_folder, record_look
+from chiron.audit.sharing_key import sharing_key
 from chiron.classifier import Classifier, load
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside
@@ -143,7 +145,7 @@ def _evaluate_bundle(
     """Scores the images and stores table, manifest and words, from which the report can be written again."""
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(bundle, device=str(runtime.device))
-    manifest = read_dataset(data, layout)
+    manifest = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(folder))))
     manifest = _with_classes_of(classifier, manifest)
     chosen = split or _headline_split(manifest)
     part = _part(manifest, chosen)

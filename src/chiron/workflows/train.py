@@ -4,11 +4,13 @@ import json
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chiron.audit.leaks import require_no_leaks
 from chiron.audit.ledger import project_folder
+from chiron.audit.sharing_key import sharing_key
 from chiron.classifier import Classifier, load
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
@@ -88,6 +90,7 @@ def train(
         require_new(folder, force=force)  # this and the device are told before a large data set is read
         require_outside(folder, Path(data))
         runtime = _runtime(settings, device, threads)
+        layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
         manifest, labels = prepare(settings, Path(data), layout)
         for warning in recipe_warnings(settings):
             log.warning("warning: %s", warning)

@@ -102,7 +102,7 @@ def test_unreadable_images_are_left_out(class_folders, place):
 
 def test_images_that_changed_are_noticed(class_folders, manifest, place):
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(class_folders / "well/Bild 001 ä.png")
-    with pytest.raises(DataError, match=r"manifest was written for\. Got other pixels in well/Bild 001 ä\.png"):
+    with pytest.raises(DataError, match=r"manifest was written for\. Got another content in well/Bild 001 ä\.png"):
         cache_images(manifest, SPEC, place)
     assert list_caches(place) == []
     assert list(place.iterdir()) == []
@@ -122,7 +122,7 @@ def test_a_damaged_image_is_noticed(manifest, place):
         cached.read("sick/Bild 000 ä.png")
 
 
-@pytest.mark.parametrize("damage", ["not json", json.dumps({"format": 1, "pixels_sha256": [], "crc32": []})])
+@pytest.mark.parametrize("damage", ["not json", json.dumps({"format": 1, "content_sha256": [], "crc32": []})])
 def test_a_damaged_index_is_noticed(manifest, place, damage):
     cache_images(manifest, SPEC, place)
     (list_caches(place)[0].folder / "index.json").write_text(damage)

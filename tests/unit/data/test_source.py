@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import stat
 import struct
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,51 @@ def test_repeated_names_in_a_zip_are_refused(tmp_path):
             packed.writestr("a/1.png", b"y")
     with pytest.raises(DataError, match="its own name"):
         ImageSource(tmp_path / "x.zip").names()
+
+
+def test_links_in_a_zip_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("a/1.png", b"x")
+        link = zipfile.ZipInfo("a/2.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        packed.writestr(link, "/etc/passwd")
+    with pytest.raises(DataError, match=r"must hold files, not links. Got 'a/2\.png'"):
+        ImageSource(tmp_path / "x.zip").names()
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 214), (28, 0)], ids=["version", "no name"])
+def test_a_zip_that_python_cannot_open_is_refused(tmp_path, place, value):
+    """Found by `benchmarks/fuzz_decoders.py`: a version of the future, and a file without a name."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("a", b"x")
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    data[data.index(b"PK") + place] = value
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(DataError):
+        ImageSource(tmp_path / "x.zip").names()
+
+
+def test_deep_and_many_names_in_a_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("a/" * 2000 + "1.png", b"x")
+        for index in range(3000):
+            packed.writestr(f"b/{index}.png", b"x")
+    assert len(ImageSource(tmp_path / "x.zip").names()) == 3001
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"another thing than a file: pipe\.png"):
+        ImageSource(tmp_path).read_bytes("pipe.png")
+
+
+def test_the_start_of_a_file(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "1").write_bytes(bytes(range(256)))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.write(tmp_path / "d" / "1", "1")
+    for root in (tmp_path / "d", tmp_path / "x.zip"):
+        assert ImageSource(root).read_start("1") == bytes(range(132))
 
 
 def test_encrypted_and_damaged_members_are_named(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from chiron.audit.sharing_key import keyed_hash
+from chiron.core.hashing import keyed_hash
 from chiron.metrics.evaluation import evaluate
 from chiron.report import limits
 from chiron.report.coarse import (

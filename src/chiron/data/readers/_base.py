@@ -9,16 +9,16 @@ hashing and joining of pixels come after them.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import polars as pl
 
 from chiron.core.errors import DataError
+from chiron.data.image_names import is_image_name
 from chiron.data.manifest_columns import Certainty, ColumnRole, require_class_names
 from chiron.data.source import SPLIT_FOLDERS
-from chiron.preprocess.decode import IMAGE_SUFFIXES
 
 NO_MATCH, GENERAL, TABLE, SPECIFIC = 0, 1, 2, 3
 
@@ -44,11 +44,15 @@ class Placed:
     label: str
 
 
-def only_images(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names that are images, and a note that counts the others by suffix (empty when there are none)."""
-    suffixes = [PurePosixPath(name).suffix.lower() for name in names]
-    images = [name for name, suffix in zip(names, suffixes, strict=True) if suffix in IMAGE_SUFFIXES]
-    others = Counter(suffix or "no suffix" for suffix in suffixes if suffix not in IMAGE_SUFFIXES)
+def only_images(names: Sequence[str], unnamed: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """The names that are images, and a note that counts the others by suffix (empty when there are none).
+
+    Args:
+        unnamed: names that are images although their suffix does not say so.
+    """
+    images = [name for name in names if is_image_name(name) or name in unnamed]
+    known = set(images)
+    others = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names if name not in known)
     counted = ", ".join(f"{suffix} {count:,}" for suffix, count in sorted(others.items()))
     return images, [f"Files that are no images are skipped: {counted}."] if others else []
 

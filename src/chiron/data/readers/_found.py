@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from chiron.core.errors import DataError
+from chiron.data.image_names import unnamed_dicom
 from chiron.data.readers._base import only_images
 from chiron.data.readers._images import ImageIndex
 from chiron.data.source import ImageSource
@@ -31,6 +32,7 @@ class Found:
     metadata: str | None = None  # the table that a person named as one of further columns
     beside: tuple[str, ...] = ()  # tables that lie beside the one that a person named, and are not read
     outside: dict[str, Path] = field(default_factory=dict)
+    unnamed: frozenset[str] = frozenset()  # images whose names do not say so
     _parsed: dict[str, Table] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
@@ -47,7 +49,7 @@ class Found:
     @cached_property
     def images(self) -> list[str]:
         """The names that are images, sorted as `names` is."""
-        return only_images(self.names)[0]
+        return only_images(self.names, self.unnamed)[0]
 
     @cached_property
     def index(self) -> ImageIndex:
@@ -85,7 +87,17 @@ def look_at(path: Path, layout: Layout) -> Found:
         raise DataError(f"--images belongs to a table of labels. Got no table in {path}. Leave it out.")
     metadata = next((called for called, table in outside.items() if table == layout.metadata), None)
     beside = sorted(set(_tables_in(path.parent)) - {table.name for table in given}) if by_table else []
-    return Found(source, names, (*lying, *outside), table_source, layout.table_only, metadata, tuple(beside), outside)
+    return Found(
+        source=source,
+        names=names,
+        tables=(*lying, *outside),
+        table_source=table_source,
+        table_only=layout.table_only,
+        metadata=metadata,
+        beside=tuple(beside),
+        outside=outside,
+        unnamed=unnamed_dicom(source, names),
+    )
 
 
 def _tables_in(folder: Path) -> list[str]:

@@ -62,7 +62,7 @@ def read_tables(found: Found) -> Reading:
             twice; labels that are none; no image at all, or ids that fit several images; tables that contradict each
             other or the folders of the images.
     """
-    images, skipped = only_images([name for name in found.names if name not in found.tables])
+    images, skipped = only_images([name for name in found.names if name not in found.tables], found.unnamed)
     index = found.index
     all_labeled, further, unused = tables_by_use(found)
     labeled, left_out = _label_tables(all_labeled, further, unused, found)

@@ -30,7 +30,7 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
     Raises:
         DataError: no class folder, or only one class; a table that contradicts the folders.
     """
-    images, skipped = only_images([name for name in found.names if name not in found.tables])
+    images, skipped = only_images([name for name in found.names if name not in found.tables], found.unnamed)
     placed, outside = place_in_folders(images)
     sample_ids, named = name_samples([image.path for image in placed])
     frame = pl.DataFrame(
