@@ -44,7 +44,9 @@ class AugmentRecipe(Frozen):
     scale: tuple[float, float] = Field(
         default=(1.0, 1.0), description="smallest and largest magnification, uniform in its logarithm"
     )
-    shear: float = Field(default=0.0, ge=0, le=60, description="largest slant of vertical lines to either side, degrees")
+    shear: float = Field(
+        default=0.0, ge=0, le=60, description="largest slant of vertical lines to either side, degrees"
+    )
     perspective: Share = Field(default=0.0, description="how far corners may move inward, share of half the side")
     perspective_prob: Share = Field(default=0.5, description="probability of a perspective")
     crop_scale: tuple[float, float] = Field(

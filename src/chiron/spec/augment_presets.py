@@ -1,6 +1,6 @@
 """Augmentations by name: what the systems' scripts do, and two mild ones of our own. Plain values of AugmentRecipe.
 
-A preset's values stand under the keys that are given beside it. Names are `<system>.<reading>` where a system has several.
+A preset's values stand under the keys that are given beside it. Names are `<system>.<reading>` where there are several.
 """
 
 from collections.abc import Mapping

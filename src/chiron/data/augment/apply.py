@@ -1,4 +1,4 @@
-"""`augment`: an image and its draw give a training image. With nothing drawn it is what `finish` makes for evaluation."""
+"""`augment`: an image and its draw give a training image. With nothing drawn it equals `finish`."""
 
 import cv2
 import numpy as np
@@ -30,7 +30,9 @@ def augment(image: StoredImage, draw: Draw, spec: InputSpec) -> Float[np.ndarray
 
 def tone_steps(draw: Draw) -> list[ColorMap | Step]:
     """What changes pixel values, in order: the recipe's own colors, then the policy's."""
-    return composed_colors(draw, (step for step in draw.policy if step.name not in GEOMETRY and step.name != "identity"))
+    return composed_colors(
+        draw, (step for step in draw.policy if step.name not in GEOMETRY and step.name != "identity")
+    )
 
 
 def pixels_of(box: Box, img_size: int) -> tuple[slice, slice]:

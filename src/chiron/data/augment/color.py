@@ -1,7 +1,7 @@
 """Brightness, contrast, saturation and hue as one linear map of a pixel's colors.
 
-Each of them maps a color x to L x + o m, where m is the mean luma of the image: so does any sequence of them. Hue is a turn
-in the plane of YIQ's two color axes, which keeps luma; turning the angle of HSV, as torchvision does, changes it.
+Each of them maps a color x to L x + o m, where m is the mean luma of the image: so does any sequence of them. Hue is a
+turn in the plane of YIQ's two color axes, which keeps luma; turning the angle of HSV, as torchvision does, changes it.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ COLORS: frozenset[Operation] = frozenset({"brightness", "contrast", "saturation"
 
 @dataclass(frozen=True)
 class ColorMap:
-    """A color x becomes `linear @ x + offset * mean_luma`; `gain` is 1 plain brightness up to here."""
+    """A color x becomes `linear @ x + offset * mean_luma`, the mean being that of the image before."""
 
     linear: Float[np.ndarray, "3 3"]
     offset: Float[np.ndarray, "3"]
-    gain: float = 1.0  # by how much the mean luma has grown
+    gain: float = 1.0  # of the mean luma: what only brightness changes
 
     def then(self, name: str, amount: float) -> "ColorMap":
         """This map followed by one more change."""
@@ -32,10 +32,7 @@ class ColorMap:
             return ColorMap(amount * self.linear, amount * self.offset, amount * self.gain)
         if name == "contrast":  # keeps the mean luma
             return ColorMap(amount * self.linear, amount * self.offset + (1 - amount) * self.gain, self.gain)
-        if name == "saturation":
-            blend = amount * np.eye(3) + (1 - amount) * np.tile(LUMA, (3, 1))
-        else:
-            blend = _hue_turn(amount)
+        blend = _hue_turn(amount) if name == "hue" else amount * np.eye(3) + (1 - amount) * np.tile(LUMA, (3, 1))
         return ColorMap(blend @ self.linear, blend @ self.offset, self.gain)
 
     @property

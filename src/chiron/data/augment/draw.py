@@ -81,7 +81,9 @@ def draw_augmentation(recipe: AugmentRecipe, seed: int) -> Draw:
         hue=hue * recipe.hue,
         policy=_draw_policy(recipe, policy),
         # height / width, where a crop's ratio is width / height: both as torchvision counts them
-        erased=_turned(_draw_box(recipe.erase_scale, recipe.erase_ratio, erased)) if has_erased < recipe.erase else None,
+        erased=_turned(_draw_box(recipe.erase_scale, recipe.erase_ratio, erased))
+        if has_erased < recipe.erase
+        else None,
         erase_fill=recipe.erase_fill,
     )
 

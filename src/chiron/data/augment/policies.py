@@ -1,7 +1,7 @@
 """The random operations of TrivialAugmentWide and RandAugment, as torchvision has them, by number and strength.
 
-Source: Müller and Hutter 2021, arXiv:2103.10158; Cubuk et al. 2019, arXiv:1909.13719. A shift is a share of the side, so
-that it does not depend on the image size; TrivialAugmentWide's 32 pixels are those of a 224 pixel image.
+Source: Müller and Hutter 2021, arXiv:2103.10158; Cubuk et al. 2019, arXiv:1909.13719. A shift is a share of the side,
+so that it does not depend on the image size; TrivialAugmentWide's 32 pixels are those of a 224 pixel image.
 """
 
 from collections.abc import Mapping

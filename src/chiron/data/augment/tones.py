@@ -1,14 +1,14 @@
 """Changes of pixel values, one image at a time: linear maps of color, and the policy's steps that are not linear.
 
-Values are float32 in the stored range (0..255 or 0..65535). What counts in gray levels (posterize, equalize) counts in 256
-of them at either depth, so that a 16-bit image is changed as its 8-bit copy would be.
+Values are float32 in the stored range (0..255 or 0..65535). What counts in gray levels (posterize, equalize) counts in
+256 of them at either depth, so that a 16-bit image is changed as its 8-bit copy would be.
 """
 
 from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from chiron.data.augment.color import LUMA, ColorMap
 from chiron.data.augment.policies import Operation, Step
@@ -61,24 +61,23 @@ def _equalize(pixels: Pixels, _: float, max_value: int) -> Pixels:
     """Each channel through its cumulative histogram; between gray levels the curve is a straight line."""
     level = max_value / 255
     changed = [
-        np.interp(channel / level, np.arange(256), equalizing_curve(np.rint(channel / level).astype(np.uint8))) * level
+        np.interp(channel / level, np.arange(256), equalizing_curve(_histogram(channel / level))) * level
         for channel in np.moveaxis(pixels, 2, 0)
     ]
     return np.stack(changed, axis=2).astype(np.float32)
 
 
-def equalizing_curve(levels: np.ndarray) -> Float[np.ndarray, "256"]:
-    """The new value of each of 256 gray levels, as Pillow counts it; unchanged where there are too few pixels.
-
-    Args:
-        levels: uint8, any shape.
-    """
-    counts = np.bincount(levels.ravel(), minlength=256)
+def equalizing_curve(counts: Int[np.ndarray, "256"]) -> Float[np.ndarray, "256"]:
+    """The new value of 256 gray levels that occur `counts` times, as Pillow makes it; unchanged for few pixels."""
     step = (counts.sum() - counts[counts.nonzero()[0][-1]]) // 255
     if step == 0:
         return np.arange(256.0)
     before = np.cumsum(counts) - counts
     return np.minimum((before + step // 2) // step, 255).astype(np.float64)
+
+
+def _histogram(levels: Float[np.ndarray, "h w"]) -> Int[np.ndarray, "256"]:
+    return np.bincount(np.rint(levels).astype(np.intp).ravel(), minlength=256)
 
 
 _STEPS: Mapping[Operation, Callable[[Pixels, float, int], Pixels]] = {
