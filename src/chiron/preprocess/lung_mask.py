@@ -14,7 +14,7 @@ from chiron.preprocess.decode import CanonicalImage
 
 _SIDE = 256
 _AREA = (0.10, 0.70)  # of the image; less or more cannot be the lungs
-# Shares of Otsu's threshold that are tried: where lungs run into tissue that touches the border, a lower one parts them.
+# Shares of Otsu's threshold that are tried: where lungs run into tissue at the border, a lower one parts them.
 _THRESHOLDS = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)
 _AIR = 0.45  # of Otsu's threshold of the whole image; what is darker and touches the border is air around the body
 _CUT = (0.25, 0.75)  # of the width; the middle of a chest lies in between

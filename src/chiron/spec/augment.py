@@ -81,7 +81,7 @@ class AugmentRecipe(Frozen):
     def _preset_under_keys(cls, given: Any) -> Any:
         if not isinstance(given, dict) or not isinstance(given.get("preset"), str):
             return given
-        values = PRESETS.get(given["preset"])  # type: ignore[call-overload]  # any name may have been given
+        values = PRESETS.get(given["preset"])
         if values is None:
             return given  # refused by its type
         if set(values) <= set(given):

@@ -1,11 +1,13 @@
 """All geometry of a draw as one homography from the final image to the stored one, and what moves along it.
 
-Coordinates are (x, y) at pixel centers: the middle of the top left pixel is (0, 0). A crop is cut at whole stored pixels
-before anything else moves, so that what turns in from outside of it is black, as when the steps run one by one.
+Coordinates are (x, y) at pixel centers: the middle of the top left pixel is (0, 0). A crop is cut at whole pixels
+of the stored image before anything else moves, so that what turns in from outside of it is black, as when the steps run
+one by one.
 """
 
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,7 +99,7 @@ def kernel_side(sigma: float) -> int:
 
 
 def _remap(view: np.ndarray, warp: Warp, img_size: int, interpolation: int) -> np.ndarray:
-    how = {
+    how: dict[str, Any] = {
         "dsize": (img_size, img_size),
         "flags": interpolation | cv2.WARP_INVERSE_MAP,
         "borderMode": cv2.BORDER_CONSTANT if warp.moves else cv2.BORDER_REPLICATE,
