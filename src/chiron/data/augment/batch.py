@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from chiron.data.augment.apply import erase_values, pixels_of, tone_steps
-from chiron.data.augment.color import IDENTITY, LUMA, ColorMap
+from chiron.data.augment.color import IDENTITY, ColorMap
 from chiron.data.augment.draw import Draw
 from chiron.data.augment.policies import Operation, Step
 from chiron.data.augment.tones import equalizing_curve
@@ -112,12 +112,10 @@ def _tensor(flags: list[bool], pixels: Batch) -> Shaped[Tensor, "batch 1 1 1"]:
 def _recolor(pixels: Batch, colors: Sequence[ColorMap], max_value: int) -> Batch:
     linear = pixels.new_tensor(np.stack([color.linear for color in colors]))
     offset = pixels.new_tensor(np.stack([color.offset for color in colors]))
-    if pixels.shape[1] == 1:
-        linear, offset = linear[:, :1].sum(2, keepdim=True), offset[:, :1]
-        mean = pixels.mean(dim=(2, 3))
-    else:
-        mean = (pixels.mean(dim=(2, 3)) @ pixels.new_tensor(LUMA))[:, None]
-    mapped = torch.einsum("bij,bjhw->bihw", linear, pixels) + (offset * mean)[..., None, None]
+    if pixels.shape[1] == 1:  # gray is the color with three equal parts
+        linear, offset = (matrix[:, :1].sum(2, keepdim=True) for matrix in (linear, offset))
+    shift = torch.einsum("bij,bj->bi", offset, pixels.mean(dim=(2, 3)))
+    mapped = torch.einsum("bij,bjhw->bihw", linear, pixels) + shift[..., None, None]
     return mapped.clamp(0, max_value)
 
 

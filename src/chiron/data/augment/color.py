@@ -1,7 +1,8 @@
 """Brightness, contrast, saturation and hue as one linear map of a pixel's colors.
 
-Each of them maps a color x to L x + o m, where m is the mean luma of the image: so does any sequence of them. Hue is a
-turn in the plane of YIQ's two color axes, which keeps luma; turning the angle of HSV, as torchvision does, changes it.
+Each of them maps a color x to L x + O m, where m is the mean color of the image: so does any sequence of them. Hue is a
+turn about the axis of grays. It goes around the color circle as torchvision's does, which turns the angle of HSV, but keeps
+the sum of the three channels where HSV keeps the largest. (A turn in YIQ keeps luma and lies further from HSV.)
 """
 
 from collections.abc import Iterable
@@ -14,26 +15,28 @@ from chiron.data.augment.draw import Draw
 from chiron.data.augment.policies import Operation, Step
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as the canonical resize
-_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 COLORS: frozenset[Operation] = frozenset({"brightness", "contrast", "saturation"})
+_TO_LUMA = np.tile(LUMA, (3, 1))
 
 
 @dataclass(frozen=True)
 class ColorMap:
-    """A color x becomes `linear @ x + offset * mean_luma`, the mean being that of the image before."""
+    """A color x becomes `linear @ x + offset @ mean`, the mean being that of the image before."""
 
     linear: Float[np.ndarray, "3 3"]
-    offset: Float[np.ndarray, "3"]
-    gain: float = 1.0  # of the mean luma: what only brightness changes
+    offset: Float[np.ndarray, "3 3"]
 
     def then(self, name: str, amount: float) -> "ColorMap":
-        """This map followed by one more change."""
-        if name == "brightness":
-            return ColorMap(amount * self.linear, amount * self.offset, amount * self.gain)
-        if name == "contrast":  # keeps the mean luma
-            return ColorMap(amount * self.linear, amount * self.offset + (1 - amount) * self.gain, self.gain)
-        blend = _hue_turn(amount) if name == "hue" else amount * np.eye(3) + (1 - amount) * np.tile(LUMA, (3, 1))
-        return ColorMap(blend @ self.linear, blend @ self.offset, self.gain)
+        """This map followed by brightness, contrast, saturation (factors) or hue (share of the circle)."""
+        if name == "contrast":  # a blend with the mean luma of what this map has made
+            mean = _TO_LUMA @ (self.linear + self.offset)
+            return ColorMap(amount * self.linear, amount * self.offset + (1 - amount) * mean)
+        change = {
+            "brightness": amount * np.eye(3),
+            "saturation": amount * np.eye(3) + (1 - amount) * _TO_LUMA,
+            "hue": _hue_turn(amount),
+        }[name]
+        return ColorMap(change @ self.linear, change @ self.offset)
 
     @property
     def changes(self) -> bool:
@@ -41,7 +44,7 @@ class ColorMap:
         return bool((self.linear != np.eye(3)).any() or self.offset.any())
 
 
-IDENTITY = ColorMap(np.eye(3), np.zeros(3))
+IDENTITY = ColorMap(np.eye(3), np.zeros((3, 3)))
 
 
 def jitter_of(draw: Draw) -> ColorMap:
@@ -68,8 +71,7 @@ def composed_colors(draw: Draw, steps: Iterable[Step]) -> list[ColorMap | Step]:
 
 
 def _hue_turn(share: float) -> Float[np.ndarray, "3 3"]:
-    """The turn of all colors by a share of the circle, red toward green."""
+    """The turn of all colors about the axis of grays by a share of the circle, red toward green (Rodrigues)."""
     angle = 2 * np.pi * share
-    turn = np.eye(3)
-    turn[1:, 1:] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
-    return np.linalg.inv(_YIQ) @ turn @ _YIQ
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from chiron.data.augment.color import LUMA, ColorMap
+from chiron.data.augment.color import ColorMap
 from chiron.data.augment.policies import Operation, Step
 
 Pixels = Float[np.ndarray, "_height _width _channels"]
@@ -25,8 +25,8 @@ def change_tones(pixels: Pixels, step: ColorMap | Step, max_value: int) -> Pixel
 
 def _recolor(pixels: Pixels, color: ColorMap) -> Pixels:
     if pixels.shape[2] == 1:  # gray is the color with three equal parts
-        return pixels * np.float32(color.linear[0].sum()) + np.float32(color.offset[0] * pixels.mean())
-    offset = color.offset * (cv2.mean(pixels)[:3] @ LUMA)
+        return pixels * np.float32(color.linear[0].sum()) + np.float32(color.offset[0].sum() * pixels.mean())
+    offset = color.offset @ cv2.mean(pixels)[:3]
     return cv2.transform(pixels, np.column_stack([color.linear, offset]))
 
 

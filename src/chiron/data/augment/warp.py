@@ -56,7 +56,7 @@ def warp_of(draw: Draw, *, stored_size: int, img_size: int) -> Warp:
         _resize(right - left, bottom - top, img_size),
     ]
     matrix = reduce(lambda composed, step: step @ composed, backwards)
-    moves = (
+    moves = bool(
         draw.degrees != 0
         or draw.shear != 0
         or draw.magnification != 1
