@@ -1,8 +1,8 @@
 """Brightness, contrast, saturation and hue as one linear map of a pixel's colors.
 
 Each of them maps a color x to L x + O m, where m is the mean color of the image: so does any sequence of them. Hue is a
-turn about the axis of grays. It goes around the color circle as torchvision's does, which turns the angle of HSV, but keeps
-the sum of the three channels where HSV keeps the largest. (A turn in YIQ keeps luma and lies further from HSV.)
+turn about the axis of grays. It goes around the color circle as torchvision's does, which turns the angle of HSV, but
+keeps the sum of the three channels where HSV keeps the largest. (A turn in YIQ keeps luma and lies further from HSV.)
 """
 
 from collections.abc import Iterable
