@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from chiron.core.hashing import seed_of
-from chiron.data.augment import augment, draw_augmentation
+from chiron.data.augment.apply import augment
+from chiron.data.augment.draw import draw_augmentation
 from chiron.data.cache import CachedImages
 from chiron.data.source import ImageSource
 from chiron.preprocess.resize import StoredImage
@@ -82,8 +83,7 @@ class TrainingImages(StoredImages):
     def __getitem__(self, key: DrawKey) -> tuple[Tensor, int]:  # type: ignore[override]
         seed = seed_of("augment", self.seed, key.epoch, self.sample_ids[key.index], key.occurrence)
         draw = draw_augmentation(self.recipe, seed)
-        image = augment(self.stored(key.index), draw, img_size=self.spec.img_size, max_value=self.spec.max_value)
-        return to_tensor(image), key.index
+        return to_tensor(augment(self.stored(key.index), draw, self.spec)), key.index
 
 
 class EpochBatches(Sampler[list[DrawKey]]):

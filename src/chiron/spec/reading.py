@@ -112,7 +112,9 @@ def _known_part(values: Any, path: KeyPath) -> KeyPath:
     """`path` without pydantic's union branches (such as `int` or `literal['auto']`), which no file holds."""
     kept: list[str | int] = []
     for position, part in enumerate(path):
-        if (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
+        if (isinstance(values, dict) and part in values) or (
+            isinstance(values, list) and isinstance(part, int) and part < len(values)
+        ):
             values = values[part]  # type: ignore[index]
             kept.append(part)
         elif position == len(path) - 1 and isinstance(values, dict):

@@ -45,6 +45,7 @@ def recipe_warnings(recipe: Recipe) -> list[str]:
         )
     if train.schedule_per == "epoch" and train.warmup_epochs > 0 and train.warmup_lr == 0:
         told.append("train.warmup_lr 0 with train.schedule_per epoch: nothing is learned in the first epoch.")
+    told += [f"augment.{key} has no effect without augment.{owner}." for key, owner in recipe.augment.idle.items()]
     return told + _without_effect(train)
 
 
