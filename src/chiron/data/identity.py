@@ -11,7 +11,7 @@ import polars as pl
 from chiron.core.errors import DataError, PreprocessError
 from chiron.core.hashing import sha256_bytes
 from chiron.data.groups import connected_groups, is_blank
-from chiron.data.manifest_columns import label_columns_of
+from chiron.data.manifest_columns import UNCERTAIN, label_columns_of
 from chiron.data.source import ImageSource
 from chiron.preprocess.decode import CanonicalImage, decode_image
 
@@ -97,10 +97,15 @@ def join_groups(frame: pl.DataFrame, id_columns: Sequence[str]) -> tuple[pl.Data
 
 
 def label_conflicts(frame: pl.DataFrame) -> list[LabelConflict]:
-    """All sets of images with identical pixels and different known labels, sorted by path."""
+    """All sets of images with identical pixels and different known labels, sorted by path.
+
+    Of several labels an image, one that is uncertain or not assessed contradicts no other.
+    """
     labels = label_columns_of(frame.columns)
+    doubted = pl.lit(None) if labels == ["label"] else pl.lit(UNCERTAIN)
+    sure = [pl.col(name).filter(pl.col(name).ne_missing(doubted)).drop_nulls().n_unique() for name in labels]
     readable = frame.filter(pl.col("pixels_sha256").is_not_null(), pl.any_horizontal(pl.col(labels).is_not_null()))
-    known = readable.group_by("pixels_sha256").agg(pl.col(name).drop_nulls().n_unique() for name in labels)
+    known = readable.group_by("pixels_sha256").agg(sure)
     torn = known.filter(pl.any_horizontal(pl.col(name) > 1 for name in labels))
     rows = readable.join(torn.select("pixels_sha256"), on="pixels_sha256").sort("path")
     conflicts = [

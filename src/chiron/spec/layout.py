@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +14,7 @@ class Layout:
     """
 
     reader: str | None = None
+    labels: Literal["single", "multi"] | None = None  # one class an image, or several columns or names
     groups: str | None = None  # another reading of the group ids that the reader offers
     group_by: tuple[str, ...] = ()  # further columns whose equal values belong together
     images: Path | None = None

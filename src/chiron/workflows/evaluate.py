@@ -177,6 +177,12 @@ def _with_classes_of(classifier: Classifier, manifest: Manifest) -> Manifest:
         DataError: a class that the bundle does not know.
     """
     names = classifier.labels.names
+    if classifier.labels.is_multi_label != manifest.is_multi_label:
+        kinds = ("one class an image", "several classes an image")
+        raise DataError(
+            f"Data and bundle must have the same kind of labels. Got {kinds[manifest.is_multi_label]} in the data, and "
+            f"a bundle of {kinds[classifier.labels.is_multi_label]}. Choose other data, or read them with --labels."
+        )
     recipe = classifier.provenance.recipe if classifier.provenance is not None else {}
     if all(name.isdecimal() for name in manifest.classes) and recipe.get("labels", {}).get("names"):
         return manifest.with_class_names(names)
