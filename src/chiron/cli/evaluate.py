@@ -20,10 +20,21 @@ from chiron.cli.options import (
     layout_of,
     say,
     say_json,
+    say_table,
     start_logging,
 )
 
-_FIRST = ("auroc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity", "brier")
+_FIRST = (
+    "auroc",
+    "macro_auroc",
+    "exact_match",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "sensitivity",
+    "specificity",
+    "brier",
+)
 
 
 def evaluate_command(
@@ -75,6 +86,17 @@ def say_evaluation(numbers: dict[str, Any]) -> None:
     for key in _FIRST:
         if key in numbers["overall"]:
             say(f"  {key:<20} {shown(numbers['overall'][key])}")
+    if numbers.get("kind") == "multi_label":
+        constant = numbers["baselines"]["constant"]["exact_match"]
+        say(f"  constant answer      {shown(constant)} exact_match")
+        say_table(
+            ["class", "assessed", "present", "AUROC (interval)"],
+            [
+                (name, n["assessed"], n["images"], shown(numbers["per_class"][name]["auroc"]))
+                for name, n in numbers["class_counts"].items()
+            ],
+        )
+        return
     majority = numbers["baselines"]["majority_class"]
     say(f"  majority class       {shown(majority['accuracy'])} accuracy ({majority['class']})")
 

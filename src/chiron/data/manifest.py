@@ -42,7 +42,8 @@ class Manifest:
 
     Columns of `frame`: sample_id, unit_id, patient_id (null where unknown), group_id, path, label (a class name) or
     label_<class> (1, 0, -1 = uncertain, null = not assessed) where there is no `label`, split (null = none), status,
-    status_reason, bytes_sha256, pixels_sha256, then metadata. A metadata column without a role is carried and never used.
+    status_reason, bytes_sha256, pixels_sha256, then metadata. A metadata column without a role is carried and never
+    used.
     """
 
     frame: pl.DataFrame
@@ -84,7 +85,7 @@ class Manifest:
         return np.array([place.get(name, UNKNOWN_LABEL) for name in self.frame["label"]], dtype=np.int64)
 
     def targets(self, uncertain: UncertainPolicy) -> Int[np.ndarray, "n"] | Float[np.ndarray, "n classes"]:
-        """What training aims at: `labels`, or when multi-label 1 or 0 a class, NaN where nothing is known or counted."""
+        """What training aims at: `labels`, or when multi-label 1, 0 or NaN (not known, or not counted) a class."""
         if not self.is_multi_label:
             return self.labels
         return assessed(self.frame.select(pl.col(self.label_columns).cast(pl.Float64)).to_numpy(), uncertain)

@@ -29,7 +29,8 @@ class Predictions:
 
     Columns of `frame`: sample_id, unit_id, patient_id, group_id, split, fold, seed, model_id, y_true (a class name) or
     y_true_<class> (1, 0, -1 = uncertain, null = not assessed) where there is no `y_true`, status, and `logit_<class>`
-    (or `prob_<class>` from other frameworks) in the order of `classes`; further columns are carried. Unreadable rows stay in the table; only rows of status `ok` are scored.
+    (or `prob_<class>` from other frameworks) in the order of `classes`; further columns are carried. Unreadable rows
+    stay in the table; only rows of status `ok` are scored.
     """
 
     frame: pl.DataFrame

@@ -26,8 +26,8 @@ def class_weights(
     Of several labels an image `balanced` gives every class its own pair: 1 where it is absent, and where it is present
     the number of absent over present ones among the assessed images, so that both weigh the same.
 
-    Otherwise, with N images, C classes and n_c images of class c: `balanced` is N / (C n_c), `balanced_mean_one` the same
-    rescaled to a sum of C, `inverse_frequency` 1 / (n_c / N + 1e-6).
+    Otherwise, with N images, C classes and n_c images of class c: `balanced` is N / (C n_c), `balanced_mean_one` the
+    same rescaled to a sum of C, `inverse_frequency` 1 / (n_c / N + 1e-6).
 
     Args:
         cap: no weight is larger.
@@ -51,7 +51,9 @@ def class_weights(
     return tensor.flip(0) if labels.one_logit and labels.positive_index == 0 else tensor
 
 
-def _pairs(y_train: Float[np.ndarray, "n classes"], labels: LabelSpace, cap: float | None) -> Float[Tensor, "2 classes"]:
+def _pairs(
+    y_train: Float[np.ndarray, "n classes"], labels: LabelSpace, cap: float | None
+) -> Float[Tensor, "2 classes"]:
     """For several labels an image: the weights of 0 and of 1, a column a class."""
     present, absent = (y_train == 1).sum(axis=0), (y_train == 0).sum(axis=0)
     if lacking := [name for name, count in zip(labels.names, present, strict=True) if count == 0]:

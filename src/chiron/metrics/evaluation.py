@@ -194,7 +194,7 @@ def ece_estimate(cases: Cases, metric: Metric, calibration: dict[str, Any]) -> E
         high=None,
         method=RULES[Family.CALIBRATION].method,
         num_images=cases.num_images,
-        num_groups=cases.num_groups,
+        num_groups=cases.groups_among(np.ones(cases.num_images, dtype=bool)),
         note=f"a perfectly calibrated model would show {low:.4f} to {high:.4f} at this number of images",
     )
 

@@ -22,15 +22,15 @@ from chiron.metrics.metric import Family, Metric, registered_metrics
 
 THRESHOLD = 0.5
 AVERAGED = ("auroc", "average_precision", "sensitivity", "specificity", "f1")  # over classes that have both values
+MICRO = ("auroc", "f1")  # of all assessed labels together, whatever their class
 _PRESENT = 0  # the place of the class in each two-class question: outputs of exactly 0.5 then count as present
 
 
 @dataclass(frozen=True)
 class _Question:
-    """One class: its assessed images, and their numbers."""
+    """Present or absent: one class of its assessed images, or all assessed labels together; and the numbers of it."""
 
     name: str
-    rows: Bool[np.ndarray, "n"]
     estimator: Estimator
 
     @property
@@ -73,15 +73,12 @@ def evaluate_multi_label(
     require_settings(num_resamples, confidence)
     y_true, y_prob, names = _checked(y_true, y_prob, classes)
     index = number_groups(groups, len(y_true)) if groups is not None else _number_rows(y_true, y_prob, names)
-    settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
-    questions = [
-        _ask(name, y_true[:, k], y_prob[:, k], index, groups_given=groups is not None, **settings)
-        for k, name in enumerate(names)
-    ]
-    asked = {question.name: question for question in questions if question is not None}
-    pooled = _pooled(y_true, y_prob, index, groups_given=groups is not None)
-    calibration = calibration_of(pooled, num_resamples, seed)
     whole = _Whole(y_true, y_prob, index, groups is not None, confidence)
+    settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
+    known = ~np.isnan(y_true)
+    asked = {name: whole.ask(name, known[:, k], k, **settings) for k, name in enumerate(names) if known[:, k].any()}
+    pooled = whole.ask_all(**settings)
+    calibration = calibration_of(pooled.cases, num_resamples, seed)
     return Evaluation(
         num_images=len(y_true),
         num_groups=int(index.max()) + 1,
@@ -130,58 +127,6 @@ def _number_rows(y_true: np.ndarray, y_prob: np.ndarray, names: tuple[str, ...])
     number = np.empty(len(order), dtype=np.int64)
     number[order] = np.arange(len(order))
     return number
-
-
-def _two_classes(
-    name: str, y_true: np.ndarray, y_prob: np.ndarray, index: np.ndarray, *, num_groups: int, groups_given: bool
-) -> Cases:
-    """Present against absent, with the group numbers of all images."""
-    probs = np.stack([y_prob, 1 - y_prob], axis=1)
-    return Cases(
-        y_true=(y_true != 1).astype(np.int64),
-        y_prob=probs,
-        y_pred=(y_prob < THRESHOLD).astype(np.int64),
-        group_index=index,
-        num_groups=num_groups,
-        classes=(name, f"no {name}"),
-        positive_index=_PRESENT,
-        groups_given=groups_given,
-    )
-
-
-def _ask(
-    name: str, y_true: np.ndarray, y_prob: np.ndarray, index: np.ndarray, *, groups_given: bool, **settings: float
-) -> _Question | None:
-    """The question of one class; None where no image was assessed for it."""
-    rows = ~np.isnan(y_true)
-    if not rows.any():
-        return None
-    cases = _two_classes(
-        name, y_true[rows], y_prob[rows], index[rows], num_groups=int(index.max()) + 1, groups_given=groups_given
-    )
-    estimator = Estimator(
-        cases,
-        registered_metrics(),
-        num_resamples=int(settings["num_resamples"]),
-        confidence=settings["confidence"],
-        seed=int(settings["seed"]),
-        num_rows=len(y_true),
-    )
-    return _Question(name, rows, estimator)
-
-
-def _pooled(y_true: np.ndarray, y_prob: np.ndarray, index: np.ndarray, *, groups_given: bool) -> Cases:
-    """All assessed labels below each other, class by class."""
-    known = ~np.isnan(y_true).T
-    groups = np.broadcast_to(index, known.shape)
-    return _two_classes(
-        "present",
-        y_true.T[known],
-        y_prob.T[known],
-        groups[known],
-        num_groups=int(index.max()) + 1,
-        groups_given=groups_given,
-    )
 
 
 def _counts(question: _Question | None) -> dict[str, object]:
@@ -234,13 +179,15 @@ def _curve(question: _Question | None) -> dict[str, list] | None:
 
 
 def _overall(
-    questions: list[_Question], whole: "_Whole", pooled: Cases, calibration: dict[str, object]
+    questions: list[_Question], whole: "_Whole", pooled: _Question, calibration: dict[str, object]
 ) -> dict[str, Estimate]:
     metrics = registered_metrics()
     overall = {f"macro_{key}": _macro(metrics[key], questions, whole) for key in AVERAGED}
+    for key in MICRO:
+        overall[f"micro_{key}"] = pooled.estimator.one_class(metrics[key], _PRESENT)
     overall["exact_match"] = whole.exact_match()
     overall["macro_brier"] = _macro(metrics["brier"], questions, whole)
-    overall["ece"] = ece_estimate(pooled, metrics["ece"], calibration)
+    overall["ece"] = ece_estimate(pooled.cases, metrics["ece"], calibration)
     return overall
 
 
@@ -274,6 +221,39 @@ class _Whole:
     group_index: np.ndarray
     groups_given: bool
     confidence: float
+
+    def ask(self, name: str, rows: Bool[np.ndarray, "n"], column: int, **settings: float) -> _Question:
+        """The question of one class, of the images that were assessed for it."""
+        return self._ask(name, self.y_true[rows, column], self.y_prob[rows, column], self.group_index[rows], **settings)
+
+    def ask_all(self, **settings: float) -> _Question:
+        """The question of all assessed labels, class by class; a group then holds all labels of its images."""
+        known = ~np.isnan(self.y_true).T
+        groups = np.broadcast_to(self.group_index, known.shape)
+        return self._ask("present", self.y_true.T[known], self.y_prob.T[known], groups[known], **settings)
+
+    def _ask(
+        self, name: str, y_true: np.ndarray, y_prob: np.ndarray, group_index: np.ndarray, **settings: float
+    ) -> _Question:
+        cases = Cases(
+            y_true=(y_true != 1).astype(np.int64),
+            y_prob=np.stack([y_prob, 1 - y_prob], axis=1),
+            y_pred=(y_prob < THRESHOLD).astype(np.int64),
+            group_index=group_index,
+            num_groups=int(self.group_index.max()) + 1,  # of all images: resamples are the same for every class
+            classes=(name, f"no {name}"),
+            positive_index=_PRESENT,
+            groups_given=self.groups_given,
+        )
+        estimator = Estimator(
+            cases,
+            registered_metrics(),
+            num_resamples=int(settings["num_resamples"]),
+            confidence=settings["confidence"],
+            seed=int(settings["seed"]),
+            num_rows=len(self.y_true),
+        )
+        return _Question(name, estimator)
 
     def exact_match(self) -> Estimate:
         """The share of images whose every class is called rightly, among those with every class assessed."""
@@ -343,5 +323,3 @@ class _Whole:
             num_groups=len(np.unique(index)),
             note="; ".join(notes) or None,
         )
-
-

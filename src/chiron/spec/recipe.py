@@ -24,7 +24,9 @@ class LabelRecipe(Frozen):
     """What the classes mean."""
 
     names: tuple[str, ...] = Field(
-        default=(), description="all classes in order: names the integer labels 0, 1, ..., chooses of several; by default the data's"
+        default=(),
+        description="all classes in order: names the integer labels 0, 1, ..., or chooses of several labels an image; "
+        "by default the data's",
     )
     positive: str | None = Field(default=None, description="the class of interest when there are two")
     descriptions: dict[str, str] = Field(default_factory=dict, description="one plain sentence a class")

@@ -90,9 +90,7 @@ def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[M
         LeakError: a leak that the recipe does not accept by name.
     """
     asked = recipe.data
-    layout = replace(
-        layout, reader=asked.reader, labels=asked.labels, groups=asked.groups, group_by=asked.group_by
-    )
+    layout = replace(layout, reader=asked.reader, labels=asked.labels, groups=asked.groups, group_by=asked.group_by)
     manifest = read_dataset(data, layout)
     for note in manifest.notes:
         log.info("%s", note)
