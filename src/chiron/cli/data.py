@@ -13,6 +13,7 @@ from chiron.cli.options import (
     Groups,
     Images,
     Json,
+    Labels,
     Metadata,
     Quiet,
     Reader,
@@ -32,6 +33,7 @@ app = typer.Typer(help="Look at, split and make data.", no_args_is_help=True, ri
 def inspect_command(
     path: Data,
     reader: Reader = None,
+    labels: Labels = None,
     groups: Groups = None,
     group_by: GroupBy = None,
     images: Images = None,
@@ -49,7 +51,7 @@ def inspect_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.data import describe_data, inspect_data, write_leak_names
 
-    layout = layout_of(reader, groups, group_by, images, metadata, table_only)
+    layout = layout_of(reader, groups, group_by, images, metadata, table_only, labels)
     inspection = inspect_data(path, layout)
     described = describe_data(inspection)
     if leaks is not None:
@@ -85,6 +87,7 @@ def split_command(
         bool, typer.Option("--ignore-existing", help="Split anew, even where the data set comes with splits.")
     ] = False,
     reader: Reader = None,
+    labels: Labels = None,
     groups: Groups = None,
     group_by: GroupBy = None,
     images: Images = None,
@@ -106,7 +109,7 @@ def split_command(
         path,
         out,
         fractions={role: share for role, share in fractions.items() if share},
-        layout=layout_of(reader, groups, group_by, images, metadata, table_only),
+        layout=layout_of(reader, groups, group_by, images, metadata, table_only, labels),
         seed=seed,
         keep_existing=not ignore_existing,
         folds=folds,
@@ -135,7 +138,8 @@ def make_command(
         str,
         typer.Option(
             "--layout",
-            help="manifest, class_folders, csv, medmnist, roboflow; chests: kermany; skin: ham10000, isic2019.",
+            help="manifest, class_folders, csv, medmnist, roboflow; chests: kermany, and with several "
+            "findings chexpert, nih; skin: ham10000, isic2019.",
         ),
     ] = "manifest",
     shortcut: Annotated[

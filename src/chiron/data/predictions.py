@@ -201,7 +201,9 @@ def _label_cells(column: pl.Series, path: Path) -> pl.Series:
     """1, 0, -1 and blank, also as other programs write whole numbers."""
     plain = column.str.strip_chars().replace("", None)
     numbers = plain.cast(pl.Float64, strict=False)
-    wrong = plain.filter((plain.is_not_null() & numbers.is_null()) | ~numbers.is_in(LABEL_CODES))
+    wrong = plain.filter(
+        (plain.is_not_null() & numbers.is_null()) | ~numbers.is_in([float(code) for code in LABEL_CODES])
+    )
     if len(wrong):
         raise DataError(
             f"{column.name} must hold 1, 0, -1 (uncertain) or nothing (not assessed). Got {wrong[0]!r} in {path}."

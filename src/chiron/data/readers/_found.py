@@ -1,9 +1,10 @@
 """`Found`: what lies at a path, as readers see it: names of images and tables, parsed on first use."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from chiron.core.errors import DataError
 from chiron.data.readers._base import only_images
@@ -28,6 +29,7 @@ class Found:
     tables: tuple[str, ...]
     table_source: ImageSource
     table_only: bool = False
+    labels: Literal["single", "multi"] | None = None  # how many classes an image can show, where a person said it
     metadata: str | None = None  # the table that a person named as one of further columns
     beside: tuple[str, ...] = ()  # tables that lie beside the one that a person named, and are not read
     outside: dict[str, Path] = field(default_factory=dict)
@@ -43,6 +45,10 @@ class Found:
             data = _read(self.outside[name]) if name in self.outside else self.table_source.read_bytes(name)
             self._parsed[name] = read_table(data, name)
         return self._parsed[name]
+
+    def with_tables(self, tables: Mapping[str, Table], *, labels: Literal["single", "multi"]) -> "Found":
+        """The same files with other content of some tables, which a reader knows better than their cells say."""
+        return replace(self, labels=labels, _parsed=self._parsed | dict(tables))
 
     @cached_property
     def images(self) -> list[str]:
@@ -85,7 +91,17 @@ def look_at(path: Path, layout: Layout) -> Found:
         raise DataError(f"--images belongs to a table of labels. Got no table in {path}. Leave it out.")
     metadata = next((called for called, table in outside.items() if table == layout.metadata), None)
     beside = sorted(set(_tables_in(path.parent)) - {table.name for table in given}) if by_table else []
-    return Found(source, names, (*lying, *outside), table_source, layout.table_only, metadata, tuple(beside), outside)
+    return Found(
+        source,
+        names,
+        (*lying, *outside),
+        table_source,
+        layout.table_only,
+        layout.labels,
+        metadata,
+        tuple(beside),
+        outside,
+    )
 
 
 def _tables_in(folder: Path) -> list[str]:

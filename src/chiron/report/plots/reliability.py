@@ -16,8 +16,8 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     whole = "All assessed labels of all classes together. " if is_multi_label(evaluation) else ""
     return Drawing(
         name="reliability",
-        caption=f"Reliability diagram. {whole}Dots: share of right outputs in each bin of confidence; gray boxes: where "
-        "90 % of the dots of a calibrated model of this size would lie; bars: numbers of images.",
+        caption=f"Reliability diagram. {whole}Dots: share of right outputs in each bin of confidence; gray boxes: "
+        "where 90 % of the dots of a calibrated model of this size would lie; bars: numbers of images.",
         alt=_describe(calibration, bins),
         figure=_draw(calibration, bins, unit="Labels" if whole else "Images"),
     )
