@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chiron.report.context import ReportContext
@@ -18,6 +19,7 @@ from chiron.report.format import (
 from chiron.report.words import (
     DECISIONS,
     DECISIONS_OF_SEVERAL,
+    MEANINGS_OF_SEVERAL,
     PER_CLASS,
     PER_CLASS_OF_SEVERAL,
     Word,
@@ -109,7 +111,9 @@ def overall_table(evaluation: Evaluation) -> dict[str, Any]:
         rows = []
         for key in keys:
             entry = cell(overall[key], word(key))
-            rows.append({**entry, "words": word(key), "mark": footnotes.mark(entry["note"])})
+            meaning = MEANINGS_OF_SEVERAL.get(key) if is_multi_label(evaluation) else None
+            words = replace(word(key), meaning=meaning) if meaning else word(key)
+            rows.append({**entry, "words": words, "mark": footnotes.mark(entry["note"])})
         if title == DECISIONS and is_multi_label(evaluation):
             title = DECISIONS_OF_SEVERAL
         groups.append({"title": title, "rows": rows})

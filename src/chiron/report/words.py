@@ -61,6 +61,11 @@ GROUPS = (
     ("Probabilities", ("brier", "macro_brier", "log_loss", "ece")),
 )
 
+# What means over classes are where an image can have several.
+MEANINGS_OF_SEVERAL = dict.fromkeys(
+    ("macro_auroc", "macro_average_precision", "macro_sensitivity", "macro_specificity", "macro_f1"),
+    "mean over the classes, each on the images assessed for it",
+)
 # In the table by class where an image can have several classes or none.
 PER_CLASS_OF_SEVERAL = ("auroc", "average_precision", "sensitivity", "specificity", "precision", "npv", "f1", "brier")
 PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "average_precision")

@@ -92,10 +92,10 @@ def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[M
     asked = recipe.data
     layout = replace(layout, reader=asked.reader, labels=asked.labels, groups=asked.groups, group_by=asked.group_by)
     manifest = read_dataset(data, layout)
-    for note in manifest.notes:
-        log.info("%s", note)
     if recipe.labels.names:
         manifest = manifest.with_class_names(recipe.labels.names)
+    for note in manifest.notes:
+        log.info("%s", note)
     labels = label_space(recipe, manifest)
     _require_readable(manifest, recipe)
     manifest = _split(manifest, recipe.data)

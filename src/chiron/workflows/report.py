@@ -12,7 +12,9 @@ from chiron.core.files import require_new, write_text
 from chiron.metrics.evaluation import evaluate as evaluate_arrays
 from chiron.metrics.multi_label import evaluate_multi_label
 from chiron.report.coarse import shareable_evaluation
+from chiron.report.coarse_multi import shareable_multi_label
 from chiron.report.figures import write_figures
+from chiron.report.format import is_multi_label
 from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
@@ -119,7 +121,8 @@ def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: byte
     context, history = stored.context, stored.history
     gallery = make_gallery(stored.predictions, stored.manifest if key is None else None)
     if key is not None:
-        shown, context = shareable_evaluation(numbers), shareable_context(context, key)
+        made_coarse = shareable_multi_label if is_multi_label(numbers) else shareable_evaluation
+        shown, context = made_coarse(numbers), shareable_context(context, key)
         gallery, history = shareable_gallery(gallery, key), shareable_history(history)
     limits = limits_of(shown, context, exact=exact)
     page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)
