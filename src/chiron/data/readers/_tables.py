@@ -113,7 +113,7 @@ def _label_tables(
         )
     if len(labeled) == 1:
         return labeled, []
-    by_split = [said for said in labeled if _split_of(said.name)]
+    by_split = sorted((said for said in labeled if _split_of(said.name)), key=lambda said: said.name)
     if len({_split_of(said.name) for said in by_split}) == len(by_split) > 1:
         return by_split, [said.name for said in labeled if not _split_of(said.name)]
     raise DataError(
