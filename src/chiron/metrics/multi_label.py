@@ -43,7 +43,7 @@ class _Question:
 
     @property
     def has_both(self) -> bool:
-        return 0 < self.present.sum() < self.cases.num_images
+        return 0 < int(self.present.sum()) < self.cases.num_images
 
 
 def evaluate_multi_label(
