@@ -28,17 +28,27 @@ ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one image. `confidence` is the network's own probability of the class named."""
+    """What a classifier says of one image. `confidence` is the network's own probability of the class named.
 
-    predicted_class: str
+    Where an image can have several classes or none, no class is named, so that `predicted_class` and `confidence` are
+    None; every probability then stands for itself, and `classes_above_half` are those of 0.5 and more, the decision
+    that sensitivity and specificity in a report speak of. An empty tuple does not rule any class out.
+    """
+
+    predicted_class: str | None
     predicted_class_description: str
-    confidence: float
+    confidence: float | None
     probabilities: dict[str, float]
+    classes_above_half: tuple[str, ...] | None = None  # of several classes only
     disclaimer: str = DISCLAIMER
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
+        """Plain values, ready for JSON; without what belongs to the other kind of labels."""
+        if self.classes_above_half is None:
+            others: tuple[str, ...] = ("classes_above_half",)
+        else:
+            others = ("predicted_class", "predicted_class_description", "confidence")
+        return {name: value for name, value in asdict(self).items() if name not in others}
 
 
 class Classifier:
@@ -113,12 +123,16 @@ class Classifier:
 
     def _prediction(self, probs: np.ndarray) -> Prediction:
         names = self.labels.names
+        probabilities = {name: float(p) for name, p in zip(names, probs, strict=True)}
+        if self.labels.is_multi_label:
+            above = tuple(name for name, p in probabilities.items() if p >= 0.5)
+            return Prediction(None, "", None, probabilities, above)
         best = names[int(probs.argmax())]
         return Prediction(
             predicted_class=best,
             predicted_class_description=self.labels.descriptions.get(best, ""),
             confidence=float(probs.max()),
-            probabilities={name: float(p) for name, p in zip(names, probs, strict=True)},
+            probabilities=probabilities,
         )
 
     def save(self, folder: str | Path) -> str:

@@ -15,6 +15,13 @@ def model_card(
     splits = "\n".join(
         f"| {split} | {counts['images']:,} | {counts['groups']:,} |" for split, counts in provenance.data_counts.items()
     )
+    if labels.is_multi_label:
+        counted = {"ignore": "are left out", "zeros": "count as absent", "ones": "count as present"}[labels.uncertain]
+        told = f"An image can have several classes or none. Labels that are uncertain {counted}."
+        decided = "Each class has its own probability; none is named."
+    else:
+        told = f"Positive class: {labels.positive or 'none (more than two classes)'}"
+        decided = "The class named is the one with the largest probability."
     selection = "not defined" if provenance.selection_value is None else f"{provenance.selection_value:.4f}"
     leaks = (
         f"**accepted by name: {provenance.accepted_leaks}. The same images or patients stand in two splits; "
@@ -35,12 +42,12 @@ Reference standard: {intended_use.reference_standard or NOT_STATED}
 ## Classes
 {classes}
 
-Positive class: {labels.positive or "none (more than two classes)"}
+{told}
 
 ## How it was made
 Network: {model_name}, {provenance.num_parameters:,} parameters, init: {provenance.init}.
 Chosen by {provenance.selected_by} on the val split: epoch {provenance.best_epoch}, {selection}.
-Probabilities are the network's own; they are not calibrated. The class named is the one with the largest probability.
+Probabilities are the network's own; they are not calibrated. {decided}
 Made {provenance.created} with Chiron {provenance.chiron_version} ({versions}).
 
 ## Data

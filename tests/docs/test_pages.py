@@ -68,5 +68,13 @@ def test_ham10000_runs_as_written(tmp_path, monkeypatch):
     assert len((tmp_path / "ham_runs" / "test_ledger.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
+@pytest.mark.slow
+def test_multi_label_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("how-to/multi-label.md"):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    assert "y_true_Lung Opacity" in (tmp_path / "runs/findings/predictions/test.csv").read_text(encoding="utf-8")
+
+
 # Two epochs show that a command works; what it learns in them is of no interest.
 SHORT = {"train": ["--set", "train.epochs=2", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"]}

@@ -17,6 +17,7 @@ from chiron.cli.options import (
     Groups,
     Images,
     Json,
+    Labels,
     Metadata,
     Quiet,
     Reader,
@@ -39,6 +40,7 @@ app.add_typer(fetch.app, name="fetch")
 def inspect_command(
     path: Data,
     reader: Reader = None,
+    labels: Labels = None,
     groups: Groups = None,
     group_by: GroupBy = None,
     images: Images = None,
@@ -56,7 +58,7 @@ def inspect_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.data import describe_data, inspect_data, write_leak_names
 
-    layout = layout_of(reader, groups, group_by, images, metadata, table_only)
+    layout = layout_of(reader, groups, group_by, images, metadata, table_only, labels)
     inspection = inspect_data(path, layout)
     described = describe_data(inspection)
     if leaks is not None:
@@ -95,6 +97,7 @@ def split_command(
         bool, typer.Option("--repair", help="Keep existing splits, but give every group that crosses them to one.")
     ] = False,
     reader: Reader = None,
+    labels: Labels = None,
     groups: Groups = None,
     group_by: GroupBy = None,
     images: Images = None,
@@ -116,7 +119,7 @@ def split_command(
         path,
         out,
         fractions={role: share for role, share in fractions.items() if share},
-        layout=layout_of(reader, groups, group_by, images, metadata, table_only),
+        layout=layout_of(reader, groups, group_by, images, metadata, table_only, labels),
         seed=seed,
         keep_existing=not ignore_existing,
         folds=folds,
@@ -150,7 +153,8 @@ def make_command(
         str,
         typer.Option(
             "--layout",
-            help="manifest, class_folders, csv, medmnist, roboflow; chests: kermany; skin: ham10000, isic2019.",
+            help="manifest, class_folders, csv, medmnist, roboflow; chests: kermany, and with several "
+            "findings chexpert, nih; skin: ham10000, isic2019.",
         ),
     ] = "manifest",
     shortcut: Annotated[

@@ -13,6 +13,7 @@ from chiron.cli.options import (
     Groups,
     Images,
     Json,
+    Labels,
     Metadata,
     Quiet,
     Reader,
@@ -20,10 +21,21 @@ from chiron.cli.options import (
     layout_of,
     say,
     say_json,
+    say_table,
     start_logging,
 )
 
-_FIRST = ("auroc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity", "brier")
+_FIRST = (
+    "auroc",
+    "macro_auroc",
+    "exact_match",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "sensitivity",
+    "specificity",
+    "brier",
+)
 
 
 def evaluate_command(
@@ -35,6 +47,7 @@ def evaluate_command(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; a run keeps its own.")] = None,
     positive: Annotated[str | None, typer.Option("--positive", help="Class of interest in a two-class CSV.")] = None,
     reader: Reader = None,
+    labels: Labels = None,
     groups: Groups = None,
     group_by: GroupBy = None,
     images: Images = None,
@@ -56,7 +69,7 @@ def evaluate_command(
         split=split,
         out=out,
         positive=positive,
-        layout=layout_of(reader, groups, group_by, images, metadata),
+        layout=layout_of(reader, groups, group_by, images, metadata, labels=labels),
         force=force,
         device=device,
         threads=threads,
@@ -75,6 +88,17 @@ def say_evaluation(numbers: dict[str, Any]) -> None:
     for key in _FIRST:
         if key in numbers["overall"]:
             say(f"  {key:<20} {shown(numbers['overall'][key])}")
+    if numbers.get("kind") == "multi_label":
+        constant = numbers["baselines"]["constant"]["exact_match"]
+        say(f"  constant answer      {shown(constant)} exact_match")
+        say_table(
+            ["class", "assessed", "present", "AUROC (interval)"],
+            [
+                (name, n["assessed"], n["images"], shown(numbers["per_class"][name]["auroc"]))
+                for name, n in numbers["class_counts"].items()
+            ],
+        )
+        return
     majority = numbers["baselines"]["majority_class"]
     say(f"  majority class       {shown(majority['accuracy'])} accuracy ({majority['class']})")
 

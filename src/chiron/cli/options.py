@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,10 @@ Changes = Annotated[
 ]
 Reader = Annotated[str | None, typer.Option("--reader", help="Force the reader instead of recognizing the layout.")]
 Groups = Annotated[str | None, typer.Option("--groups", help="Another reading of the group ids, e.g. cautious.")]
+Labels = Annotated[
+    Literal["single", "multi"] | None,
+    typer.Option("--labels", help="One class an image, or several (columns of 1, 0, -1, blank; names joined by |)."),
+]
 GroupBy = Annotated[
     list[str] | None, typer.Option("--group-by", metavar="COLUMN", help="Keep equal values together; may be repeated.")
 ]
@@ -38,10 +42,12 @@ def layout_of(
     images: Path | None,
     metadata: Path | None,
     table_only: bool = False,
+    labels: Literal["single", "multi"] | None = None,
 ) -> Layout:
     """What the options say about how a data set is to be read."""
     return Layout(
         reader=reader,
+        labels=labels,
         groups=groups,
         group_by=tuple(group_by or ()),
         images=images,

@@ -1,13 +1,16 @@
 """`chiron predict`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chiron.cli.options import Debug, Device, Force, Json, Quiet, Threads, say, say_json, say_table, start_logging
 from chiron.core.errors import EXIT_USER_MISTAKE
 from chiron.spec.provenance import DISCLAIMER
+
+if TYPE_CHECKING:
+    from chiron.predictor import Row
 
 
 def predict_command(
@@ -22,7 +25,7 @@ def predict_command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Predict images: the class, its probability, and all probabilities. Exit code 2 when a file was unreadable."""
+    """Predict images: the class and its probability, or of several classes all. Exit code 2 with an unreadable file."""
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.predict import predict
 
@@ -36,17 +39,28 @@ def predict_command(
             ]
         )
     elif out is None:
-        say_table(
-            ["image", "model output", "probability"],
-            [
-                (row.name, row.prediction.predicted_class, f"{row.prediction.confidence:.4f}")
-                if row.prediction
-                else (row.name, "unreadable", "")
-                for row in rows
-            ],
-        )
+        _say_rows(rows)
         say(DISCLAIMER)
     else:
         say(f"{len(rows) - failed} of {len(rows)} images predicted: {out}")
     if failed:
         raise typer.Exit(EXIT_USER_MISTAKE)
+
+
+def _say_rows(rows: "list[Row]") -> None:
+    """The class named and its probability; where an image can have several classes, the probability of each."""
+    first = next(row.prediction for row in rows if row.prediction)
+    if first.predicted_class is None:
+        header = ["image", *first.probabilities]
+    else:
+        header = ["image", "model output", "probability"]
+    shown: list[tuple[str, ...]] = []
+    for row in rows:
+        said = row.prediction
+        if said is None:
+            shown.append((row.name, "unreadable", *[""] * (len(header) - 2)))
+        elif said.predicted_class is None or said.confidence is None:
+            shown.append((row.name, *[f"{p:.4f}" for p in said.probabilities.values()]))
+        else:
+            shown.append((row.name, said.predicted_class, f"{said.confidence:.4f}"))
+    say_table(header, shown)

@@ -15,6 +15,7 @@ from chiron.cli.options import (
     GroupBy,
     Images,
     Json,
+    Labels,
     Metadata,
     Quiet,
     Threads,
@@ -35,6 +36,7 @@ def train_command(
     data: Annotated[Path | None, typer.Option("--data", help="Folder, zip, npz, table or manifest.")] = None,
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")] = Path("run"),
     change: Changes = None,
+    labels: Labels = None,
     group_by: GroupBy = None,
     images: Images = None,
     metadata: Metadata = None,
@@ -67,6 +69,7 @@ def train_command(
     from chiron.workflows.check import check_recipe
 
     short = {"train.overfit_images": overfit, "train.seed": seed, "data.group_by": group_by and json.dumps(group_by)}
+    short["data.labels"] = labels
     changes = (*(change or ()), *(f"{key}={value}" for key, value in short.items() if value is not None))
     if not resume:
         if not recipe:

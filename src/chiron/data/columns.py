@@ -12,7 +12,7 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
         "image", "image_id", "filename", "file_name", "image_name", "image_path", "filepath", "file_path", "path",
         "file", "img", "img_id", "isic_id", "image_index",
     ),
-    LABEL: ("label", "dx", "diagnosis", "diagnostic", "class", "class_name", "target", "category"),
+    LABEL: ("label", "dx", "diagnosis", "diagnostic", "class", "class_name", "target", "category", "finding_labels"),
     SPLIT: ("split", "partition", "subset"),
     "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject"),
     "group_id": ("group_id",),
@@ -20,13 +20,35 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "unit_id": ("unit_id", "lesion_id", "lesion", "lesionid"),
 }  # fmt: skip
 _ROLES: dict[ColumnRole, tuple[str, ...]] = {
-    "predictor": ("age", "age_approx", "sex", "gender", "male", "female", "localization", "anatom_site_general"),
+    "predictor": (
+        "age",
+        "age_approx",
+        "patient_age",
+        "sex",
+        "gender",
+        "patient_gender",
+        "male",
+        "female",
+        "localization",
+        "anatom_site_general",
+    ),
     "reference_standard": ("dx_type", "diagnosis_confirm_type", "biopsed"),
     "subgroup": ("skin_tone", "fitzpatrick", "fitspatrick", "fitzpatrick_skin_type", "ethnicity"),
-    "technical": ("device", "camera", "scanner", "manufacturer", "image_type", "width", "height"),
+    "technical": (
+        "device",
+        "camera",
+        "scanner",
+        "manufacturer",
+        "image_type",
+        "width",
+        "height",
+        "view_position",
+        "frontal_lateral",
+        "ap_pa",
+    ),
     "site": ("site", "hospital", "center", "centre", "institution"),
     "date": ("date", "study_date", "acquisition_date"),
-}
+}  # fmt: skip
 _ROLE_OF: dict[str, ColumnRole] = {name: role for role, names in _ROLES.items() for name in names}
 
 

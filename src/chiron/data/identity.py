@@ -14,7 +14,7 @@ from chiron.core.hashing import sha256_bytes
 from chiron.data.copies.pairs import CopyPair
 from chiron.data.copies.thumbnail import SIDE, thumbnail
 from chiron.data.groups import connected_groups, is_blank
-from chiron.data.manifest_columns import label_columns_of
+from chiron.data.manifest_columns import UNCERTAIN, label_columns_of
 from chiron.data.source import ImageSource
 from chiron.preprocess.decode import CanonicalImage, decode_image
 
@@ -136,10 +136,15 @@ def _copy_notes(frame: pl.DataFrame, columns: Sequence[Sequence[str | None]], co
 
 
 def label_conflicts(frame: pl.DataFrame) -> list[LabelConflict]:
-    """All sets of images with identical pixels and different known labels, sorted by path."""
+    """All sets of images with identical pixels and different known labels, sorted by path.
+
+    Of several labels an image, one that is uncertain or not assessed contradicts no other.
+    """
     labels = label_columns_of(frame.columns)
+    doubted = pl.lit(None) if labels == ["label"] else pl.lit(UNCERTAIN)
+    sure = [pl.col(name).filter(pl.col(name).ne_missing(doubted)).drop_nulls().n_unique() for name in labels]
     readable = frame.filter(pl.col("pixels_sha256").is_not_null(), pl.any_horizontal(pl.col(labels).is_not_null()))
-    known = readable.group_by("pixels_sha256").agg(pl.col(name).drop_nulls().n_unique() for name in labels)
+    known = readable.group_by("pixels_sha256").agg(sure)
     torn = known.filter(pl.any_horizontal(pl.col(name) > 1 for name in labels))
     rows = readable.join(torn.select("pixels_sha256"), on="pixels_sha256").sort("path")
     conflicts = [

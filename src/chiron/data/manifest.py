@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from chiron.core.errors import DataError
 from chiron.core.files import write_text
 from chiron.core.hashing import sha256_json
 from chiron.core.suggest import did_you_mean
+from chiron.data.assessed import assessed
 from chiron.data.copies.pairs import DUPLICATES, CopyPair, read_pairs, write_pairs
 from chiron.data.manifest_columns import (
     AFTER_LABEL,
@@ -21,6 +22,8 @@ from chiron.data.manifest_columns import (
     ID_COLUMNS,
     LABEL_PREFIX,
     SPLITS,
+    UNCERTAIN,
+    UNCERTAIN_LABEL,
     UNKNOWN_LABEL,
     Certainty,
     ColumnRole,
@@ -31,6 +34,7 @@ from chiron.data.manifest_columns import (
     names_that_do_not_fit,
     require_columns,
 )
+from chiron.spec.labels import UncertainPolicy
 
 
 @dataclass(frozen=True, eq=False)  # tables have no plain equality: compare digests
@@ -38,8 +42,9 @@ class Manifest:
     """A table of samples and what it takes to read it; checked when it is made.
 
     Columns of `frame`: sample_id, unit_id, patient_id (null where unknown), group_id, path, label (a class name) or
-    label_<class> (1, 0, null = not assessed) where there is no `label`, split (null = none), status, status_reason,
-    bytes_sha256, pixels_sha256, then metadata. A metadata column without a role is carried and never used.
+    label_<class> (1, 0, -1 = uncertain, null = not assessed) where there is no `label`, split (null = none), status,
+    status_reason, bytes_sha256, pixels_sha256, then metadata. A metadata column without a role is carried and never
+    used.
     """
 
     frame: pl.DataFrame
@@ -72,11 +77,21 @@ class Manifest:
 
     @property
     def labels(self) -> Int[np.ndarray, "n"] | Int[np.ndarray, "n classes"]:
-        """Place of each row's class in `classes`, or 0/1 a class when multi-label; -1 where the label is unknown."""
+        """Place of each row's class in `classes`, -1 where it is unknown.
+
+        When multi-label, 1 or 0 a class, -2 where it is uncertain and -1 where it was not assessed.
+        """
         if self.is_multi_label:
-            return self.frame.select(pl.col(self.label_columns).fill_null(UNKNOWN_LABEL)).to_numpy().astype(np.int64)
+            cells = pl.col(self.label_columns).cast(pl.Int64)
+            return self.frame.select(cells.replace({UNCERTAIN: UNCERTAIN_LABEL, None: UNKNOWN_LABEL})).to_numpy()
         place = {name: index for index, name in enumerate(self.classes)}
         return np.array([place.get(name, UNKNOWN_LABEL) for name in self.frame["label"]], dtype=np.int64)
+
+    def targets(self, uncertain: UncertainPolicy) -> Int[np.ndarray, "n"] | Float[np.ndarray, "n classes"]:
+        """What training aims at: `labels`, or when multi-label 1, 0 or NaN (not known, or not counted) a class."""
+        if not self.is_multi_label:
+            return self.labels
+        return assessed(self.frame.select(pl.col(self.label_columns).cast(pl.Float64)).to_numpy(), uncertain)
 
     @property
     def digest(self) -> str:
@@ -123,14 +138,21 @@ class Manifest:
     def with_class_names(self, names: Sequence[str]) -> "Manifest":
         """The same samples with the classes called, or only ordered, as `names` says.
 
-        Names that are the classes in another order fix the order. Classes that are whole numbers from 0 or 1 on get the
-        name that stands at their place; there may be more names than the data has numbers.
+        Names that are the classes in another order fix the order; of several labels an image the others are left out.
+        Classes that are whole numbers from 0 or 1 on get the name that stands at their place; there may be more names
+        than the data has numbers.
 
         Raises:
             DataError: the names are neither.
         """
         if sorted(names) == sorted(self.classes):
             return replace(self, classes=tuple(names))
+        if self.is_multi_label and set(names) < set(self.classes) and len(set(names)) == len(names):
+            others = [LABEL_PREFIX + name for name in self.classes if name not in names]
+            told = f"Classes that labels.names leaves out: {', '.join(n for n in self.classes if n not in names)}."
+            roles = {name: role for name, role in self.roles.items() if name not in others}
+            kept = self.frame.drop(others)
+            return replace(self, frame=kept, classes=tuple(names), roles=roles, notes=(*self.notes, told))
         first = int("0" not in self.classes)
         name_of = {str(place): name for place, name in enumerate(names, start=first)}
         if not set(self.classes) <= set(name_of):

@@ -20,7 +20,9 @@ BEFORE_LABEL = (*ID_COLUMNS, "path")
 AFTER_LABEL = ("split", "status", "status_reason", "bytes_sha256", "pixels_sha256")
 LABEL_PREFIX = "label_"
 _ABSOLUTE = r"^(/|\\\\|[A-Za-z]:[/\\])"  # also of Windows
-UNKNOWN_LABEL = -1
+UNCERTAIN = -1  # a cell of label_<class>; 1 present, 0 absent, blank not assessed
+# Codes of arrays of labels. They differ, so that a finding that nobody looked for is never one that somebody doubted.
+UNKNOWN_LABEL, UNCERTAIN_LABEL = -1, -2
 
 
 def complete(frame: pl.DataFrame) -> pl.DataFrame:
@@ -147,7 +149,7 @@ def check_rows(frame: pl.DataFrame, classes: Sequence[str]) -> None:
         )
     allowed: dict[str, tuple[Any, ...]] = {"split": SPLITS, "status": STATUSES}
     labels = label_columns_of(frame.columns)
-    allowed |= {"label": tuple(classes)} if labels == ["label"] else dict.fromkeys(labels, (0, 1))
+    allowed |= {"label": tuple(classes)} if labels == ["label"] else dict.fromkeys(labels, (0, 1, UNCERTAIN))
     for name, values in allowed.items():
         if strangers := sorted(set(map(str, frame[name].drop_nulls().unique())) - set(map(str, values))):
             listed, hint = ", ".join(map(str, values)), did_you_mean(strangers[0], map(str, values))

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -12,28 +12,60 @@ from jaxtyping import Float, Int
 from chiron.core.errors import DataError
 from chiron.core.files import write_text
 from chiron.core.suggest import did_you_mean
+from chiron.data.assessed import assessed
 from chiron.data.groups import connected_groups, is_blank
+from chiron.data.manifest_columns import UNCERTAIN
+from chiron.spec.labels import UncertainPolicy
 
 STATUSES = ("ok", "unreadable", "excluded", "indeterminate", "no_reference")
 ID_COLUMNS = ("sample_id", "unit_id", "patient_id", "group_id")
+LABEL_CODES = (1, 0, UNCERTAIN)
+REFERENCE_PREFIX = "y_true_"  # before the class, in a table of several labels an image
 
 
 @dataclass(frozen=True)
 class Predictions:
     """A table of model outputs and what it takes to read it.
 
-    Columns of `frame`: sample_id, unit_id, patient_id, group_id, split, fold, seed, model_id, y_true, status, and
-    `logit_<class>` (or `prob_<class>` from other frameworks) in the order of `classes`; further columns are carried.
-    Unreadable rows stay in the table; only rows of status `ok` are scored.
+    Columns of `frame`: sample_id, unit_id, patient_id, group_id, split, fold, seed, model_id, y_true (a class name) or
+    y_true_<class> (1, 0, -1 = uncertain, null = not assessed) where there is no `y_true`, status, and `logit_<class>`
+    (or `prob_<class>` from other frameworks) in the order of `classes`; further columns are carried. Unreadable rows
+    stay in the table; only rows of status `ok` are scored.
     """
 
     frame: pl.DataFrame
     classes: tuple[str, ...]
     positive: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)  # bundle id, accepted leaks, looks at the test set, ...
+    facts: dict[str, Any] = field(default_factory=dict)  # bundle id, accepted leaks, what uncertain labels count as...
 
     def __post_init__(self) -> None:
         _check(self.frame, self.classes, self.positive)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a sample can have several classes."""
+        return "y_true" not in self.frame.columns
+
+    @property
+    def uncertain(self) -> UncertainPolicy:
+        """What a label -1 counts as.
+
+        Raises:
+            DataError: the facts beside the table name no policy that there is.
+        """
+        policy = self.facts.get("uncertain", "ignore")
+        if policy not in get_args(UncertainPolicy):
+            raise DataError(
+                f"Uncertain labels must count as one of {', '.join(get_args(UncertainPolicy))}. Got {policy!r}. "
+                "Mend the .json beside the table."
+            )
+        return policy
+
+    @property
+    def num_uncertain(self) -> int:
+        """How many labels of the scored rows are uncertain."""
+        columns = reference_columns(self.classes) if self.is_multi_label else []
+        return sum(int((self.scored[name] == UNCERTAIN).sum()) for name in columns)
 
     @property
     def scored(self) -> pl.DataFrame:
@@ -41,16 +73,24 @@ class Predictions:
         return self.frame.filter(pl.col("status") == "ok")
 
     @property
-    def y_true(self) -> Int[np.ndarray, "n"]:
-        """Place of the reference label in `classes`, one a scored row."""
+    def y_true(self) -> Int[np.ndarray, "n"] | Float[np.ndarray, "n classes"]:
+        """Place of the reference label in `classes`, one a scored row; of several labels 1, 0 or NaN a class."""
+        if self.is_multi_label:
+            labels = self.scored.select(pl.col(reference_columns(self.classes)).cast(pl.Float64)).to_numpy()
+            return assessed(labels, self.uncertain)
         place = {name: index for index, name in enumerate(self.classes)}
         return np.array([place[name] for name in self.scored["y_true"]], dtype=np.int64)
 
     @property
     def y_prob(self) -> Float[np.ndarray, "n classes"]:
-        """Probabilities, one row a scored row: softmax of the logits, or rounded ones made to sum to 1."""
+        """Probabilities, one row a scored row: softmax of the logits, or rounded ones made to sum to 1.
+
+        Of several labels: a sigmoid a logit, or the probabilities as they are.
+        """
         kind = score_kind(self.frame, self.classes)
         scores = self.scored.select([f"{kind}_{name}" for name in self.classes]).to_numpy().astype(np.float64)
+        if self.is_multi_label:
+            return sigmoid(scores) if kind == "logit" else scores
         return softmax(scores) if kind == "logit" else scores / scores.sum(axis=1, keepdims=True)
 
     @property
@@ -106,6 +146,11 @@ def _read_facts(path: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) and "classes" in facts else {}
 
 
+def reference_columns(classes: tuple[str, ...]) -> list[str]:
+    """`y_true_<class>` of every class."""
+    return [f"{REFERENCE_PREFIX}{name}" for name in classes]
+
+
 def score_kind(frame: pl.DataFrame, classes: tuple[str, ...]) -> str:
     """`logit` or `prob`: which of the two the table holds for all classes."""
     for kind in ("logit", "prob"):
@@ -123,6 +168,12 @@ def softmax(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n clas
     return raised / raised.sum(axis=1, keepdims=True)
 
 
+def sigmoid(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
+    """Each entry on its own between 0 and 1; without overflow on either side."""
+    raised = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1, raised) / (1 + raised)
+
+
 def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.DataFrame:
     if not classes:
         raise DataError(
@@ -131,22 +182,40 @@ def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.Data
         )
     kind = score_kind(frame, classes)
     columns = [f"{kind}_{name}" for name in classes]
-    if "status" not in frame.columns and "y_true" in frame.columns:
-        reference = pl.col("y_true").is_null() | (pl.col("y_true") == "")
-        frame = frame.with_columns(
-            pl.when(reference).then(pl.lit("no_reference")).otherwise(pl.lit("ok")).alias("status")
-        )
-    if "status" in frame.columns and "y_true" in frame.columns:  # labels that were filled in after predicting
-        filled = (pl.col("status") == "no_reference") & (pl.col("y_true").fill_null("") != "")
-        frame = frame.with_columns(pl.when(filled).then(pl.lit("ok")).otherwise(pl.col("status")).alias("status"))
+    several = [name for name in reference_columns(classes) if name in frame.columns]
+    if references := ["y_true"] if "y_true" in frame.columns else several:
+        labeled = pl.any_horizontal(pl.col(name).fill_null("").str.strip_chars() != "" for name in references)
+        before = pl.col("status") if "status" in frame.columns else pl.lit("no_reference")
+        # Also labels that were filled in after predicting.
+        filled = pl.when((before == "no_reference") & labeled).then(pl.lit("ok")).otherwise(before)
+        frame = frame.with_columns(filled.alias("status"))
+    if references == several:
+        frame = frame.with_columns(_label_cells(frame[name], path) for name in several)
     try:
         return frame.with_columns(pl.col(columns).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
         raise DataError(f"Scores must be numbers. Got another value in {path}: {error}.") from error
 
 
+def _label_cells(column: pl.Series, path: Path) -> pl.Series:
+    """1, 0, -1 and blank, also as other programs write whole numbers."""
+    plain = column.str.strip_chars().replace("", None)
+    numbers = plain.cast(pl.Float64, strict=False)
+    wrong = plain.filter(
+        (plain.is_not_null() & numbers.is_null()) | ~numbers.is_in([float(code) for code in LABEL_CODES])
+    )
+    if len(wrong):
+        raise DataError(
+            f"{column.name} must hold 1, 0, -1 (uncertain) or nothing (not assessed). Got {wrong[0]!r} in {path}."
+        )
+    return numbers.cast(pl.Int8)
+
+
 def _check(frame: pl.DataFrame, classes: tuple[str, ...], positive: str | None) -> None:
-    for name in ("sample_id", "y_true", "status"):
+    several = [name for name in reference_columns(classes) if name in frame.columns]
+    is_multi_label = "y_true" not in frame.columns and bool(several)
+    references = reference_columns(classes) if is_multi_label else ["y_true"]
+    for name in ("sample_id", *references, "status"):
         if name not in frame.columns:
             hint = did_you_mean(name, frame.columns)
             raise DataError(f"A predictions table must have the column {name!r}. Got {frame.columns}. {hint}".rstrip())
@@ -158,13 +227,29 @@ def _check(frame: pl.DataFrame, classes: tuple[str, ...], positive: str | None) 
     if positive is not None and positive not in classes:
         raise DataError(f"The positive class must be one of {', '.join(classes)}. Got {positive!r}.")
     scored = frame.filter(pl.col("status") == "ok")
+    kind = score_kind(frame, classes)
+    scores = scored.select([f"{kind}_{name}" for name in classes]).to_numpy().astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise DataError("Scores of rows with status ok must be finite numbers. Got missing, NaN or infinite ones.")
+    if is_multi_label:
+        _check_several(scored, references, positive)
+        if kind == "prob" and scores.size and (scores.min() < 0 or scores.max() > 1):
+            raise DataError("prob_<class> columns of several labels must lie in 0..1. Got other values.")
+        return
     strangers = sorted({str(name) for name in scored["y_true"].unique()} - set(classes))
     if strangers:
         raise DataError(f"y_true must be one of {', '.join(classes)}. Got {', '.join(strangers[:5])}.")
-    kind = score_kind(frame, classes)
-    scores = scored.select([f"{kind}_{name}" for name in classes]).to_numpy()
-    if scores.size and not np.isfinite(scores.astype(np.float64)).all():
-        raise DataError("Scores of rows with status ok must be finite numbers. Got missing, NaN or infinite ones.")
     tolerance = max(1e-3, 5e-4 * len(classes))  # three decimals a class
     if kind == "prob" and scores.size and (scores.min() < 0 or np.abs(scores.sum(axis=1) - 1).max() > tolerance):
         raise DataError("prob_<class> columns must be at least 0 and sum to 1 in every row. Got other values.")
+
+
+def _check_several(scored: pl.DataFrame, references: list[str], positive: str | None) -> None:
+    if positive is not None:
+        raise DataError(
+            f"A positive class belongs to two classes that exclude each other. Got {positive!r} for a table with "
+            f"{', '.join(references[:3])}. Leave it out."
+        )
+    for name in references:
+        if strangers := sorted(set(scored[name].drop_nulls().to_list()) - set(LABEL_CODES)):
+            raise DataError(f"{name} must hold 1, 0, -1 (uncertain) or nothing (not assessed). Got {strangers[0]}.")

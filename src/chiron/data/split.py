@@ -29,7 +29,8 @@ def assign_splits(
         keep_existing: respect the splits that the data set comes with; otherwise deal everything anew.
     Raises:
         DataError: fractions that are none, nothing to divide, or a role that is there or has a fraction, left with no
-            group of a class; only an external set that the data comes with may lack classes.
+            group of a class; only an external set that the data comes with may lack classes, and of several labels an
+            image any split that the data comes with but train: rare findings are absent from small ones, which is told.
     """
     wanted = checked_fractions(fractions)
     usable = is_usable(manifest)
@@ -45,12 +46,25 @@ def assign_splits(
     done = manifest.with_splits(dict(frame.select("sample_id", "split").iter_rows()), notes=notes)
     if not keep_existing:
         done = replace(done, fold=None)
-    _require_every_class(done, wanted, may_lack=existing & {"external"})
+    own = existing - {"train"} if manifest.is_multi_label else existing & {"external"}
+    _require_every_class(done, wanted, may_lack=own)
+    done = replace(done, notes=(*done.notes, *_lacking(done, own)))
     if not notes:
         return done
     points = 100 * share_deviation(done, ["train", *missing])
     told = f"A class's share in one of them differs from its share in all of them by up to {points:.2f} points."
     return replace(done, notes=(*done.notes, told))
+
+
+def _lacking(manifest: Manifest, roles: Collection[str]) -> list[str]:
+    """Notes on classes of several that no image of a split shows: their ranking is not defined there."""
+    summary = split_summary(manifest) if manifest.is_multi_label else {}
+    lacking = {
+        role: [name for name, cell in summary[role].items() if not cell["groups"]]
+        for role in SPLITS
+        if role in roles and role in summary
+    }
+    return [f"Classes that no image of {role} shows: {', '.join(names)}." for role, names in lacking.items() if names]
 
 
 def is_usable(manifest: Manifest) -> pl.Expr:

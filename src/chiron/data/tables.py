@@ -1,4 +1,4 @@
-"""Tables as people have them: CSV or TSV, from any program, read so that every mistake has its line."""
+"""Tables as people have them: CSV or TSV from any program, or Parquet, read so that every mistake has its line."""
 
 import csv
 import io
@@ -11,7 +11,8 @@ import polars as pl
 
 from chiron.core.errors import DataError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
+_PARQUET = ".parquet"
 _DELIMITERS = ",;\t|"
 _MOST_LINES = 5
 _NO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
@@ -19,17 +20,21 @@ _NO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. `lines[row]` is the line of the file, from 1, on which a row ends; blank cells are null."""
+    """A table of text. `lines[row]` is the line of the file, from 1, on which a row ends; blank cells are null.
+
+    A file without lines counts its rows, from 1.
+    """
 
     name: str
     frame: pl.DataFrame
     lines: tuple[int, ...]
 
     def where(self, rows: Iterable[int]) -> str:
-        """`line 3 of labels.csv`, `lines 3, 7, ... of labels.csv`."""
+        """`line 3 of labels.csv`, `lines 3, 7, ... of labels.csv`, `row 3 of labels.parquet`."""
+        what = "row" if self.name.lower().endswith(_PARQUET) else "line"
         found = [self.lines[row] for row in rows]
         shown = ", ".join(map(str, found[:_MOST_LINES])) + (", ..." if len(found) > _MOST_LINES else "")
-        return f"line{'s' if len(found) > 1 else ''} {shown} of {self.name}"
+        return f"{what}{'s' if len(found) > 1 else ''} {shown} of {self.name}"
 
 
 def is_table(path: str) -> bool:
@@ -38,13 +43,15 @@ def is_table(path: str) -> bool:
 
 
 def read_table(data: bytes, name: str) -> Table:
-    """The table in `data`: separated by commas, semicolons, tabs or bars, the first line its header.
+    """The table in `data`: separated by commas, semicolons, tabs or bars, the first line its header; or Parquet.
 
     Args:
         name: what the file is called in messages.
     Raises:
         DataError: text that is not UTF-8 or UTF-16, no header, repeated columns, rows of another length, no rows.
     """
+    if name.lower().endswith(_PARQUET):
+        return _read_parquet(data, name)
     text = _decode(data, name)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     lines, rows = [], []
@@ -69,6 +76,29 @@ def read_table(data: bytes, name: str) -> Table:
         )
     frame = pl.DataFrame(rows[1:], schema=dict.fromkeys(columns, pl.String), orient="row")
     return Table(name, frame, table.lines)
+
+
+def _read_parquet(data: bytes, name: str) -> Table:
+    """Every cell as the text that a CSV file would hold; cells of NaN are blank."""
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"A Parquet table must be whole. Got {error} in {name}. Write it again.") from error
+    nested = [column for column, kind in frame.schema.items() if kind.is_nested() or kind in (pl.Binary, pl.Object)]
+    if nested:
+        raise DataError(
+            f"Columns of a table must hold text, numbers, dates or yes and no. Got {nested[0]} of type "
+            f"{frame.schema[nested[0]]} in {name}. Write its content to files or to columns of their own."
+        )
+    if not frame.height:
+        raise DataError(f"A table must have a header and rows. Got no row in {name}.")
+    text = frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None)).with_columns(pl.all().cast(pl.String))
+    trimmed = text.select(
+        pl.Series(_trim(column), [None if cell is None else _trim(cell) or None for cell in text[column]], pl.String)
+        for column in text.columns
+    )
+    columns = _columns(trimmed.columns, name)
+    return Table(name, trimmed.rename(dict(zip(trimmed.columns, columns, strict=True))), tuple(range(1, len(text) + 1)))
 
 
 def _trim(cell: str) -> str:

@@ -16,7 +16,7 @@ from chiron.core.errors import EngineError
 from chiron.core.hashing import sha256_json
 from chiron.data.cache import CachedImages
 from chiron.data.manifest import Manifest
-from chiron.data.predictions import softmax
+from chiron.data.predictions import sigmoid, softmax
 from chiron.engine.checkpoint import (
     Checkpoints,
     Progress,
@@ -188,4 +188,5 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> float:
 def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:
     classifier = setup.classifier_of(network.eval())
     logits = score_images(classifier, setup.val_images, setup.runtime, batch_size=setup.recipe.train.batch_size)
-    return selection_metrics(setup.y_val, softmax(logits.astype(np.float64)), setup.labels)
+    probabilities = sigmoid if setup.labels.is_multi_label else softmax
+    return selection_metrics(setup.y_val, probabilities(logits.astype(np.float64)), setup.labels)

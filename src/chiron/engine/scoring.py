@@ -7,12 +7,14 @@ from jaxtyping import Float
 from chiron.classifier import Classifier
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest
-from chiron.data.predictions import ID_COLUMNS, Predictions
+from chiron.data.manifest_columns import LABEL_PREFIX, UNCERTAIN
+from chiron.data.predictions import ID_COLUMNS, REFERENCE_PREFIX, Predictions
 from chiron.data.source import ImageSource
 from chiron.engine.runtime import Runtime
+from chiron.spec.labels import LabelSpace
 
 # Columns that the manifest has for its own use and a table of predictions does not repeat.
-_NOT_CARRIED = {"path", "label", "split", "status", "bytes_sha256", "pixels_sha256"}
+_NOT_CARRIED = {"path", "split", "status", "bytes_sha256", "pixels_sha256"}
 _OURS = {"fold", "seed", "model_id", "y_true"}  # a data set's own columns of these names are not carried either
 
 
@@ -43,20 +45,49 @@ def score_manifest(
         pl.lit(manifest.fold or 0).alias("fold"),
         pl.lit(seed).alias("seed"),
         pl.lit(classifier.bundle_id).alias("model_id"),
-        pl.col("label").alias("y_true"),
-        pl.when((pl.col("status") == "ok") & pl.col("label").is_null())
-        .then(pl.lit("no_reference"))
-        .otherwise(pl.col("status"))
-        .alias("status"),
+        *_references(manifest, classifier.labels),
+        _status(manifest, classifier.labels).alias("status"),
         *[
             name
             for name in frame.columns
-            if name not in {*_NOT_CARRIED, *_OURS, *ID_COLUMNS} and not name.startswith(("logit_", "prob_"))
+            if name not in {*_NOT_CARRIED, *_OURS, *ID_COLUMNS, *manifest.label_columns}
+            and not name.startswith(("logit_", "prob_", REFERENCE_PREFIX))
         ],
     ).join(scores, on="sample_id", how="left", maintain_order="left")
-    return Predictions(
-        table,
-        classifier.labels.names,
-        classifier.labels.positive,
-        {"bundle_id": classifier.bundle_id, "model": classifier.network_spec.name, "grouping": manifest.grouping},
+    facts = {"bundle_id": classifier.bundle_id, "model": classifier.network_spec.name, "grouping": manifest.grouping}
+    if classifier.labels.is_multi_label:
+        facts["uncertain"] = classifier.labels.uncertain
+    return Predictions(table, classifier.labels.names, classifier.labels.positive, facts)
+
+
+def _references(manifest: Manifest, labels: LabelSpace) -> list[pl.Expr]:
+    """The reference labels as the manifest has them; of several an image a column a class of the classifier."""
+    if not labels.is_multi_label:
+        return [pl.col("label").alias("y_true")]
+    there = set(manifest.label_columns)
+    return [
+        (pl.col(LABEL_PREFIX + name) if LABEL_PREFIX + name in there else pl.lit(None, pl.Int8)).alias(
+            REFERENCE_PREFIX + name
+        )
+        for name in labels.names
+    ]
+
+
+def _status(manifest: Manifest, labels: LabelSpace) -> pl.Expr:
+    """`no_reference` without any label; `indeterminate` where all that there are are uncertain and count as nothing."""
+    if not labels.is_multi_label:
+        lacking, doubted = pl.col("label").is_null(), pl.lit(False)
+    else:
+        columns = [name for name in manifest.label_columns if name.removeprefix(LABEL_PREFIX) in labels.names]
+        lacking = pl.all_horizontal(pl.col(columns).is_null())
+        sure = pl.any_horizontal((pl.col(columns) != UNCERTAIN).fill_null(False))
+        doubted = ~sure if labels.uncertain == "ignore" else pl.lit(False)
+    return (
+        pl.when(pl.col("status") != "ok")
+        .then(pl.col("status"))
+        .when(lacking)
+        .then(pl.lit("no_reference"))
+        .when(doubted)
+        .then(pl.lit("indeterminate"))
+        .otherwise(pl.lit("ok"))
     )

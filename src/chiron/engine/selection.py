@@ -16,12 +16,19 @@ from chiron.spec.recipe import TrainRecipe
 
 
 def selection_metrics(
-    y_true: Int[np.ndarray, "n"], y_prob: Float[np.ndarray, "n classes"], labels: LabelSpace
+    y_true: Int[np.ndarray, "n"] | Float[np.ndarray, "n classes"],
+    y_prob: Float[np.ndarray, "n classes"],
+    labels: LabelSpace,
 ) -> dict[str, float | None]:
     """loss (unweighted log loss), accuracy, balanced_accuracy, macro_f1, and auroc of the positive class or the macro.
 
+    Of several labels an image, over assessed ones: loss, accuracy at 0.5 of the labels, and auroc, the mean over the
+    classes that have both values.
+
     None where a metric is not defined, for example when a class is absent.
     """
+    if labels.is_multi_label:
+        return _of_several_labels(y_true, y_prob)
     count = len(labels.names)
     y_pred = y_prob.argmax(axis=1)
     positives = range(count) if labels.positive_index is None or count > 2 else [labels.positive_index]
@@ -33,6 +40,22 @@ def selection_metrics(
         "auroc": float(np.mean([auroc((y_true == k).astype(np.int64), y_prob[:, k]) for k in positives])),
     }
     return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _of_several_labels(
+    y_true: Float[np.ndarray, "n classes"], y_prob: Float[np.ndarray, "n classes"]
+) -> dict[str, float | None]:
+    known = ~np.isnan(y_true)
+    if not known.any():
+        return {"loss": None, "accuracy": None, "auroc": None}
+    reference, probs = y_true[known].astype(np.int64), y_prob[known]
+    ranked = [auroc(y_true[rows, k].astype(np.int64), y_prob[rows, k]) for k, rows in enumerate(known.T) if rows.any()]
+    defined = [value for value in ranked if not math.isnan(value)]
+    return {
+        "loss": log_loss(reference, np.column_stack([1 - probs, probs])),
+        "accuracy": float(((probs >= 0.5) == reference).mean()),
+        "auroc": float(np.mean(defined)) if defined else None,
+    }
 
 
 def is_better(key: str, value: float | None, best: float | None) -> bool:

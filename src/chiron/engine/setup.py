@@ -69,7 +69,7 @@ def set_up(
     val_part = train_part if recipe.train.overfit_images is not None else manifest.select("val")
     source = ImageSource(manifest.root)
     network_spec = NetworkSpec(name=recipe.model.name, args=recipe.model.args)
-    loss, targets = _loss(recipe, train_part.labels, labels, runtime.device)
+    loss, targets = _loss(recipe, train_part.targets(labels.uncertain), labels, runtime.device)
     return Setup(
         state=_first_state(recipe, network_spec, labels, runtime.device),
         network_spec=network_spec,
@@ -95,7 +95,7 @@ def set_up(
             balance=train_part.labels if recipe.train.sampler == "balanced" else None,
         ),
         val_images=StoredImages(source, val_part.frame["path"].to_list(), recipe.input, cached=cached),
-        y_val=val_part.labels,
+        y_val=val_part.targets(labels.uncertain),
     )
 
 

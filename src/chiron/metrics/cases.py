@@ -67,7 +67,7 @@ def check_cases(
         )
     y_true = check_labels(y_true, len(classes), "y_true")
     y_prob = _check_probabilities(y_prob, (len(y_true), len(classes)))
-    group_index = _number_rows(y_true, y_prob, classes) if groups is None else _number_groups(groups, len(y_true))
+    group_index = _number_rows(y_true, y_prob, classes) if groups is None else number_groups(groups, len(y_true))
     return Cases(
         y_true=y_true,
         y_prob=y_prob,
@@ -137,7 +137,12 @@ def _positive_index(classes: tuple[str, ...], positive: str | None) -> int | Non
     return classes.index(positive)
 
 
-def _number_groups(groups: Sequence[Hashable], num_rows: int) -> Int[np.ndarray, "n"]:
+def number_groups(groups: Sequence[Hashable], num_rows: int) -> Int[np.ndarray, "n"]:
+    """The number of each row's group, from 0, in the order of the ids.
+
+    Raises:
+        MetricError: there is not one id a row, or one is missing.
+    """
     ids = list(groups)
     if len(ids) != num_rows:
         raise MetricError(f"Groups must have one id a row, {num_rows}. Got {len(ids)}. Give one id for every image.")

@@ -18,25 +18,39 @@ class Estimator:
     """All values, resampled once, from which the estimates are read."""
 
     def __init__(
-        self, cases: Cases, metrics: dict[str, Metric], *, num_resamples: int, confidence: float, seed: int
+        self,
+        cases: Cases,
+        metrics: dict[str, Metric],
+        *,
+        num_resamples: int,
+        confidence: float,
+        seed: int,
+        num_rows: int | None = None,
     ) -> None:
+        """All values of `cases`, and of every resample and every set of groups left out.
+
+        Args:
+            num_rows: images that the sets of groups left out are made for, where these cases are a part of them; so
+                that of several parts with the same groups the same sets are left out.
+        """
         self.cases = cases
         self.confidence = confidence
         self.counts = one_vs_rest(confusion_matrix(cases.y_true, cases.y_pred, num_classes=cases.num_classes))
         self.groups_by_class = [cases.groups_among(cases.y_true == i) for i in range(cases.num_classes)]
         statistics = Statistics(cases, metrics.values())
-        sizes = {"num_rows": cases.num_images, "seed": seed}
+        sizes = {"num_rows": num_rows or cases.num_images, "seed": seed}
         self._values = statistics.of_data()
         self._resampled = statistics.of_blocks(resampled_weights(cases.num_groups, num_resamples, **sizes))
         self._left_out = statistics.of_blocks(left_out_weights(cases.num_groups, **sizes))
         self._unit = "groups" if cases.groups_given else "images"
+        self._num_groups = cases.groups_among(self._all_rows())  # fewer than the cases' own where they are a part
 
     def overall(self, metric: Metric) -> Estimate:
         """The estimate of a metric with one value for all classes together (not the calibration error)."""
         if metric.family == Family.PROPORTION:
             return self.proportion(metric.compute(self.cases) > 0, np.ones(self.cases.num_images, dtype=bool))
         rule = rule_for(metric)
-        smallest = min(self.groups_by_class) if Need.CLASS in metric.needs else self.cases.num_groups
+        smallest = min(self.groups_by_class) if Need.CLASS in metric.needs else self._num_groups
         what = f"{self._unit} of the rarest class" if Need.CLASS in metric.needs else self._unit
         return self._resampled_estimate((metric.key, None), metric, rule, smallest, what)
 
@@ -44,6 +58,10 @@ class Estimator:
         """The estimate of the mean over classes of a metric."""
         rule, what = rule_for(metric, average=True), f"{self._unit} of the rarest class"
         return self._resampled_estimate((key, None), metric, rule, min(self.groups_by_class), what)
+
+    def resampled(self, key: StatisticKey) -> tuple[float, np.ndarray, np.ndarray]:
+        """A value on the data, on every resample, and with every set of groups left out."""
+        return float(self._values[key][0]), self._resampled[key], self._left_out[key]
 
     def one_class(self, metric: Metric, index: int) -> Estimate:
         """The estimate of a metric for one class against all others."""
@@ -111,7 +129,7 @@ class Estimator:
             degrees_of_freedom=smallest - 1,
             upper_bound=metric.upper_bound,
             confidence=self.confidence,
-            method="bootstrap" if self.cases.num_groups == self.cases.num_images else "cluster bootstrap",
+            method="bootstrap" if self._num_groups == self.cases.num_images else "cluster bootstrap",
         )
         return self._estimate(value, interval, self._all_rows(), groups, region_note(rule, smallest, what))
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from chiron.core.errors import MetricError
 from chiron.metrics.calibration import (
@@ -41,13 +41,18 @@ class Evaluation:
     baselines: dict[str, dict[str, Any]]
     overall: dict[str, Estimate]
     per_class: dict[str, dict[str, Any]]
-    confusion_matrix: dict[str, list]
+    confusion_matrix: dict[str, Any]
     calibration: dict[str, Any]
     curves: dict[str, dict[str, Any]]
+    kind: Literal["single_label", "multi_label"] = "single_label"
 
     def to_json(self) -> dict[str, Any]:
-        """The evaluation as plain JSON values: undefined numbers are null, with the reason in the estimate's note."""
-        return {"format": FORMAT, **asdict(self)}
+        """The evaluation as plain JSON values: undefined numbers are null, with the reason in the estimate's note.
+
+        The key `kind` stands only where an image can have several classes or none.
+        """
+        values = {"format": FORMAT, **asdict(self)}
+        return values if self.kind == "multi_label" else {key: it for key, it in values.items() if key != "kind"}
 
 
 def evaluate(
@@ -79,17 +84,11 @@ def evaluate(
     Raises:
         MetricError: an argument is not what it must be.
     """
-    if num_resamples < FEWEST_RESAMPLES:
-        raise MetricError(
-            f"num_resamples must be at least {FEWEST_RESAMPLES}. Got {num_resamples}. "
-            "Use 2000 for numbers that are kept."
-        )
-    if not 0 < confidence < 1:
-        raise MetricError(f"confidence must lie between 0 and 1. Got {confidence}. Use 0.95 for 95 %.")
+    require_settings(num_resamples, confidence)
     cases = check_cases(y_true, y_prob, classes=classes, positive=positive, groups=groups)
     metrics = registered_metrics()
     estimator = Estimator(cases, metrics, num_resamples=num_resamples, confidence=confidence, seed=seed)
-    calibration = _calibration(cases, num_resamples, seed)
+    calibration = calibration_of(cases, num_resamples, seed)
     class_counts = _class_counts(estimator)
     per_class = _per_class(estimator, metrics)
     return Evaluation(
@@ -107,6 +106,21 @@ def evaluate(
         calibration=calibration,
         curves={"roc": _roc_curves(cases)},
     )
+
+
+def require_settings(num_resamples: int, confidence: float) -> None:
+    """Stops at settings that give no interval.
+
+    Raises:
+        MetricError: too few resamples, or a level outside 0 to 1.
+    """
+    if num_resamples < FEWEST_RESAMPLES:
+        raise MetricError(
+            f"num_resamples must be at least {FEWEST_RESAMPLES}. Got {num_resamples}. "
+            "Use 2000 for numbers that are kept."
+        )
+    if not 0 < confidence < 1:
+        raise MetricError(f"confidence must lie between 0 and 1. Got {confidence}. Use 0.95 for 95 %.")
 
 
 def _class_counts(estimator: Estimator) -> dict[str, dict[str, Any]]:
@@ -156,7 +170,7 @@ def _overall(
     overall: dict[str, Estimate] = {}
     for metric in metrics.values():
         if metric.family == Family.CALIBRATION:
-            overall[metric.key] = _calibration_estimate(cases, metric, calibration)
+            overall[metric.key] = ece_estimate(cases, metric, calibration)
         elif metric.is_overall:
             overall[metric.key] = estimator.overall(metric)
     for metric in metrics.values():
@@ -171,7 +185,8 @@ def _overall(
     return overall
 
 
-def _calibration_estimate(cases: Cases, metric: Metric, calibration: dict[str, Any]) -> Estimate:
+def ece_estimate(cases: Cases, metric: Metric, calibration: dict[str, Any]) -> Estimate:
+    """The calibration error, which has a consistency band in the place of an interval."""
     low, high = calibration["consistency_band"]
     return Estimate(
         value=float(metric.compute(cases)),
@@ -179,12 +194,13 @@ def _calibration_estimate(cases: Cases, metric: Metric, calibration: dict[str, A
         high=None,
         method=RULES[Family.CALIBRATION].method,
         num_images=cases.num_images,
-        num_groups=cases.num_groups,
+        num_groups=cases.groups_among(np.ones(cases.num_images, dtype=bool)),
         note=f"a perfectly calibrated model would show {low:.4f} to {high:.4f} at this number of images",
     )
 
 
-def _calibration(cases: Cases, num_simulations: int, seed: int) -> dict[str, Any]:
+def calibration_of(cases: Cases, num_simulations: int, seed: int) -> dict[str, Any]:
+    """Calibration errors, the band of a calibrated model, and the bins of the reliability diagram."""
     confidence = cases.y_prob.max(axis=1)
     bins = calibration_bins(confidence, cases.y_pred == cases.y_true)
     band = consistency_band(confidence, num_simulations=num_simulations, seed=seed)
@@ -224,11 +240,17 @@ def _roc_curves(cases: Cases) -> dict[str, Any]:
     drawn = range(cases.num_classes) if cases.positive_index is None else [cases.positive_index]
     curves: dict[str, Any] = {}
     for index in drawn:
-        of_class = cases.y_true == index
-        curve = roc_curve(of_class, cases.y_prob[:, index]) if 0 < of_class.sum() < len(of_class) else None
-        curves[cases.classes[index]] = curve and {
-            "fpr": curve.fpr.tolist(),
-            "tpr": curve.tpr.tolist(),
-            "threshold": [_plain(threshold) for threshold in curve.threshold],
-        }
+        curves[cases.classes[index]] = roc_of(cases.y_true == index, cases.y_prob[:, index])
     return curves
+
+
+def roc_of(of_class: Bool[np.ndarray, "n"], y_score: Float[np.ndarray, "n"]) -> dict[str, list] | None:
+    """The curve of one class as plain values; None without images on one side."""
+    if not 0 < of_class.sum() < len(of_class):
+        return None
+    curve = roc_curve(of_class, y_score)
+    return {
+        "fpr": curve.fpr.tolist(),
+        "tpr": curve.tpr.tolist(),
+        "threshold": [_plain(threshold) for threshold in curve.threshold],
+    }

@@ -50,41 +50,41 @@ def shareable_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     sizes = {name: counts["images"] for name, counts in evaluation["class_counts"].items()}
     majority = evaluation["baselines"]["majority_class"]
     told = sums_told(matrix)
-    withheld = {classes[place] for place in withheld_classes(matrix)}
+    hidden = {classes[place] for place in withheld_classes(matrix)}
     one_sided = bool(evaluation.get("positive_class")) and min(sizes.values()) < FEWEST
     return {
         **evaluation,
-        **_sizes(images, evaluation["num_groups"]),
+        **coarse_sizes(images, evaluation["num_groups"]),
         "class_counts": {
             name: {
                 "images": coarse(counts["images"]),
                 "groups": coarse(counts["groups"]),
-                "prevalence": _withheld(_share_in_words(counts["images"], images)),
+                "prevalence": withheld(share_in_words(counts["images"], images)),
             }
             for name, counts in evaluation["class_counts"].items()
         },
         "baselines": {
             "majority_class": {
                 "class": majority["class"],
-                "accuracy": _exact(majority["accuracy"], unless=None if "majority" in told else SMALL_CELL),
-                "balanced_accuracy": _exact(majority["balanced_accuracy"]),
+                "accuracy": exact(majority["accuracy"], unless=None if "majority" in told else SMALL_CELL),
+                "balanced_accuracy": exact(majority["balanced_accuracy"]),
             }
         },
         "overall": {
-            key: _overall(key, it, images, accuracy="accuracy" in told, rates=not withheld, one_sided=one_sided)
+            key: _overall(key, it, images, accuracy="accuracy" in told, rates=not hidden, one_sided=one_sided)
             for key, it in evaluation["overall"].items()
         },
         "per_class": {
-            name: _one_class(results, sizes[name], images, withheld=name in withheld)
+            name: _one_class(results, sizes[name], images, hidden=name in hidden)
             for name, results in evaluation["per_class"].items()
         },
         "confusion_matrix": {
             "labels": classes,
             "counts": [[coarse(cell) for cell in row] for row in matrix.tolist()],
-            "per_thousand": [] if withheld else per_thousand(evaluation),
+            "per_thousand": [] if hidden else per_thousand(evaluation),
         },
-        "calibration": _calibration(evaluation.get("calibration") or {}, images, accuracy="accuracy" in told),
-        "curves": {"roc": _curves(evaluation, sizes)},
+        "calibration": coarse_calibration(evaluation.get("calibration") or {}, images, accuracy="accuracy" in told),
+        "curves": {"roc": coarse_curves(evaluation, {name: (size, images - size) for name, size in sizes.items()})},
     }
 
 
@@ -97,10 +97,10 @@ def coarse_other(evaluation: Evaluation) -> dict[str, Any]:
         key: _overall(key, it, images, accuracy=told, rates=False, one_sided=False, reason=NO_MATRIX)
         for key, it in evaluation["overall"].items()
     }
-    return {**_sizes(images, evaluation["num_groups"]), "overall": overall}
+    return {**coarse_sizes(images, evaluation["num_groups"]), "overall": overall}
 
 
-def _sizes(images: int, groups: int) -> dict[str, int]:
+def coarse_sizes(images: int, groups: int) -> dict[str, int]:
     """Both counts; kept apart where they differ, as equal ones say that every group has one image."""
     few_groups = coarse(groups)
     if groups < images and few_groups == coarse(images):
@@ -108,7 +108,7 @@ def _sizes(images: int, groups: int) -> dict[str, int]:
     return {"num_images": coarse(images), "num_groups": few_groups}
 
 
-def _share_in_words(part: int, whole: int) -> str:
+def share_in_words(part: int, whole: int) -> str:
     """The share as the coarse counts allow it: between bounds that hold for every count that they may stand for."""
     low, high = part - part % FEWEST, part - part % FEWEST + FEWEST - 1
     fewest, most = whole - whole % FEWEST, whole - whole % FEWEST + FEWEST - 1
@@ -135,15 +135,15 @@ def _overall(
         reason: why rates are withheld.
     """
     if images < FEWEST_IMAGES:
-        return _withheld(FEW_IMAGES)
+        return withheld(FEW_IMAGES)
     if key == "accuracy":
-        return _exact(estimate, unless=None if accuracy else SMALL_CELL)
+        return exact(estimate, unless=None if accuracy else SMALL_CELL)
     if key not in OF_OUTPUTS:
-        return _exact(estimate, unless=None if rates else reason)
-    return _exact(estimate, unless=FEW_OF_CLASS if one_sided and key not in OF_ALL_IMAGES else None)
+        return exact(estimate, unless=None if rates else reason)
+    return exact(estimate, unless=FEW_OF_CLASS if one_sided and key not in OF_ALL_IMAGES else None)
 
 
-def _one_class(results: Mapping[str, Any], inside: int, images: int, *, withheld: bool) -> dict[str, Any]:
+def _one_class(results: Mapping[str, Any], inside: int, images: int, *, hidden: bool) -> dict[str, Any]:
     """The numbers of one class against the rest."""
     one_sided = min(inside, images - inside) < FEWEST
 
@@ -152,25 +152,25 @@ def _one_class(results: Mapping[str, Any], inside: int, images: int, *, withheld
             return FEW_IMAGES
         if key in OF_OUTPUTS:
             return FEW_OF_CLASS if one_sided else None
-        return SMALL_CELL if withheld else None
+        return SMALL_CELL if hidden else None
 
     support = {name: coarse(value) for name, value in results["support"].items()}
     return {
         "support": support,
-        **{key: _exact(it, unless=reason(key)) for key, it in results.items() if key != "support"},
+        **{key: exact(it, unless=reason(key)) for key, it in results.items() if key != "support"},
     }
 
 
-def _exact(estimate: Estimate, *, unless: str | None = None) -> dict[str, Any]:
+def exact(estimate: Estimate, *, unless: str | None = None) -> dict[str, Any]:
     """The estimate as it is, with coarse sizes and a note without counts; withheld where a reason is given."""
     if unless:
-        return _withheld(unless)
+        return withheld(unless)
     keys = ("num_images", "num_groups", "num_positive_groups")
     sizes = {key: coarse(estimate[key]) for key in keys if estimate.get(key) is not None}
     return {**estimate, **sizes, "note": _note(estimate.get("note"))}
 
 
-def _withheld(note: str) -> dict[str, Any]:
+def withheld(note: str) -> dict[str, Any]:
     """No value, no interval and no size: only why."""
     return {"value": None, "low": None, "high": None, "method": "", "note": note, "withheld": True}
 
@@ -184,7 +184,7 @@ def _note(note: str | None) -> str | None:
     return "the reason holds counts that are not shown" if any(c.isdigit() for c in note) else note
 
 
-def _calibration(stored: Mapping[str, Any], images: int, *, accuracy: bool) -> dict[str, Any]:
+def coarse_calibration(stored: Mapping[str, Any], images: int, *, accuracy: bool) -> dict[str, Any]:
     """Only bins with five images or more on both sides, right and wrong; none where they would tell the accuracy."""
     if images < FEWEST_IMAGES:
         return {"note": FEW_IMAGES}
@@ -199,16 +199,19 @@ def _calibration(stored: Mapping[str, Any], images: int, *, accuracy: bool) -> d
     return {**stored, "bins": bins, "direction": direction}  # the bins that stay do not tell it
 
 
-def _curves(evaluation: Evaluation, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """ROC curves on a fixed grid: their steps would tell how many images there are, and which."""
-    total, grid = evaluation["num_images"], np.linspace(0, 1, CURVE_POINTS)
+def coarse_curves(evaluation: Evaluation, sides: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """ROC curves on a fixed grid: their steps would tell how many images there are, and which.
+
+    Args:
+        sides: images with and without each class.
+    """
+    grid = np.linspace(0, 1, CURVE_POINTS)
     found: dict[str, Any] = {}
     for name, curve in evaluation.get("curves", {}).get("roc", {}).items():
-        fewest = min(sizes[name], total - sizes[name])
-        if curve is None or fewest < FEWEST_IMAGES:
+        if curve is None or min(sides[name]) < FEWEST_IMAGES:
             found[name] = None
             continue
-        step = next(step for step in STEPS if step * sizes[name] >= FEWEST)
+        step = next(step for step in STEPS if step * sides[name][0] >= FEWEST)
         heights = np.interp(grid, curve["fpr"], curve["tpr"])
         heights = np.maximum.accumulate(np.round(heights / step) * step).clip(0, 1)
         heights[-1] = 1.0

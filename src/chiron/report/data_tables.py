@@ -3,21 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chiron.report.context import ReportContext, SplitCounts
+from chiron.report.context import ReportContext
 from chiron.report.flow import EVERYTHING, REASONS
 from chiron.report.format import count, number, percent, plural, share, total
 from chiron.report.words import ROLES
 
 
-def table_one_rows(context: ReportContext, classes: list[str]) -> dict[str, Any]:
+def table_one_rows(context: ReportContext, classes: list[str], *, several: bool = False) -> dict[str, Any]:
     """Table 1: a column a split; sections of rows for totals, classes, and metadata with what is missing.
 
     Every cell is a value and a second line; both are text.
+
+    Args:
+        several: an image can have several classes or none.
     """
     splits = context.splits
     roles = [role for role in ROLES if role in splits] + [role for role in splits if role not in ROLES]
     sections = [{"title": "", "about": "", "rows": _total_rows(context, roles)}] if context.table_one else []
-    sections.append({"title": "Class", "about": "images; groups, share", "rows": _class_rows(splits, roles, classes)})
+    rows = _class_rows(context, roles, classes, several=several)
+    sections.append({"title": "Class", "about": "images; groups, share", "rows": rows})
     for column in (context.table_one or {}).get("columns", []):
         about = "mean (SD)" if column["kind"] == "number" else "images; share of those with a value"
         rows = [
@@ -39,8 +43,12 @@ def _total_rows(context: ReportContext, roles: list[str]) -> list[dict[str, Any]
     return rows
 
 
-def _class_rows(splits: SplitCounts, roles: list[str], classes: list[str]) -> list[dict[str, Any]]:
+def _class_rows(context: ReportContext, roles: list[str], classes: list[str], *, several: bool) -> list[dict[str, Any]]:
+    splits = context.splits
+    totals = (context.table_one or {}).get("splits", {})
     sums = {role: total(counts["images"] for counts in splits[role].values()) for role in roles}
+    if several:  # an image counts for each of its classes
+        sums = {role: totals.get(role, {}).get("images", 0) for role in roles}
     names = classes + [name for role in roles for name in splits[role] if name not in classes]
     return [
         {"name": name, "cells": [_split_cell(splits[role].get(name), sums[role]) for role in roles]}

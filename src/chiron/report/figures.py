@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chiron.core.files import write_bytes
+from chiron.report.format import is_multi_label
 from chiron.report.plots import confusion_matrix, learning_curves, per_class, reliability, roc
 from chiron.report.plots.learning_curves import History
 from chiron.report.plots.style import Drawing, figure_style
@@ -26,9 +27,10 @@ def draw_figures(
 ) -> list[Drawing]:
     """Every figure that the stored numbers allow, in the order of the report."""
     with figure_style(evaluation["classes"]):
+        several = is_multi_label(evaluation)  # no matrix of classes that do not exclude each other
         drawings = [
-            confusion_matrix.draw_counts(evaluation),
-            confusion_matrix.draw_normalized(evaluation),
+            None if several else confusion_matrix.draw_counts(evaluation),
+            None if several else confusion_matrix.draw_normalized(evaluation),
             roc.draw(evaluation),
             reliability.draw(evaluation),
             per_class.draw(evaluation),

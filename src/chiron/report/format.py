@@ -42,6 +42,11 @@ def number(value: float, decimals: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def is_multi_label(evaluation: Mapping[str, Any]) -> bool:
+    """Whether an evaluation is of images that can have several classes or none."""
+    return evaluation.get("kind") == "multi_label"
+
+
 def count(value: int) -> str:
     """A whole number with thousands separators.
 

@@ -7,6 +7,7 @@ import base64
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -45,15 +46,18 @@ class Gallery:
     confident: list[Failure] = field(default_factory=list)
     has_source: bool = False  # whether it is known where the images lie
     num_missing: int = 0  # pictures that are gone or have changed
+    unit: Literal["image", "label"] = "image"  # what is right or wrong, and counted in `num_images`
 
 
 def make_gallery(predictions: Predictions, manifest: Manifest | None) -> Gallery:
     """The failures of the scored rows; with a manifest their pictures, if the images are still there and unchanged."""
-    errors = _errors(predictions)
+    errors = _label_errors(predictions) if predictions.is_multi_label else _errors(predictions)
     confident = _confident(errors)[:MOST_SHOWN]
     drawn = sorted(errors, key=lambda error: (seed_of("gallery", error.sample_id), error.sample_id))[:MOST_SHOWN]
     random = drawn if len(errors) > MOST_SHOWN else []
     gallery = Gallery(len(errors), predictions.scored.height, random, confident)
+    if predictions.is_multi_label:
+        gallery = replace(gallery, num_images=int(np.count_nonzero(~np.isnan(predictions.y_true))), unit="label")
     if manifest is None:
         return gallery
     pictures = pictures_of(manifest, sorted({error.sample_id for error in (*random, *confident)}))
@@ -80,6 +84,26 @@ def _errors(predictions: Predictions) -> list[Failure]:
         )
         for row in np.flatnonzero(y_pred != y_true)
     ]
+
+
+def _label_errors(predictions: Predictions) -> list[Failure]:
+    """Assessed labels that were called wrongly at 0.5, image by image."""
+    y_prob, y_true = predictions.y_prob, predictions.y_true
+    names = predictions.scored["sample_id"].cast(str).to_list()
+    found = []
+    for row, k in np.argwhere(~np.isnan(y_true) & ((y_prob >= 0.5) != (y_true == 1))):
+        said = (predictions.classes[k], f"no {predictions.classes[k]}")
+        missed, probability = bool(y_true[row, k] == 1), float(y_prob[row, k])
+        found.append(
+            Failure(
+                sample_id=names[row],
+                reference=said[not missed],
+                output=said[missed],
+                probability=1 - probability if missed else probability,
+                reference_probability=probability if missed else 1 - probability,
+            )
+        )
+    return found
 
 
 def _confident(errors: list[Failure]) -> list[Failure]:

@@ -60,6 +60,7 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     data.patients_unknown,
     data.ids_inferred,
     data.image_level,
+    numbers.labels_not_assessed,
     numbers.small_class,
     numbers.few_positives,
     numbers.unreliable_intervals,

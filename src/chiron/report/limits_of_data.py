@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import has_interval, listed, percent, plural, share_text
+from chiron.report.format import has_interval, is_multi_label, listed, percent, plural, share_text
 
 MOST_NAMED = 5
 FAR_SHARE = 0.05  # a class's share in one split, away from its share in the others
@@ -135,7 +135,13 @@ def characteristics_not_recorded(evaluation: Evaluation, context: ReportContext)
 
 def split_unlike_others(evaluation: Evaluation, context: ReportContext) -> str | None:
     """A class is much more or less frequent in one split than in the others."""
-    far = [text for role in context.splits for name in evaluation["classes"] if (text := _far(context, role, name))]
+    several = is_multi_label(evaluation)
+    far = [
+        text
+        for role in context.splits
+        for name in evaluation["classes"]
+        if (text := _far(context, role, name, several=several))
+    ]
     if not far:
         return None
     return (
@@ -144,11 +150,19 @@ def split_unlike_others(evaluation: Evaluation, context: ReportContext) -> str |
     )
 
 
-def _far(context: ReportContext, role: str, name: str) -> str:
+def _images(context: ReportContext, role: str, several: bool) -> int:
+    """Images of a split; where one counts for several classes, as Table 1 has them."""
+    if several:
+        return (context.table_one or {}).get("splits", {}).get(role, {}).get("images", 0)
+    return _sum(context.splits[role].values(), "images")
+
+
+def _far(context: ReportContext, role: str, name: str, *, several: bool) -> str:
     """In words, where the class's share in this split is far from its share in the others; else nothing."""
     here = context.splits[role]
     others = [cells for other, cells in context.splits.items() if other != role]
-    images, rest = _sum(here.values(), "images"), sum(_sum(cells.values(), "images") for cells in others)
+    images = _images(context, role, several)
+    rest = sum(_images(context, other, several) for other in context.splits if other != role)
     if not images or not rest:
         return ""
     share = here[name]["images"] / images if name in here else 0.0

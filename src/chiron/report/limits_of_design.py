@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import count, listed, plural, total
+from chiron.report.format import count, is_multi_label, listed, plural, total
 
 MOST_NAMED = 5
 
@@ -70,6 +70,8 @@ def random_init(evaluation: Evaluation, context: ReportContext) -> str | None:
     if context.init not in ("scratch", "random"):
         return None
     images = total(counts["images"] for counts in context.splits.get("train", {}).values())
+    if is_multi_label(evaluation):  # an image counts for each of its classes
+        images = (context.table_one or {}).get("splits", {}).get("train", {}).get("images", 0)
     on = f" and learned from {plural(images, 'training image')} alone" if images else ""
     return f"The network started from random weights (init: {context.init}){on}; no pretraining was used."
 
@@ -103,6 +105,11 @@ def probabilities_shifted(evaluation: Evaluation, context: ReportContext) -> str
     ]
     if not told:
         return None
+    if is_multi_label(evaluation):
+        return (
+            f"Trained as if every class were present in half of the images ({listed(told)}), without calibration "
+            "since: the probabilities of rare classes are too high. They rank images; they are not risks."
+        )
     return (
         f"Trained as if all classes were equally frequent ({listed(told)}), without calibration since: the "
         "probabilities of rare classes are too high. They rank images; they are not risks."

@@ -9,6 +9,7 @@ from chiron.report.format import (
     defined,
     estimate_text,
     has_interval,
+    is_multi_label,
     level,
     listed,
     plural,
@@ -25,6 +26,8 @@ Evaluation = Mapping[str, Any]
 
 def no_better_than_majority(evaluation: Evaluation, context: ReportContext) -> str | None:
     """The accuracy interval reaches down to what a constant answer gets."""
+    if is_multi_label(evaluation):
+        return None
     baseline = evaluation["baselines"]["majority_class"]
     accuracy = evaluation["overall"]["accuracy"]
     if not (has_interval(accuracy) and defined(baseline["accuracy"])):
@@ -52,6 +55,26 @@ def small_class(evaluation: Evaluation, context: ReportContext) -> str | None:
     )
 
 
+def labels_not_assessed(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Some labels were not assessed or are uncertain, so that classes rest on different images."""
+    if not is_multi_label(evaluation):
+        return None
+    counts, images = evaluation["class_counts"], evaluation["num_images"]
+    part = [f"{name} ({count(n['assessed'])})" for name, n in counts.items() if n["assessed"] < images]
+    doubted = evaluation.get("uncertain_labels", {})
+    told = ""
+    if part:
+        told = (
+            f"Not every image was assessed for every class. Assessed of {plural(images, 'image')}: "
+            f"{listed(part, MOST_NAMED)}. Images that were assessed may differ from those that were not."
+        )
+    if doubted.get("labels"):
+        as_what = {"ignore": "left out", "zeros": "counted as absent", "ones": "counted as present"}
+        verb = "is" if doubted["labels"] == 1 else "are"
+        told += f" {plural(doubted['labels'], 'uncertain label')} {verb} {as_what[doubted['counted_as']]}."
+    return told.strip() or None
+
+
 def few_positives(evaluation: Evaluation, context: ReportContext) -> str | None:
     """Two classes and few cases of the class of interest."""
     positive = evaluation.get("positive_class")
@@ -69,7 +92,7 @@ def few_positives(evaluation: Evaluation, context: ReportContext) -> str | None:
 def _estimates(evaluation: Evaluation) -> list[Mapping[str, Any]]:
     overall = [value for key, value in evaluation["overall"].items() if key != "ece"]  # ECE has a band instead
     rows = evaluation["per_class"].values()
-    found = overall + [value for row in rows for key, value in row.items() if key != "support"]
+    found = overall + [value for row in rows for key, value in row.items() if key not in ("support", "ece")]
     return [value for value in found if not value.get("withheld")]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import count, defined, listed, number, plural, share, share_text, spread
+from chiron.report.format import count, defined, is_multi_label, listed, number, plural, share, share_text, spread
 from chiron.report.gallery import Gallery
 from chiron.report.words import ROLES
 
@@ -27,6 +27,10 @@ def question(evaluation: Evaluation) -> str:
     if positive:
         other = next(name for name in classes if name != positive)
         return f"Tells {positive} (the positive class) from {other}, one image at a time."
+    if is_multi_label(evaluation):
+        several = "; an image can have several or none" * (len(classes) > 1)
+        kinds = plural(len(classes), "class", "classes")
+        return f"Says of {kinds} whether an image shows it, one image at a time{several}: {listed(classes)}."
     return f"Tells {count(len(classes))} classes apart, one image at a time: {listed(classes)}."
 
 
@@ -65,6 +69,11 @@ def not_covered(evaluation: Evaluation, context: ReportContext) -> str:
 def decision(evaluation: Evaluation) -> str:
     """How an output becomes a decision, and at which prevalence predictive values hold."""
     positive = evaluation.get("positive_class")
+    if is_multi_label(evaluation):
+        return (
+            "Decisions: every class with an output of 0.5 and more, each for itself; no threshold was fitted. "
+            "Predictive values hold at the prevalence of each class in these images."
+        )
     text = "Decisions: the class with the highest output; no threshold was fitted."
     if not positive:
         return text
@@ -77,6 +86,9 @@ def class_shares(evaluation: Evaluation) -> str:
     if evaluation.get("positive_class"):
         return ""
     parts = []
+    if is_multi_label(evaluation):
+        shown = [f"{name} {share_text(n['prevalence'])}" for name, n in evaluation["class_counts"].items()]
+        return f"Of the images assessed for each: {'; '.join(shown)}."
     for name, counts in evaluation["class_counts"].items():
         text = f"{name} {share_text(counts['prevalence'])} of images"
         if defined(counts["prevalence"]):  # shares of counts that were made coarse would be wrong
@@ -115,7 +127,7 @@ def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:
     confusion = evaluation["confusion_matrix"]
     if "per_thousand" in confusion:  # made from the exact counts, before they were made coarse
         return list(confusion["per_thousand"])
-    counts = confusion["counts"]
+    counts = confusion.get("counts", [])
     if positive is None or not sum(map(sum, counts)):
         return []
     yes = confusion["labels"].index(positive)
@@ -143,6 +155,8 @@ def calibration(evaluation: Evaluation) -> str:
     if ece is None:
         return "Calibration is not defined: the evaluation holds no probabilities."
     text = f"Expected calibration error (ECE) {number(ece)}"
+    if is_multi_label(evaluation):
+        text = f"All assessed labels of all classes together: expected calibration error (ECE) {number(ece)}"
     if stored.get("ece_bias_corrected") is not None:
         text += f" ({number(stored['ece_bias_corrected'])} after correction for bias)"
     low, high = stored.get("consistency_band") or (None, None)
@@ -156,9 +170,14 @@ def calibration(evaluation: Evaluation) -> str:
 
 def failures(gallery: Gallery) -> dict[str, str]:
     """What the gallery shows, out of how many, and how it was chosen; keys: lead, random, confident, pictures."""
-    errors, images = plural(gallery.num_errors, "error"), plural(gallery.num_images, "image")
+    errors, images = plural(gallery.num_errors, "error"), plural(gallery.num_images, gallery.unit)
     kept, drawn = len(gallery.confident), len(gallery.random)
-    lead = "An error is an image whose model output, the class with the highest output, is not its reference label. "
+    if gallery.unit == "label":
+        lead = "An error is an assessed label on whose other side of 0.5 the output lies; an image can have several. "
+    else:
+        lead = (
+            "An error is an image whose model output, the class with the highest output, is not its reference label. "
+        )
     lead += f"{errors} of {images}."
     if gallery.num_errors and not kept + drawn:
         lead += " None is shown here."

@@ -53,6 +53,7 @@ def shareable_gallery(gallery: Gallery, key: bytes) -> Gallery:
     return Gallery(
         num_errors=coarse(gallery.num_errors),
         num_images=coarse(gallery.num_images),
+        unit=gallery.unit,
         random=kept(gallery.random),
         confident=kept(gallery.confident),
     )

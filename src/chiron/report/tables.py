@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chiron.report.context import ReportContext
@@ -11,10 +12,21 @@ from chiron.report.format import (
     defined,
     has_interval,
     interval_text,
+    is_multi_label,
     number,
     value_text,
 )
-from chiron.report.words import PER_CLASS, Word, grouped_keys, init_text, word
+from chiron.report.words import (
+    DECISIONS,
+    DECISIONS_OF_SEVERAL,
+    MEANINGS_OF_SEVERAL,
+    PER_CLASS,
+    PER_CLASS_OF_SEVERAL,
+    Word,
+    grouped_keys,
+    init_text,
+    word,
+)
 
 Evaluation = Mapping[str, Any]
 
@@ -32,14 +44,21 @@ def headline_companions(evaluation: Evaluation) -> list[dict[str, Any]]:
             {"name": word(key).name, "estimate": evaluation["overall"][key]}
             for key in ("sensitivity", "specificity", "ppv", "npv")
         ]
-    found = {name: evaluation["per_class"][name]["sensitivity"] for name in evaluation["classes"]}
+    if is_multi_label(evaluation):
+        return [*_lowest(evaluation, "auroc", "AUROC"), *_lowest(evaluation, "sensitivity", "sensitivity at 0.5")]
+    return _lowest(evaluation, "sensitivity", "sensitivity")
+
+
+def _lowest(evaluation: Evaluation, key: str, name: str) -> list[dict[str, Any]]:
+    """The class with the lowest value of a metric."""
+    found = {name: evaluation["per_class"][name][key] for name in evaluation["classes"]}
     if any(estimate.get("withheld") for estimate in found.values()):  # which one is lowest cannot be told
         return []
     found = {name: estimate for name, estimate in found.items() if defined(estimate)}
     if not found:
         return []
     lowest = min(found, key=lambda name: found[name]["value"])
-    return [{"name": f"Lowest sensitivity: {lowest}", "estimate": found[lowest]}]
+    return [{"name": f"Lowest {name}: {lowest}", "estimate": found[lowest]}]
 
 
 def cell(estimate: Estimate, words: Word) -> dict[str, Any]:
@@ -92,7 +111,11 @@ def overall_table(evaluation: Evaluation) -> dict[str, Any]:
         rows = []
         for key in keys:
             entry = cell(overall[key], word(key))
-            rows.append({**entry, "words": word(key), "mark": footnotes.mark(entry["note"])})
+            meaning = MEANINGS_OF_SEVERAL.get(key) if is_multi_label(evaluation) else None
+            words = replace(word(key), meaning=meaning) if meaning else word(key)
+            rows.append({**entry, "words": words, "mark": footnotes.mark(entry["note"])})
+        if title == DECISIONS and is_multi_label(evaluation):
+            title = DECISIONS_OF_SEVERAL
         groups.append({"title": title, "rows": rows})
     return {"groups": groups, "notes": footnotes.listed()}
 
@@ -105,6 +128,7 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
             "positive": name == evaluation.get("positive_class"),
             "images": count(counts["images"]),
             "groups": count(counts["groups"]),
+            "assessed": count(counts["assessed"]) if "assessed" in counts else "",
             "prevalence": cell(counts["prevalence"], Word("Prevalence", "")),
         }
         for name, counts in evaluation["class_counts"].items()
@@ -113,36 +137,39 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def per_class_table(evaluation: Evaluation) -> dict[str, Any]:
     """Rows of classes, columns of metrics; the method of every column, and notes under letters below."""
-    footnotes = Footnotes()
+    footnotes, keys = Footnotes(), PER_CLASS_OF_SEVERAL if is_multi_label(evaluation) else PER_CLASS
     rows: list[dict[str, Any]] = []
-    methods: dict[str, list[str]] = {key: [] for key in PER_CLASS}
+    methods: dict[str, list[str]] = {key: [] for key in keys}
     for name in evaluation["classes"]:
         results = evaluation["per_class"][name]
         cells = []
-        for key in PER_CLASS:
+        for key in keys:
             entry = cell(results[key], word(key))
             entry["mark"] = footnotes.mark(entry["note"])
             if defined(results[key]) and entry["method"] not in methods[key]:
                 methods[key].append(entry["method"])
             cells.append(entry)
-        support = results["support"]
-        rows.append(
-            {"name": name, "images": count(support["images"]), "groups": count(support["groups"]), "cells": cells}
-        )
+        support = {key: count(value) for key, value in results["support"].items()}
+        rows.append({"name": name, "assessed": "", **support, "cells": cells})
     return {
-        "columns": [word(key) for key in PER_CLASS],
+        "columns": [word(key) for key in keys],
         "rows": rows,
-        "methods": [f"{word(key).name}: {', '.join(methods[key])}" for key in PER_CLASS if methods[key]],
+        "methods": [f"{word(key).name}: {', '.join(methods[key])}" for key in keys if methods[key]],
         "notes": footnotes.listed(),
     }
 
 
+def decision_rows(evaluation: Evaluation) -> list[dict[str, str]]:
+    """The four cells of every class, where an image can have several."""
+    tables = evaluation["confusion_matrix"].get("by_class", {})
+    return [{"name": name, **{kind: count(cells[kind]) for kind in cells}} for name, cells in tables.items()]
+
+
 def comparison_rows(evaluation: Evaluation, context: ReportContext) -> dict[str, Any]:
     """This model, the models beside it, and the constant answer, on the metrics of the first page."""
-    head = headline_key(evaluation)
-    keys = [head, "accuracy", "balanced_accuracy"]
-    majority = evaluation["baselines"]["majority_class"]
-    constant = {"defined": True, "interval": "by definition", "method": "", "range": None, "note": "", "mark": ""}
+    several = is_multi_label(evaluation)
+    decisions = ["macro_average_precision", "exact_match"] if several else ["accuracy", "balanced_accuracy"]
+    keys = [headline_key(evaluation), *decisions]
     models = [{"name": context.title, "params": context.num_parameters, "init": context.init, "evaluation": evaluation}]
     rows = [
         {
@@ -153,19 +180,38 @@ def comparison_rows(evaluation: Evaluation, context: ReportContext) -> dict[str,
         }
         for place, row in enumerate([*models, *context.others])
     ]
-    rows.append(
-        {
-            "name": f"Always “{majority['class']}”",
-            "about": "trivial baseline: the most frequent class",
+    rows.append(_constant_answer(evaluation))
+    return {"columns": [word(key) for key in keys], "rows": rows, "methods": _methods(evaluation, keys)}
+
+
+def _constant_answer(evaluation: Evaluation) -> dict[str, Any]:
+    """The trivial baseline, in the columns of the comparison."""
+    constant = {"defined": True, "interval": "by definition", "method": "", "range": None, "note": "", "mark": ""}
+    if is_multi_label(evaluation):
+        same = evaluation["baselines"]["constant"]["exact_match"]
+        shares = [counts["prevalence"] for counts in evaluation["class_counts"].values()]
+        told = number(sum(it["value"] for it in shares) / len(shares)) if all(map(defined, shares)) else "–"
+        return {
+            "name": "The commoner answer for every class",
+            "about": "trivial baseline: the same for every image",
             "cells": [
                 {**constant, "value": number(0.5)},
-                cell(majority["accuracy"], word("accuracy")),
-                {**constant, "value": number(majority["balanced_accuracy"]["value"])},
+                {**constant, "value": told, "interval": "mean prevalence"},
+                cell(same, word("exact_match")),
             ],
             "this": False,
         }
-    )
-    return {"columns": [word(key) for key in keys], "rows": rows, "methods": _methods(evaluation, keys)}
+    majority = evaluation["baselines"]["majority_class"]
+    return {
+        "name": f"Always “{majority['class']}”",
+        "about": "trivial baseline: the most frequent class",
+        "cells": [
+            {**constant, "value": number(0.5)},
+            cell(majority["accuracy"], word("accuracy")),
+            {**constant, "value": number(majority["balanced_accuracy"]["value"])},
+        ],
+        "this": False,
+    }
 
 
 def _or_absent(overall: Mapping[str, Estimate], key: str) -> dict[str, Any]:

@@ -33,24 +33,41 @@ WORDS = {
     "weighted_sensitivity": Word("Sensitivity, weighted", "mean over the classes by number of images; equals accuracy"),
     "weighted_specificity": Word("Specificity, weighted", "mean over the classes by number of images"),
     "weighted_f1": Word("F1, weighted", "mean over the classes by number of images"),
+    "macro_brier": Word("Brier score, macro", "mean over the classes; 0 is best", unit_interval=False),
+    "micro_auroc": Word("AUROC, micro", "over all assessed labels together, whatever their class"),
+    "micro_f1": Word("F1, micro", "over all assessed labels together, whatever their class"),
+    "exact_match": Word("Exact match", "share of images with every class called rightly, where all were assessed"),
     "brier": Word("Brier score", "mean squared error of the probabilities; 0 is best", unit_interval=False),
     "log_loss": Word("Log loss", "mean negative log probability of the right class; 0 is best", unit_interval=False),
     "ece": Word("ECE", "mean gap between confidence and accuracy; 0 is best", unit_interval=False),
 }
 
+DECISIONS = "Decisions: the class with the highest output"
+DECISIONS_OF_SEVERAL = "Decisions: every class with an output of 0.5 and more"
 GROUPS = (
-    ("Ranking of the outputs, no threshold", ("auroc", "macro_auroc", "average_precision", "macro_average_precision")),
     (
-        "Decisions: the class with the highest output",
+        "Ranking of the outputs, no threshold",
+        ("auroc", "macro_auroc", "micro_auroc", "average_precision", "macro_average_precision"),
+    ),
+    (
+        DECISIONS,
         (
             *("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "balanced_accuracy"),
             *("macro_precision", "macro_sensitivity", "macro_specificity", "macro_f1"),
+            *("micro_f1", "exact_match"),
             *("weighted_precision", "weighted_sensitivity", "weighted_specificity", "weighted_f1"),
         ),
     ),
-    ("Probabilities", ("brier", "log_loss", "ece")),
+    ("Probabilities", ("brier", "macro_brier", "log_loss", "ece")),
 )
 
+# What means over classes are where an image can have several.
+MEANINGS_OF_SEVERAL = dict.fromkeys(
+    ("macro_auroc", "macro_average_precision", "macro_sensitivity", "macro_specificity", "macro_f1"),
+    "mean over the classes, each on the images assessed for it",
+)
+# In the table by class where an image can have several classes or none.
+PER_CLASS_OF_SEVERAL = ("auroc", "average_precision", "sensitivity", "specificity", "precision", "npv", "f1", "brier")
 PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "average_precision")
 
 INITS = {"scratch": "random weights", "imagenet": "ImageNet weights"}

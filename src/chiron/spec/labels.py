@@ -6,12 +6,15 @@ from pydantic import Field, model_validator
 
 from chiron.spec.frozen import Frozen
 
+# What an uncertain label counts as, in training and in scoring alike: nothing, an absent or a present class.
+UncertainPolicy = Literal["ignore", "zeros", "ones"]
+
 
 class LabelSpace(Frozen):
     """What the numbers of a network mean.
 
     `single_label`: exactly one class is true (softmax over the names, or one logit for two classes).
-    `multi_label`: each class is true or not on its own (sigmoid a name); labels may be unknown.
+    `multi_label`: each class is true or not on its own (sigmoid a name); labels may be uncertain or not assessed.
     """
 
     kind: Literal["single_label", "multi_label"] = "single_label"
@@ -19,6 +22,7 @@ class LabelSpace(Frozen):
     positive: str | None = Field(default=None, description="the class of interest when there are two")
     descriptions: dict[str, str] = Field(default_factory=dict, description="one plain sentence a class")
     one_logit: bool = Field(default=False, description="two classes from one logit: z for positive, 0 for the other")
+    uncertain: UncertainPolicy = Field(default="ignore", description="what an uncertain label of several counts as")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -32,10 +36,19 @@ class LabelSpace(Frozen):
             raise ValueError(f"positive must name the class of interest, one of {', '.join(self.names)}")
         if self.one_logit and (self.kind != "single_label" or len(self.names) != 2):
             raise ValueError("one_logit needs exactly two classes")
+        if self.kind == "multi_label" and self.positive is not None:
+            raise ValueError("a positive class belongs to two classes that exclude each other")
+        if self.kind == "single_label" and self.uncertain != "ignore":
+            raise ValueError("uncertain belongs to several labels an image")
         unknown = sorted(set(self.descriptions) - set(self.names))
         if unknown:
             raise ValueError(f"descriptions must be of known classes, not {', '.join(unknown)}")
         return self
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image can show several classes, or none."""
+        return self.kind == "multi_label"
 
     @property
     def num_outputs(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class Layout:
     """
 
     reader: str | None = None
+    labels: Literal["single", "multi"] | None = None  # one class an image, or several columns or names
     groups: str | None = None  # another reading of the group ids that the reader offers
     group_by: tuple[str, ...] = ()  # further columns whose equal values belong together
     images: Path | None = None

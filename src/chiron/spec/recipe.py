@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.frozen import Frozen, Share
 from chiron.spec.input_spec import InputSpec
+from chiron.spec.labels import UncertainPolicy
 
 SplitRole = Literal["train", "val", "cal", "test", "external"]
 
@@ -23,11 +24,16 @@ class LabelRecipe(Frozen):
     """What the classes mean."""
 
     names: tuple[str, ...] = Field(
-        default=(), description="all classes in order: names the integer labels 0, 1, ...; by default the data's"
+        default=(),
+        description="all classes in order: names the integer labels 0, 1, ..., or chooses of several labels an image; "
+        "by default the data's",
     )
     positive: str | None = Field(default=None, description="the class of interest when there are two")
     descriptions: dict[str, str] = Field(default_factory=dict, description="one plain sentence a class")
     one_logit: bool = Field(default=False, description="two classes from one logit")
+    uncertain: UncertainPolicy = Field(
+        default="ignore", description="what a label -1 of several an image counts as: nothing, 0 (zeros) or 1 (ones)"
+    )
 
 
 class DataRecipe(Frozen):
@@ -35,6 +41,9 @@ class DataRecipe(Frozen):
 
     reader: str | None = Field(default=None, description="force a reader; by default the layout is recognized")
     groups: str | None = Field(default=None, description="another reading of the group ids that the reader offers")
+    labels: Literal["single", "multi"] | None = Field(
+        default=None, description="how many classes an image of a table can show, where its cells leave it open"
+    )
     group_by: tuple[str, ...] = Field(default=(), description="further columns whose equal values stay in one split")
     fractions: dict[SplitRole, Share] = Field(
         default={"train": 0.7, "val": 0.15, "test": 0.15},

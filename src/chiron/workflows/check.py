@@ -24,7 +24,7 @@ def check_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
         ("train", "loss"): leaf_names(_LOSSES),
         ("data", "reader"): leaf_names("chiron.data.readers"),
     }
-    return read_recipe(name, overrides, registries=registries, rules=_ignored_by_the_loss)
+    return read_recipe(name, overrides, registries=registries, rules=_rules)
 
 
 def recipe_warnings(recipe: Recipe) -> list[str]:
@@ -63,6 +63,51 @@ def _without_effect(train: TrainRecipe) -> list[str]:
         for key, (is_idle, why) in idle.items()
         if is_idle and getattr(train, key) != TrainRecipe.model_fields[key].default
     ]
+
+
+def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
+    """What a recipe must not say where an image can have several classes or none: a sentence by key path."""
+    train, labels = recipe.train, recipe.labels
+    selects = ("loss", "auroc")
+    losses = [name for name in leaf_names(_LOSSES) if leaf_literal(_LOSSES, name, "SEVERAL_LABELS")]
+    wrong: dict[KeyPath, tuple[bool, str]] = {
+        ("train", "loss"): (
+            train.loss not in losses,
+            f"train.loss must be {' or '.join(losses)}, a question a class. Got {train.loss}. "
+            "Add --set train.loss=bce.",
+        ),
+        ("train", "select_by"): (
+            train.select_by not in selects and train.overfit_images is None,
+            f"train.select_by must be {' or '.join(selects)} (the mean over the classes). Got {train.select_by}. "
+            "Add --set train.select_by=auroc.",
+        ),
+        ("train", "class_weights"): (
+            train.class_weights not in ("none", "balanced"),
+            f"train.class_weights must be none or balanced (absent over present images, a class). Got "
+            f"{train.class_weights}. Add --set train.class_weights=balanced.",
+        ),
+        ("train", "sampler"): (
+            train.sampler != "none",
+            f"train.sampler must be none: no draw of images balances several classes at once. Got {train.sampler}. "
+            "Add --set train.sampler=none, and train.class_weights=balanced for rare classes.",
+        ),
+        ("labels", "positive"): (
+            labels.positive is not None,
+            f"labels.positive belongs to two classes that exclude each other. Got {labels.positive!r}. "
+            "Add --set labels.positive=null.",
+        ),
+        ("labels", "one_logit"): (
+            labels.one_logit,
+            "labels.one_logit belongs to two classes that exclude each other. Got true. "
+            "Add --set labels.one_logit=false.",
+        ),
+    }
+    return {path: sentence for path, (is_wrong, sentence) in wrong.items() if is_wrong}
+
+
+def _rules(recipe: Recipe) -> dict[KeyPath, str]:
+    """Everything that only the loss, or the kind of labels that the recipe asks for, makes wrong."""
+    return _ignored_by_the_loss(recipe) | (multi_label_problems(recipe) if recipe.data.labels == "multi" else {})
 
 
 def _ignored_by_the_loss(recipe: Recipe) -> dict[KeyPath, str]:

@@ -24,6 +24,7 @@ from chiron.data.split_tables import remove_splits, save_splits
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
 from chiron.spec.recipe import DataRecipe, Recipe
+from chiron.workflows.check import multi_label_problems
 
 log = logging.getLogger("chiron.data")
 _RECOGNIZED = Layout()
@@ -105,12 +106,12 @@ def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[M
         LeakError: a leak that the recipe does not accept by name.
     """
     asked = recipe.data
-    layout = replace(layout, reader=asked.reader, groups=asked.groups, group_by=asked.group_by)
+    layout = replace(layout, reader=asked.reader, labels=asked.labels, groups=asked.groups, group_by=asked.group_by)
     manifest = read_dataset(data, layout)
-    for note in manifest.notes:
-        log.info("%s", note)
     if recipe.labels.names:
         manifest = manifest.with_class_names(recipe.labels.names)
+    for note in manifest.notes:
+        log.info("%s", note)
     labels = label_space(recipe, manifest)
     _require_readable(manifest, recipe)
     manifest = _split(manifest, recipe.data)
@@ -134,13 +135,22 @@ def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
     """The classes of the manifest with the meaning that the recipe gives them.
 
     Raises:
-        DataError: two classes and no positive one, or a name that the data does not have.
+        DataError: two classes and no positive one, a name that the data does not have, or settings of the recipe that
+            belong to one class an image where an image can have several, or the other way round.
     """
     names, labels = manifest.classes, recipe.labels
+    descriptions = {name: text for name, text in labels.descriptions.items() if name in names}
     if manifest.is_multi_label:
+        if problems := multi_label_problems(recipe):
+            raise DataError(
+                f"An image of these data can have several classes or none ({', '.join(names[:5])}"
+                f"{', ...' if len(names) > 5 else ''}). {' '.join(problems.values())}"
+            )
+        return LabelSpace(kind="multi_label", names=names, descriptions=descriptions, uncertain=labels.uncertain)
+    if labels.uncertain != "ignore":
         raise DataError(
-            f"Training needs one class an image. Got a column a class ({', '.join(names[:5])}). "
-            "Several labels an image cannot be trained yet."
+            f"labels.uncertain belongs to several labels an image. Got {labels.uncertain!r} and one class an image. "
+            "Leave it out."
         )
     if labels.positive is not None and len(names) > 2:
         raise DataError(
@@ -160,7 +170,7 @@ def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
     return LabelSpace(
         names=names,
         positive=labels.positive,
-        descriptions={name: text for name, text in labels.descriptions.items() if name in names},
+        descriptions=descriptions,
         one_logit=labels.one_logit,
     )
 

@@ -175,14 +175,26 @@ def _evaluate_bundle(
 def _with_classes_of(classifier: Classifier, manifest: Manifest) -> Manifest:
     """The data with the bundle's classes: equal but for case, or numbers where the bundle's recipe named them.
 
+    Of several labels an image, those that the bundle does not know are left out, and those that the data lack count as
+    not assessed.
+
     Raises:
         DataError: a class that the bundle does not know.
     """
     names = classifier.labels.names
+    if classifier.labels.is_multi_label != manifest.is_multi_label:
+        kinds = ("one class an image", "several classes an image")
+        raise DataError(
+            f"Data and bundle must have the same kind of labels. Got {kinds[manifest.is_multi_label]} in the data, and "
+            f"a bundle of {kinds[classifier.labels.is_multi_label]}. Choose other data, or read them with --labels."
+        )
     recipe = classifier.provenance.recipe if classifier.provenance is not None else {}
     if all(name.isdecimal() for name in manifest.classes) and recipe.get("labels", {}).get("names"):
         return manifest.with_class_names(names)
     by_case = {name.casefold(): name for name in names}
+    if manifest.is_multi_label:  # further findings of the data are no question of this bundle
+        known = [name for name in manifest.classes if name.casefold() in by_case]
+        manifest = manifest.with_class_names(known) if known else manifest
     unknown = sorted(name for name in manifest.classes if name.casefold() not in by_case)
     if unknown:
         raise DataError(

@@ -11,6 +11,7 @@ import polars as pl
 from chiron.core.errors import DataError, SpecError
 from chiron.core.hashing import seed_of
 from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import LABEL_PREFIX
 from chiron.engine.fit import Fitted
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.recipe import Recipe
@@ -77,11 +78,15 @@ def pick_images(manifest: Manifest, count: int, *, seed: int) -> Manifest:
             "Lower it."
         )
     turns: list[tuple[int, int, str]] = []
-    for place, name in enumerate(part.classes):
-        own = part.frame.filter(pl.col("label") == name)["sample_id"].to_list()
+    shows = {name: pl.col("label") == name for name in part.classes}
+    if part.is_multi_label:
+        shows = {name: pl.col(LABEL_PREFIX + name) == 1 for name in part.classes}
+        shows["none of them"] = ~pl.any_horizontal(expr.fill_null(False) for expr in shows.values())
+    for place, name in enumerate(shows):
+        own = part.frame.filter(shows[name])["sample_id"].to_list()
         shuffled = sorted(own, key=lambda sample: seed_of("overfit", seed, sample))
         turns += [(turn, place, sample) for turn, sample in enumerate(shuffled)]
-    chosen = [sample for _, _, sample in sorted(turns)[:count]]
+    chosen = list(dict.fromkeys(sample for _, _, sample in sorted(turns)))[:count]  # a sample may show several classes
     return part.with_splits(dict.fromkeys(chosen, "train")).select("train")
 
 

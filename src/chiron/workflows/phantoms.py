@@ -37,12 +37,15 @@ def make_phantoms(
     """
     if kind not in KINDS:
         raise DataError(f"The phantom must be one of {', '.join(KINDS)}. Got {kind!r}. {did_you_mean(kind, KINDS)}")
-    require_layout(layout, kind)
+    form = require_layout(layout, kind)
     folder = Path(out)
     truth = folder.with_name(folder.name + "-truth")
     for place in (folder, truth):
         require_new(place, force=force)
     if folder.exists() and any(folder.iterdir()) and not (truth / "truth.csv").is_file():
         raise SpecError(f"--force replaces only phantoms. Got another folder at {folder}. Choose another --out.")
-    phantoms = KINDS[kind](num_images=num_images, img_size=img_size, seed=seed, difficulty=difficulty, planted=planted)
+    several = {"several_findings": True} if form.several_labels else {}
+    phantoms = KINDS[kind](
+        num_images=num_images, img_size=img_size, seed=seed, difficulty=difficulty, planted=planted, **several
+    )
     return write_phantoms(phantoms, folder, layout=layout, seed=seed)

@@ -5,12 +5,15 @@ import io
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from chiron.classifier import load
 from chiron.core.errors import DataError
 from chiron.core.files import require_new, write_text
+from chiron.data.predictions import reference_columns
 from chiron.engine.runtime import start_runtime
 from chiron.predictor import Predictor, Row, find_inputs
+from chiron.spec.labels import LabelSpace
 
 log = logging.getLogger("chiron.predict")
 
@@ -43,25 +46,25 @@ def predict(
         if row.problem:
             log.warning("%s", row.problem)
     if target is not None:
-        write_text(target, predictions_csv(rows, classifier.labels.names, classifier.bundle_id))
+        write_text(target, predictions_csv(rows, classifier.labels, classifier.bundle_id))
     return rows
 
 
-def predictions_csv(rows: Iterable[Row], classes: tuple[str, ...], bundle_id: str) -> str:
-    """A table that `chiron evaluate` reads once a column y_true is filled in."""
+def predictions_csv(rows: Iterable[Row], labels: LabelSpace, bundle_id: str) -> str:
+    """A table that `chiron evaluate` reads once y_true, or y_true_<class> of several classes, is filled in."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        ["sample_id", "model_id", "y_true", "status", "predicted_class", "confidence"]
-        + [f"prob_{name}" for name in classes]
-        + [f"logit_{name}" for name in classes]
-        + ["problem"]
-    )
+    references = reference_columns(labels.names) if labels.is_multi_label else ["y_true"]
+    named = [] if labels.is_multi_label else ["predicted_class", "confidence"]
+    scores = [f"{kind}_{name}" for kind in ("prob", "logit") for name in labels.names]
+    columns = ["sample_id", "model_id", *references, "status", *named, *scores, "problem"]
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    writer.writeheader()
     for row in rows:
+        written: dict[str, Any] = {"sample_id": row.name, "model_id": bundle_id}
         if row.prediction is None:
-            writer.writerow([row.name, bundle_id, "", "unreadable", "", "", *[""] * (2 * len(classes)), row.problem])
+            writer.writerow(written | {"status": "unreadable", "problem": row.problem})
             continue
-        probs = [row.prediction.probabilities[name] for name in classes]
-        said = [row.prediction.predicted_class, row.prediction.confidence]
-        writer.writerow([row.name, bundle_id, "", "no_reference", *said, *probs, *row.logits, ""])
+        probs = [row.prediction.probabilities[name] for name in labels.names]
+        written |= {"status": "no_reference"} | dict(zip(scores, [*probs, *row.logits], strict=True))
+        writer.writerow(written | {name: getattr(row.prediction, name) for name in named})
     return stream.getvalue()

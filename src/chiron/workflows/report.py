@@ -10,8 +10,11 @@ from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, write_text
 from chiron.metrics.evaluation import evaluate as evaluate_arrays
+from chiron.metrics.multi_label import evaluate_multi_label
 from chiron.report.coarse import shareable_evaluation
+from chiron.report.coarse_multi import shareable_multi_label
 from chiron.report.figures import write_figures
+from chiron.report.format import is_multi_label
 from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
@@ -94,15 +97,18 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
     predictions, settings = stored.predictions, stored.settings
     if not predictions.scored.height:
         raise DataError("Scoring needs images with a reference label. Got none with status ok. Fill in y_true.")
-    numbers = evaluate_arrays(
-        predictions.y_true,
-        predictions.y_prob,
-        classes=predictions.classes,
-        positive=predictions.positive,
-        groups=predictions.groups,
-        num_resamples=settings.num_resamples,
-        confidence=settings.confidence,
-    ).to_json()
+    how: dict[str, Any] = {
+        "classes": predictions.classes,
+        "groups": predictions.groups,
+        "num_resamples": settings.num_resamples,
+        "confidence": settings.confidence,
+    }
+    if predictions.is_multi_label:
+        numbers = evaluate_multi_label(predictions.y_true, predictions.y_prob, **how).to_json()
+        numbers["uncertain_labels"] = {"labels": predictions.num_uncertain, "counted_as": predictions.uncertain}
+    else:
+        how["positive"] = predictions.positive
+        numbers = evaluate_arrays(predictions.y_true, predictions.y_prob, **how).to_json()
     numbers["split"] = stored.context.split_scored
     numbers["model_id"] = predictions.facts.get("bundle_id")
     return numbers
@@ -115,7 +121,8 @@ def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: byte
     context, history = stored.context, stored.history
     gallery = make_gallery(stored.predictions, stored.manifest if key is None else None)
     if key is not None:
-        shown, context = shareable_evaluation(numbers), shareable_context(context, key)
+        made_coarse = shareable_multi_label if is_multi_label(numbers) else shareable_evaluation
+        shown, context = made_coarse(numbers), shareable_context(context, key)
         gallery, history = shareable_gallery(gallery, key), shareable_history(history)
     limits = limits_of(shown, context, exact=exact)
     page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)

@@ -192,7 +192,10 @@ def test_a_fold_is_a_whole_number_from_0(tmp_path, fold):
         ({"status": ["ok", "bad", "ok", "ok"]}, "status must hold ok, unreadable or nothing. Got 'bad'"),
         ({"path": None}, "must have the column 'path'"),
         ({"label": None}, "must have the column 'label' or one label_<class>"),
-        ({"label": None, "label_cat": [1, 0, 2, 1], "label_dog": [1, 0, 0, 1]}, "label_cat must hold 0, 1 or nothing"),
+        (
+            {"label": None, "label_cat": [1, 0, 2, 1], "label_dog": [1, 0, 0, 1]},
+            "label_cat must hold 0, 1, -1 or nothing",
+        ),
         (
             {"label": None, "label_cat": [1, 0, 1, 1], "label_dog": [1, 0, 0, 1], "label_cow": [1, 0, 1, 1]},
             "must be of known classes .*Got 'label_cow'",

@@ -139,7 +139,8 @@ def test_one_hot_reads_as_the_naive_argmax(places):
     table = read_table(f"image,{','.join(names)}\n{body}\n".encode(), "t.csv")
     labels = find_labels(table)
     assert labels is not None
-    assert read_labels([(table, labels)]) == ([[names[place] for place in places]], tuple(names))
+    [[column]], classes, told = read_labels([(table, labels)])
+    assert (column.to_list(), classes, told) == ([names[place] for place in places], tuple(names), [])
 
 
 def test_integers_leave_no_gap_and_blank_labels_are_counted(place):

@@ -17,10 +17,10 @@ from chiron.report import limits
 from chiron.report.coarse import (
     OF_OUTPUTS,
     SMALL_CELL,
-    _calibration,
-    _share_in_words,
     coarse,
+    coarse_calibration,
     coarse_other,
+    share_in_words,
     shareable_evaluation,
 )
 from chiron.report.figures import draw_figures, inline_svg
@@ -204,10 +204,10 @@ def test_fewer_than_25_images_have_counts_alone():
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_prevalences_are_bounds_of_the_true_one(inside, outside):
     assume(inside + outside >= 25)
-    text = _share_in_words(inside, inside + outside)
+    text = share_in_words(inside, inside + outside)
     low, high = map(int, re.fullmatch(r"about (\d+)–(\d+)\xa0%", text).groups())
     assert low <= 100 * inside / (inside + outside) <= high
-    assert text == _share_in_words(inside - inside % 5, inside + outside - (inside + outside) % 5)
+    assert text == share_in_words(inside - inside % 5, inside + outside - (inside + outside) % 5)
 
 
 def test_beside_another_model_stand_accuracy_and_ranking_alone():
@@ -275,9 +275,9 @@ def bin_of(count, right):
 
 def test_bins_are_exact_or_left_out():
     stored = {"ece": 0.1, "bins": [bin_of(0, 0), bin_of(33, 20), bin_of(61, 40), bin_of(80, 77)]}
-    found = _calibration(stored, 174, accuracy=True)["bins"]
+    found = coarse_calibration(stored, 174, accuracy=True)["bins"]
     assert [(it["count"], it["accuracy"]) for it in found] == [(60, 40 / 61)]  # the one of 33 would tell that of 80
-    assert _calibration(stored, 174, accuracy=False)["bins"] == []
+    assert coarse_calibration(stored, 174, accuracy=False)["bins"] == []
 
 
 def test_different_numbers_of_images_and_groups_stay_different(evaluation_of):

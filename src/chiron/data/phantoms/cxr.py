@@ -1,11 +1,13 @@
 """`phantom-cxr`: synthetic frontal chest radiographs with lung and finding masks; the finding is an opacity.
 
+On request several findings come or not, each on its own (`chest_findings.py`).
+
 Both classes come from the same anatomy, pose, exposure and noise: what the label decides is added to the density map
 inside a lung field before exposure, and nothing measured on an image (window, mean, file size) feeds back into it. So
 the two versions of a patient are equal everywhere but at the finding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
@@ -15,10 +17,10 @@ from jaxtyping import Float, UInt8
 
 from chiron.core.errors import DataError
 from chiron.data.phantoms.canvas import EXTENT, Canvas, generator_of, soften
-from chiron.data.phantoms.opacity import Opacity, draw_opacity
+from chiron.data.phantoms.chest_findings import FINDINGS, Chest, draw_chest
 from chiron.data.phantoms.phantom_set import Finding, PhantomRow, PhantomSet
 from chiron.data.phantoms.planted import NOTHING_PLANTED, Mark, Planted
-from chiron.data.phantoms.thorax import draw_build, draw_plate
+from chiron.data.phantoms.thorax import draw_build
 
 NAME = "phantom-cxr"
 CLASSES = ("normal", "opacity")
@@ -54,6 +56,7 @@ def draw_phantom_cxr(
     difficulty: float = 0.5,
     images_per_patient: tuple[int, int] = (1, 4),
     planted: Planted = NOTHING_PLANTED,
+    several_findings: bool = False,
 ) -> PhantomSet:
     """Synthetic chest radiographs, `normal` or with an `opacity`, together with all that is true about them.
 
@@ -67,6 +70,7 @@ def draw_phantom_cxr(
         difficulty: 0 (large, dense opacities, quiet lungs) to 1 (small, faint ones in noise and clutter).
         images_per_patient: fewest and most images of one patient.
         planted: shortcut, wrong labels and error in dark exposures; without them an image's pixels stay what they are.
+        several_findings: each of `FINDINGS` comes or not, with its own share, and is a label of its own.
     Raises:
         DataError: an argument lies outside its range.
     """
@@ -74,15 +78,22 @@ def draw_phantom_cxr(
     images = np.empty((num_images, img_size, img_size), np.uint8)
     lungs, finding = np.zeros_like(images), np.zeros_like(images)
     rows: list[PhantomRow] = []
+    shares = FINDINGS if several_findings else {CLASS_OF_INTEREST: finding_share}
     patient = 0
     while len(rows) < num_images:
-        for drawn in _draw_patient(patient, img_size, seed, finding_share, difficulty, images_per_patient, planted):
+        for drawn in _draw_patient(patient, img_size, seed, shares, difficulty, images_per_patient, planted):
             if len(rows) == num_images:
                 break
             images[len(rows)], lungs[len(rows)], finding[len(rows)], row = drawn
             rows.append(row)
         patient += 1
-    return PhantomSet(NAME, CLASSES, images, {"lungs": lungs, "finding": finding}, tuple(rows))
+    return PhantomSet(
+        NAME,
+        tuple(FINDINGS) if several_findings else CLASSES,
+        images,
+        {"lungs": lungs, "finding": finding},
+        tuple(rows),
+    )
 
 
 def _check(num_images: int, img_size: int, share: float, difficulty: float, per_patient: tuple[int, int]) -> None:
@@ -107,7 +118,7 @@ def _draw_patient(
     patient: int,
     img_size: int,
     seed: int,
-    share: float,
+    shares: Mapping[str, float],
     difficulty: float,
     per_patient: tuple[int, int],
     planted: Planted,
@@ -116,37 +127,56 @@ def _draw_patient(
     named = lambda *names: generator_of(NAME, seed, patient, *names)  # noqa: E731
     oversampling = max(2, -(-_MIN_CANVAS_PX // img_size))
     canvas = Canvas(px_per_unit=oversampling * img_size // 2)
-    build = draw_build(named("build"), difficulty)
-    plate = draw_plate(canvas, build, named("thorax"))
-    has_finding = bool(named("label").uniform() < share)
-    true_label = CLASSES[int(has_finding)]
-    label = planted.draw_label(named("given-label"), true_label, {"normal": 1 - share, "opacity": share})
-    opacity = draw_opacity(canvas, plate, named("opacity"), difficulty) if has_finding else None
+    shown, label, labels = _draw_labels(named, shares, planted)
+    true_label = _label_of(shown)
+    chest = draw_chest(canvas, draw_build(named("build"), difficulty), shown, named, difficulty)
+    build, plate = chest.build, chest.plate
     for shot_number in range(named("count").integers(per_patient[0], per_patient[1] + 1)):
         rng = named("shot", shot_number)
-        mark = planted.draw_mark(named("mark", shot_number), is_of_interest=true_label == CLASS_OF_INTEREST)
+        mark = planted.draw_mark(named("mark", shot_number), is_of_interest=shown[CLASS_OF_INTEREST])
         shot = _draw_shot(rng, difficulty)
         if mark.present and planted.shortcut == "tone":
             shot = replace(shot, white=shot.white * _TONE_WHITE)
         kept = planted.sign_strength(_darkness(shot))
-        density = plate.density + kept * opacity.density if opacity else plate.density
+        density = plate.density if chest.added is None else plate.density + kept * chest.added
         to_image = _pose(canvas, shot, img_size * oversampling)
         grey = _expose(_view(density, to_image, img_size, oversampling), shot, rng)
         image = np.round(255 * _with_mark(_with_side_letter(grey, shot), mark, planted.shortcut)).astype(np.uint8)
         lungs = _view_mask(plate.lungs, to_image, img_size, oversampling)
         finding = np.zeros_like(lungs)
-        if opacity:  # a finding's mask takes every pixel that the finding reaches
-            finding = lungs & _view_mask(opacity.mask, to_image, img_size, oversampling, covered=0.1)
+        if chest.mask is not None:  # a finding's mask takes every pixel that the finding reaches
+            finding = lungs & _view_mask(chest.mask, to_image, img_size, oversampling, covered=0.1)
         row = PhantomRow(
             sample_id=f"s{seed}-p{patient:05d}-{shot_number + 1}",
             patient_id=f"s{seed}-p{patient:05d}",
             label=label,
             true_label=true_label,
             params={"view": build.view, "age": round(build.age, 4), **_rounded(shot)},
-            findings=_findings_seen(opacity, canvas, to_image, img_size * oversampling, shot.scale, kept),
+            findings=_findings_seen(chest, canvas, to_image, img_size * oversampling, shot.scale, kept),
             planted=planted.outcome(mark, kept),
+            labels=labels,
         )
         yield image, lungs, finding, row
+
+
+def _draw_labels(
+    named: Callable[..., np.random.Generator], shares: Mapping[str, float], planted: Planted
+) -> tuple[dict[str, bool], str, dict[str, int]]:
+    """What a patient shows, the label that is given, and of several findings the labels that are given."""
+    if len(shares) == 1:
+        share = shares[CLASS_OF_INTEREST]
+        shown = {CLASS_OF_INTEREST: bool(named("label").uniform() < share)}
+        given = {"normal": 1 - share, CLASS_OF_INTEREST: share}
+        return shown, planted.draw_label(named("given-label"), _label_of(shown), given), {}
+    shown = {name: bool(named("label", name).uniform() < share) for name, share in shares.items()}
+    wrong = {name: bool(named("given-label", name).uniform() < planted.label_noise) for name in shares}
+    labels = {name: int(shown[name] != wrong[name]) for name in shares}
+    return shown, _label_of(labels), labels
+
+
+def _label_of(shown: Mapping[str, bool] | Mapping[str, int]) -> str:
+    """The names of what is there, `normal` without any."""
+    return "|".join(name for name, is_there in shown.items() if is_there) or CLASSES[0]
 
 
 def _rounded(shot: Shot) -> dict[str, float]:
@@ -243,15 +273,13 @@ def _with_mark(grey: Float[np.ndarray, "s s"], mark: Mark, shortcut: str | None)
 
 
 def _findings_seen(
-    opacity: Opacity | None, canvas: Canvas, to_image: np.ndarray, side: int, scale: float, kept: float
+    chest: Chest, canvas: Canvas, to_image: np.ndarray, side: int, scale: float, kept: float
 ) -> tuple[Finding, ...]:
-    """The foci as shares of the image side."""
-    if opacity is None:
-        return ()
+    """The findings as shares of the image side; one in the lungs fades in dark exposures where that is planted."""
     found = []
-    for focus in opacity.foci:
-        plate_px = (np.array([focus.x, focus.y]) + EXTENT) * canvas.px_per_unit - 0.5
+    for it in chest.findings:
+        plate_px = (np.array([it.x, it.y]) + EXTENT) * canvas.px_per_unit - 0.5
         x, y = (to_image @ [*plate_px, 1.0] + 0.5) / side
-        numbers = (round(float(number), 4) for number in (x, y, focus.radius * scale / 2, kept * focus.strength))
-        found.append(Finding("opacity", *numbers))
+        strength = it.strength if it.kind == "cardiomegaly" else kept * it.strength
+        found.append(Finding(it.kind, *(round(float(value), 4) for value in (x, y, it.radius * scale / 2, strength))))
     return tuple(found)

@@ -28,6 +28,13 @@ _DX_TYPES: Mapping[str, Mapping[str, float]] = {
     "df": {"consensus": 0.52},
     "vasc": {"consensus": 0.53},
 }
+_CHEXPERT = (
+    *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
+    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture"),
+    "Support Devices",
+)
+_CHEXPERT_NAMES = {"cardiomegaly": "Cardiomegaly", "effusion": "Pleural Effusion", "opacity": "Lung Opacity"}
+_NIH_NAMES = {"cardiomegaly": "Cardiomegaly", "effusion": "Effusion", "opacity": "Infiltration"}
 _BLANK_LESIONS = 0.08  # share of ISIC 2019's images whose lesion is not known
 
 
@@ -187,6 +194,64 @@ def medmnist(phantoms: PhantomSet, parts: Sequence[str], seed: int) -> Laid:
     return _filed(phantoms, place), {name: stream.getvalue()}
 
 
+def chexpert(phantoms: PhantomSet, parts: Sequence[str], seed: int) -> Laid:
+    """CheXpert: patients in folders, `train.csv` with uncertain and blank labels, `valid.csv` with all assessed."""
+    numbers: dict[str, int] = {}
+    views: dict[str, int] = defaultdict(int)
+    paths, tables = [], defaultdict(list)
+    for row, part in zip(phantoms.rows, parts, strict=True):
+        folder, number = {"train": "train", "val": "valid"}[part], numbers.setdefault(row.patient_id, len(numbers) + 1)
+        views[row.patient_id] += 1
+        rng = generator_of("phantom-chexpert", seed, row.sample_id)
+        paths.append(f"{folder}/patient{number:05d}/study1/view{views[row.patient_id]}_frontal.jpg")
+        given = {
+            name: _as_mentioned(value, rng) if part == "train" else float(value) for name, value in row.labels.items()
+        }
+        known: dict[str, object] = {"Path": f"CheXpert-v1.0-small/{paths[-1]}", "Sex": ("Female", "Male")[number % 2]}
+        known |= {"Age": round(20 + 70 * float(row.params["age"])), "Frontal/Lateral": "Frontal"}
+        named = dict.fromkeys(_CHEXPERT, "") | {_CHEXPERT_NAMES[name]: value for name, value in given.items()}
+        named["No Finding"] = "" if any(row.labels.values()) else 1.0
+        if part == "val":
+            named = {name: 0.0 if value == "" else value for name, value in named.items()}
+        tables[folder].append(known | {"AP/PA": row.params["view"]} | named)
+    return _filed(phantoms, paths), {f"{name}.csv": write_csv(rows) for name, rows in tables.items()}
+
+
+def _as_mentioned(value: int, rng: np.random.Generator) -> float | str:
+    """A label as a report would mention it: some uncertain, an absent finding often not mentioned at all."""
+    drawn = rng.uniform()
+    if drawn < 0.08:
+        return -1.0
+    return "" if not value and drawn < 0.5 else float(value)
+
+
+def nih(phantoms: PhantomSet, parts: Sequence[str], seed: int) -> Laid:
+    """ChestX-ray14: one table whose cells name all findings, and a list of the images of each split."""
+    numbers: dict[str, int] = {}
+    images: dict[str, int] = defaultdict(int)
+    rows: list[dict[str, object]] = []
+    for row in phantoms.rows:
+        number = numbers.setdefault(row.patient_id, len(numbers) + 1)
+        known = {
+            "Image Index": f"{number:08d}_{images[row.patient_id]:03d}.png",
+            "Finding Labels": "|".join(_NIH_NAMES[name] for name in row.shown) or "No Finding",
+            "Follow-up #": images[row.patient_id],
+            "Patient ID": number,
+            "Patient Age": round(20 + 70 * float(row.params["age"])),
+            "Patient Gender": "FM"[number % 2],
+            "View Position": row.params["view"],
+        }
+        images[row.patient_id] += 1
+        rows.append(known)
+    names = [str(row["Image Index"]) for row in rows]
+    listed = {
+        f"{name}.txt": "".join(f"{image}\n" for image, part in zip(names, parts, strict=True) if part == split).encode()
+        for name, split in (("train_val_list", "train"), ("test_list", "test"))
+    }
+    paths = [f"images_001/images/{name}" for name in names]
+    return _filed(phantoms, paths), {"Data_Entry_2017.csv": write_csv(rows), **listed}
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a layout is made, what it is made of when no splits are asked for, and what it can hold."""
@@ -195,6 +260,7 @@ class Layout:
     splits: Mapping[str, float] = field(default_factory=dict)
     kinds: tuple[str, ...] = ("phantom-cxr", "phantom-derm")
     takes_splits: bool = False  # also others than its own
+    several_labels: bool = False  # an image can show several classes or none
 
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -204,6 +270,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "medmnist": Layout(medmnist, {"train": 0.7, "val": 0.1, "test": 0.2}),
     "ham10000": Layout(ham10000, kinds=("phantom-derm",)),
     "isic2019": Layout(isic2019, kinds=("phantom-derm",)),
+    "chexpert": Layout(chexpert, {"train": 0.85, "val": 0.15}, kinds=("phantom-cxr",), several_labels=True),
+    "nih": Layout(nih, {"train": 0.8, "test": 0.2}, kinds=("phantom-cxr",), several_labels=True),
     "csv": Layout(labels_csv),
     "roboflow": Layout(roboflow, {"train": 0.7, "val": 0.2, "test": 0.1}),
 }

@@ -25,7 +25,8 @@ class PhantomRow:
     `label` is the given one, wrong where label noise struck; `true_label` is what was drawn. `params` says how the
     image was taken (view, exposure, noise ...); with nothing planted it is independent of the label by construction.
     `planted` says what the dials did. `metadata` is what a data set may tell of a patient (age, sex ...), also
-    independent of the label. `unit_id` is the lesion, empty where the patient is the unit. `findings` is empty for a
+    independent of the label. `labels` are the given ones, 0 or 1 a class, where an image can show several; `label` then
+    names those that it shows. `unit_id` is the lesion, empty where the patient is the unit. `findings` is empty for a
     normal image, so it stays out of every table that could be used as an input.
     """
 
@@ -38,6 +39,12 @@ class PhantomRow:
     unit_id: str = ""
     metadata: Mapping[str, float | int | str] = field(default_factory=dict)
     planted: Mapping[str, float | int | str] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The classes of the given label or labels."""
+        return tuple(name for name, value in self.labels.items() if value) if self.labels else (self.label,)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def write_phantoms(
         layout: `manifest` (`images/` and a `manifest.csv` that knows the patients), `class_folders` (class/image.png,
             below the split's folder where there are splits), `csv` (`images/` and a plain `labels.csv`), `medmnist`
             (one `.npz`), `roboflow` (a folder export with changed copies in train), of chests `kermany`
-            (train|test/NORMAL|PNEUMONIA), of skin `ham10000` and `isic2019`.
+            (train|test/NORMAL|PNEUMONIA) and, with several findings, `chexpert` and `nih`, of skin `ham10000` and
+            `isic2019`.
         splits: share of the images by split; patients never cross. Empty or None: what the layout comes with.
         seed: names the assignment of patients to splits and the sizes of files.
     Raises:
@@ -110,13 +111,16 @@ def assign_splits(phantoms: PhantomSet, splits: Mapping[str, float], seed: int =
 
 def _patients_by_class(phantoms: PhantomSet) -> dict[str, dict[str, int]]:
     """Class -> patient -> number of images, each patient at the rarest class that it has."""
-    frequency = Counter(row.label for row in phantoms.rows)
+    frequency = Counter(name for row in phantoms.rows for name in row.shown)
     classes_of: dict[str, set[str]] = defaultdict(set)
     for row in phantoms.rows:
-        classes_of[row.patient_id].add(row.label)
+        classes_of[row.patient_id].update(row.shown)
     num_images = Counter(row.patient_id for row in phantoms.rows)
     by_class: dict[str, dict[str, int]] = {name: {} for name in phantoms.classes if frequency[name]}
     for patient, labels in classes_of.items():
+        if not labels:  # none of several classes
+            by_class.setdefault("", {})[patient] = num_images[patient]
+            continue
         rarest = min(labels, key=lambda name: (frequency[name], phantoms.classes.index(name)))
         by_class[rarest][patient] = num_images[patient]
     return by_class
@@ -131,6 +135,7 @@ def _truth_files(phantoms: PhantomSet, parts: Sequence[str], filed: Sequence[Fil
         ids |= {"patient_id": row.patient_id} | ({"unit_id": row.unit_id} if row.unit_id else {})
         wrong = int(row.label != row.true_label)
         labels = {"label": row.label, "true_label": row.true_label, "label_is_wrong": wrong}
+        labels |= {f"label_{name}": value for name, value in row.labels.items()}
         rows.append(ids | labels | dict(row.planted) | dict(row.metadata) | dict(row.params) | dict(image.changes))
     for row in phantoms.rows:
         findings += [{"sample_id": row.sample_id} | vars(finding) for finding in row.findings]

@@ -1,9 +1,10 @@
 """`Found`: what lies at a path, as readers see it: names of images and tables, parsed on first use."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from chiron.core.errors import DataError
 from chiron.data.image_names import unnamed_dicom
@@ -29,6 +30,7 @@ class Found:
     tables: tuple[str, ...]
     table_source: ImageSource
     table_only: bool = False
+    labels: Literal["single", "multi"] | None = None  # how many classes an image can show, where a person said it
     metadata: str | None = None  # the table that a person named as one of further columns
     beside: tuple[str, ...] = ()  # tables that lie beside the one that a person named, and are not read
     outside: dict[str, Path] = field(default_factory=dict)
@@ -45,6 +47,10 @@ class Found:
             data = _read(self.outside[name]) if name in self.outside else self.table_source.read_bytes(name)
             self._parsed[name] = read_table(data, name)
         return self._parsed[name]
+
+    def with_tables(self, tables: Mapping[str, Table], *, labels: Literal["single", "multi"]) -> "Found":
+        """The same files with other content of some tables, which a reader knows better than their cells say."""
+        return replace(self, labels=labels, _parsed=self._parsed | dict(tables))
 
     @cached_property
     def images(self) -> list[str]:
@@ -93,6 +99,7 @@ def look_at(path: Path, layout: Layout) -> Found:
         tables=(*lying, *outside),
         table_source=table_source,
         table_only=layout.table_only,
+        labels=layout.labels,
         metadata=metadata,
         beside=tuple(beside),
         outside=outside,

@@ -1,12 +1,13 @@
 """`Said`: what one table says, under the names that a manifest has."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.columns import IMAGE, SPLIT, columns_for, known_names
-from chiron.data.manifest_columns import ID_COLUMNS
+from chiron.data.manifest_columns import ID_COLUMNS, LABEL_PREFIX
 from chiron.data.readers._images import ImageIndex, num_named
 from chiron.data.readers._labels import LabelColumns, find_labels
 from chiron.data.source import SPLIT_FOLDERS
@@ -41,11 +42,14 @@ class Said:
         return self.table.name
 
 
-def read_said(table: Table, index: ImageIndex, *, may_label: bool) -> Said:
+def read_said(
+    table: Table, index: ImageIndex, *, may_label: bool, kind: Literal["single", "multi"] | None = None
+) -> Said:
     """What `table` says.
 
     Args:
         may_label: False for a table that was named as one of further columns.
+        kind: how many classes an image can show, where it is known.
     Raises:
         DataError: no column that names images, a row without an image, an image in two rows, or a strange split.
     """
@@ -55,7 +59,7 @@ def read_said(table: Table, index: ImageIndex, *, may_label: bool) -> Said:
     if blank.any():
         raise DataError(f"Every row must name its image. Got none in {table.where(blank.arg_true())}. Fill {image} in.")
     _refuse_repeated(table, image)
-    labels = find_labels(table) if may_label else None
+    labels = find_labels(table, kind) if may_label else None
     used = {image} | (labels.columns if labels else set())
     notes = [] if labels is None else labels.notes(table)
     columns: dict[str, pl.Series] = {"sample_id": frame[image]}
@@ -72,7 +76,8 @@ def read_said(table: Table, index: ImageIndex, *, may_label: bool) -> Said:
             not_known = f"; {unknown:,} cells say that it is not known" if unknown else ""
             if rivals or not_known:
                 notes.append(f"{KINDS[what].capitalize()}s of {name} come from {column.name}{rivals}{not_known}.")
-    carried = [_carried(frame[column]) for column in frame.columns if column not in used]
+    several = labels is not None and labels.several
+    carried = [_carried(frame[column], several=several) for column in frame.columns if column not in used]
     named = [column.alias(what) for what, column in columns.items()]
     return Said(table, pl.DataFrame([*named, *carried]), labels, tuple(notes))
 
@@ -124,6 +129,7 @@ def _is_filled(column: pl.Series) -> bool:
     return bool((~column.drop_nulls().str.to_lowercase().is_in(list(_NO_ID))).any())
 
 
-def _carried(column: pl.Series) -> pl.Series:
+def _carried(column: pl.Series, *, several: bool) -> pl.Series:
     taken = column.name in _FILLED_IN or column.name in (*KINDS, SPLIT, "path") or column.name.startswith("_")
+    taken = taken or (several and column.name.startswith(LABEL_PREFIX))
     return column.alias(f"{column.name}_given") if taken else column

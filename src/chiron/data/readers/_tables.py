@@ -9,7 +9,7 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.columns import known_roles
-from chiron.data.manifest_columns import Certainty
+from chiron.data.manifest_columns import Certainty, label_columns_of
 from chiron.data.readers._base import Reading, only_images
 from chiron.data.readers._found import Found
 from chiron.data.readers._images import ImageIndex, expected_path, find_images, num_named, plain_id, short_names
@@ -36,7 +36,7 @@ def tables_by_use(found: Found) -> tuple[tuple[Said, ...], tuple[Said, ...], tup
     unused: list[str] = []
     for name in found.tables:
         try:
-            said = read_said(found.table(name), found.index, may_label=name != found.metadata)
+            said = read_said(found.table(name), found.index, may_label=name != found.metadata, kind=found.labels)
         except DataError as error:
             if name in found.outside:
                 raise
@@ -66,36 +66,37 @@ def read_tables(found: Found) -> Reading:
     index = found.index
     all_labeled, further, unused = tables_by_use(found)
     labeled, left_out = _label_tables(all_labeled, further, unused, found)
-    labels, classes = read_labels([(said.table, said.labels) for said in labeled if said.labels is not None])
+    labels, classes, told = read_labels([(said.table, said.labels) for said in labeled if said.labels is not None])
     parts = [
         said.frame.with_columns(
-            pl.Series("label", column, pl.String),
+            *columns,
             *([pl.lit(_split_of(said.name)).alias("split")] if len(labeled) > 1 and "split" not in said.frame else []),
             pl.Series("_where", [said.table.where([row]) for row in range(len(said.ids))], pl.String),
         )
-        for said, column in zip(labeled, labels, strict=True)
+        for said, columns in zip(labeled, labels, strict=True)
     ]
     frame = pl.concat(parts, how="diagonal")
     _refuse_repeated(frame)
     frame, placed = _place(frame, images, index, found)
-    notes = [note for said in labeled for note in said.notes] + placed
+    notes = [note for said in labeled for note in said.notes] + told + placed
     frame, joined = join_tables(frame, further, index, table_only=found.table_only)
-    _refuse_contradicting_folders(frame, classes)
+    if "label" in frame.columns:
+        _refuse_contradicting_folders(frame, classes)
     frame = frame.with_columns(pl.Series("sample_id", short_names(frame["sample_id"].to_list()), pl.String))
-    if unlabeled := frame["label"].null_count():
+    if unlabeled := frame.select(pl.all_horizontal(pl.col(label_columns_of(frame.columns)).is_null())).sum().item():
         notes.append(f"Images without a known class: {unlabeled:,}. They stay in the tables and are not learned from.")
     if [*unused, *left_out]:
         notes.append(f"Tables that are not used: {'; '.join([*unused, *left_out])}.")
     if found.beside:
         notes.append(f"Tables beside it that are not read: {_some(found.beside)}. Join one with --metadata.")
-    frame, certainty, told = with_ids(frame)
+    frame, certainty, counted = with_ids(frame)
     return Reading(
         frame=frame.drop("_where"),
         classes=classes,
         grouping=grouping_of(certainty),
         roles=known_roles(frame.columns),
         id_certainty=certainty,
-        notes=(*skipped, *notes, *joined, *told),
+        notes=(*skipped, *notes, *joined, *counted),
     )
 
 
@@ -112,7 +113,7 @@ def _label_tables(
         )
     if len(labeled) == 1:
         return labeled, []
-    by_split = [said for said in labeled if _split_of(said.name)]
+    by_split = sorted((said for said in labeled if _split_of(said.name)), key=lambda said: said.name)
     if len({_split_of(said.name) for said in by_split}) == len(by_split) > 1:
         return by_split, [said.name for said in labeled if not _split_of(said.name)]
     raise DataError(

@@ -9,6 +9,7 @@ from chiron.core.errors import SpecError
 from chiron.spec.labels import LabelSpace
 
 OPTIONS = ()  # keys of the recipe's train part; read without importing this
+SEVERAL_LABELS = True  # fits images that can have several classes or none; read without importing this
 
 
 def make_targets(
@@ -28,12 +29,12 @@ def make_targets(
 def loss(
     logits: Float[Tensor, "n outputs"],
     targets: Float[Tensor, "n outputs"],
-    class_weights: Float[Tensor, "two"] | None = None,
+    class_weights: Float[Tensor, "two"] | Float[Tensor, "two outputs"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean over assessed labels, in nats.
 
     Args:
-        class_weights: for one logit only: the weights of (negative, positive); the mean is weighted by them.
+        class_weights: of the labels 0 and 1, for all logits or a column a logit; the mean is weighted by them.
     """
     assessed = ~torch.isnan(targets)
     each = functional.binary_cross_entropy_with_logits(

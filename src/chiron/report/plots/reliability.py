@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chiron.report.format import count, number, plural, spread
+from chiron.report.format import count, is_multi_label, number, plural, spread
 from chiron.report.plots.style import BLUE, MUTED, PALE, Drawing, new_figure, unit_axis
 
 
@@ -13,16 +13,17 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     bins = [entry for entry in calibration.get("bins", []) if entry["count"] and entry["confidence"] is not None]
     if not bins:
         return None
+    whole = "All assessed labels of all classes together. " if is_multi_label(evaluation) else ""
     return Drawing(
         name="reliability",
-        caption="Reliability diagram. Dots: share of right outputs in each bin of confidence; gray boxes: where 90 % "
-        "of the dots of a calibrated model of this size would lie; bars: numbers of images.",
+        caption=f"Reliability diagram. {whole}Dots: share of right outputs in each bin of confidence; gray boxes: "
+        "where 90 % of the dots of a calibrated model of this size would lie; bars: numbers of images.",
         alt=_describe(calibration, bins),
-        figure=_draw(calibration, bins),
+        figure=_draw(calibration, bins, unit="Labels" if whole else "Images"),
     )
 
 
-def _draw(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]]) -> Any:
+def _draw(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]], *, unit: str) -> Any:
     figure = new_figure(4.6, 5.2)
     top, bottom = figure.subplots(2, 1, height_ratios=[3.6, 1], sharex=True)
     top.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
@@ -56,8 +57,9 @@ def _draw(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]]) -> Any:
     bottom.grid(visible=False, axis="x")
     bottom.locator_params(axis="y", nbins=3, integer=True)
     bottom.yaxis.set_major_formatter(lambda value, _: count(round(value)))
-    bottom.set_ylabel("Images")
-    bottom.set_xlabel("Confidence (highest probability)")
+    bottom.set_ylabel(unit)
+    of = "highest probability" if unit == "Images" else "probability of what is said"
+    bottom.set_xlabel(f"Confidence ({of})")
     figure.align_ylabels()
     return figure
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from chiron.report.format import defined, estimate_text, has_interval, interval_text, level, number
+from chiron.report.format import defined, estimate_text, has_interval, interval_text, is_multi_label, level, number
 from chiron.report.plots.style import BLUE, INK, LINES, MUTED, PALE, Drawing, new_figure, short_labels, unit_axis
 
 MOST_IN_ONE_PANEL = len(LINES)
@@ -25,6 +25,8 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     estimates = {name: evaluation["per_class"][name]["auroc"] for name in names}
     drawing = _one_panel if len(names) <= MOST_IN_ONE_PANEL else _small_panels
     what = f"{positive} against the other class" if positive else "each class against the rest"
+    if is_multi_label(evaluation):
+        what = "images with each class against images without it, of those assessed"
     confidence = evaluation["confidence_level"]
     decision = positive and all(defined(evaluation["overall"].get(key, {})) for key in ("sensitivity", "specificity"))
     return Drawing(
