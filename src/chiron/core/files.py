@@ -19,8 +19,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Writes a file that is either the old one or the whole new one, even after a power cut.
+
+    Args:
+        mode: who may read it, for example 0o600; by default as the system says.
 
     Raises:
         OutputError: the disk is full, the folder cannot be written, or a file stands where a folder must be.
@@ -29,6 +32,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
+            if mode is not None:
+                os.chmod(temporary, mode)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -55,9 +60,9 @@ def move_into_place(temporary: Path, path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, mode: int | None = None) -> None:
     """`write_bytes` for UTF-8 text."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), mode=mode)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from chiron.data.copies.thumbnail import SIDE, thumbnail
 from chiron.data.groups import connected_groups, is_blank
 from chiron.data.manifest_columns import UNCERTAIN, label_columns_of
 from chiron.data.source import ImageSource
-from chiron.preprocess.decode import CanonicalImage, decode_image
+from chiron.preprocess.decode import CanonicalImage
 
 _MOST_NAMED = 5
 
@@ -76,7 +76,7 @@ def identify(source: ImageSource, frame: pl.DataFrame) -> Identified:
         try:
             data = source.read_bytes(path)
             digest = sha256_bytes(data)
-            image = source.decode(path) if source.is_npz else decode_image(data, path)
+            image = source.decode(path, data=data)
         except (DataError, PreprocessError) as error:
             return digest, None, "unreadable", str(error)
         thumbnails[row], sides[row] = thumbnail(image), min(image.shape[:2])

@@ -1,6 +1,7 @@
 """Manifest: one row a sample; what the images are, whose they are, what they show, and what they are used for."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from chiron.core.hashing import sha256_json
 from chiron.core.suggest import did_you_mean
 from chiron.data.assessed import assessed
 from chiron.data.copies.pairs import DUPLICATES, CopyPair, read_pairs, write_pairs
+from chiron.data.local_names import LOCAL_NAMES
 from chiron.data.manifest_columns import (
     AFTER_LABEL,
     BEFORE_LABEL,
@@ -232,7 +234,12 @@ class Manifest:
 
 
 def _written_root(root: Path, folder: Path) -> str:
-    """Relative where the images lie at or below the manifest, so that both can move together; else absolute."""
+    """Relative where the images lie at or below the manifest, so that both can move together; else absolute.
+
+    Relative also where their names stand in the project's local file, which moves with the project.
+    """
+    if root.name == LOCAL_NAMES:
+        return Path(os.path.relpath(root, folder)).as_posix()
     return (root.relative_to(folder) if root.is_relative_to(folder) else root).as_posix()
 
 

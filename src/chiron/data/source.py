@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 import numpy as np
 
 from chiron.core.errors import DataError
+from chiron.data.local_names import LOCAL_NAMES, locate, read_local_names
 from chiron.preprocess.canonical import MAGIC_BYTES
 from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image
 from chiron.preprocess.resize import StoredImage, canonical_resize
@@ -104,19 +105,23 @@ class ImageSource:
                 return stream.read(MAGIC_BYTES)
         return opened.read_bytes(path)[:MAGIC_BYTES]
 
-    def decode(self, path: str, *, min_side: int | None = None) -> CanonicalImage:
+    def decode(self, path: str, *, data: bytes | None = None, min_side: int | None = None) -> CanonicalImage:
         """The canonical array of one image.
 
         Args:
+            data: its bytes, where they have been read.
             min_side: see `decode_image`; without it the image is decoded in full, as its hash of pixels is.
         Raises:
             DataError: there is no such file, or it cannot be read.
             PreprocessError: the content is not a complete image.
         """
         opened = self._open()
+        if isinstance(opened, _Named):
+            source, name = opened.find(path)
+            return source.decode(name, data=data, min_side=min_side)
         if isinstance(opened, _Npz):
             return decode_array(opened.row(path), path)
-        return decode_image(opened.read_bytes(path), path, min_side=min_side)
+        return decode_image(opened.read_bytes(path) if data is None else data, path, min_side=min_side)
 
     def stored(self, path: str, spec: InputSpec) -> StoredImage:
         """`decode` and `canonical resize` of one image: what training, evaluation and prediction see."""
@@ -159,8 +164,30 @@ def _open(root: Path) -> _Opened:
             raise DataError(
                 f"A data source must be a complete {root.suffix.lower()[1:]} file. Got {error} in {root}. Get it again."
             ) from error
+    if root.name == LOCAL_NAMES and root.is_file():
+        return _Named(root)
     what = "another file" if root.exists() else "a path that does not exist"
     raise DataError(f"A data source must be a folder, a .zip or an .npz file. Got {what}: {root}. Check the path.")
+
+
+class _Named:
+    """Images of private tables: found by hash in whatever source they lie in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.known = root, read_local_names(root)
+        self.sources: dict[Path, ImageSource] = {}
+
+    def names(self) -> list[str]:
+        return sorted(self.known)
+
+    def find(self, path: str) -> "tuple[ImageSource, str]":
+        """The source that holds the image, and its path there."""
+        root, name = locate(self.root, self.known, path)
+        return self.sources.setdefault(root, ImageSource(root)), name
+
+    def read_bytes(self, path: str) -> bytes:
+        source, name = self.find(path)
+        return source.read_bytes(name)
 
 
 class _Folder:

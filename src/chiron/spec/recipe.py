@@ -59,6 +59,11 @@ class DataRecipe(Frozen):
     unreadable: Literal["error", "exclude"] = Field(
         default="error", description="images that cannot be decoded stop the run, or stay in the tables unscored"
     )
+    privacy: Literal["auto", "project", "strict"] = Field(
+        default="auto",
+        description="strict: the run holds keyed hashes, and one local file the names; project: the run holds names; "
+        "auto: strict where there are DICOM files",
+    )
     accept_leaks: tuple[str, ...] = Field(default=(), description="names of leaks to train with; every report says so")
 
     @model_validator(mode="after")

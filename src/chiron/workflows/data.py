@@ -17,6 +17,7 @@ from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.folds import FoldRole, assign_fold
 from chiron.data.identity import label_conflicts
 from chiron.data.manifest import Manifest
+from chiron.data.private import Privacy, scrubbed
 from chiron.data.reading import read_dataset
 from chiron.data.repair import Repair, repair_splits
 from chiron.data.split import assign_splits, groups_of_classes, imbalance, split_sizes, split_summary
@@ -25,6 +26,7 @@ from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
 from chiron.spec.recipe import DataRecipe, Recipe
 from chiron.workflows.check import multi_label_problems
+from chiron.workflows.privacy import as_kept
 
 log = logging.getLogger("chiron.data")
 _RECOGNIZED = Layout()
@@ -62,6 +64,7 @@ def split_data(
     folds: int | None = None,
     fold_role: FoldRole = "test",
     repair: bool = False,
+    privacy: Privacy = "auto",
     force: bool = False,
 ) -> SplitData:
     """Writes a manifest with grouped, stratified splits, and a table a split, to the folder `out`.
@@ -70,6 +73,7 @@ def split_data(
         folds: write that many manifests instead, to `out/fold-0`, `out/fold-1`, ...; each holds out another fold.
         fold_role: what the held-out fold is.
         repair: first move groups that stand in several existing splits into one each.
+        privacy: whether the manifests hold names, see `chiron.data.private`.
     Raises:
         DataError: a split or fold that cannot be made; then nothing is written.
     """
@@ -88,6 +92,7 @@ def split_data(
             out / f"fold-{fold}": assign_fold(read, folds=folds, fold=fold, role=fold_role, **how)
             for fold in range(folds)
         }
+    made = {folder: as_kept(manifest, privacy, out) for folder, manifest in made.items()}
     for folder, manifest in made.items():
         save_splits(manifest, folder)
     for folder in {out, *out.glob("fold-[0-9]*")} - set(made):  # with --force, of a division that was here before
@@ -110,13 +115,13 @@ def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[M
     manifest = read_dataset(data, layout)
     if recipe.labels.names:
         manifest = manifest.with_class_names(recipe.labels.names)
-    for note in manifest.notes:
+    for note in scrubbed(manifest.notes, manifest):  # a log may be shared; names stand in the manifest
         log.info("%s", note)
     labels = label_space(recipe, manifest)
     _require_readable(manifest, recipe)
     manifest = _split(manifest, recipe.data)
-    for pair in require_no_leaks(manifest, recipe.data.accept_leaks).accepted:
-        log.warning("trained in spite of a leak: %s: %s", pair.kind, pair.name)
+    if accepted := require_no_leaks(manifest, recipe.data.accept_leaks).accepted:
+        log.warning("trained in spite of %d leaks, which the run's recipe names", len(accepted))
     return manifest, labels
 
 
@@ -185,7 +190,7 @@ def _require_readable(manifest: Manifest, recipe: Recipe) -> None:
             f"Every image must be there and decode. Got {broken.height} that do not: {names}. "
             "Put them back, or add --set data.unreadable=exclude to keep them in the tables unscored."
         )
-    log.warning("%d images cannot be decoded and are not used: %s", broken.height, names)
+    log.warning("%d images cannot be decoded and are not used; the manifest says which and why", broken.height)
 
 
 def inspect_manifest(manifest: Manifest) -> Inspection:

@@ -1,7 +1,7 @@
 """`chiron evaluate`: a run, a bundle on other data, or a table of predictions; numbers, figures and a report."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +15,7 @@ from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
+from chiron.data.private import Privacy, is_private
 from chiron.data.reading import read_dataset
 from chiron.data.unchanged import require_unchanged
 from chiron.engine.runtime import start_runtime
@@ -22,6 +23,7 @@ from chiron.engine.scoring import score_manifest
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.overfit import refuse_overfit_check
+from chiron.workflows.privacy import as_kept
 from chiron.workflows.report import write_results
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
 from chiron.workflows.stored import (
@@ -58,6 +60,7 @@ def evaluate(
     out: str | Path | None = None,
     positive: str | None = None,
     layout: Layout = _RECOGNIZED,
+    privacy: Privacy = "auto",
     force: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -70,6 +73,7 @@ def evaluate(
     Args:
         data: images with labels, for a bundle; `layout` says how to read them. Whole numbers as labels count the
             bundle's classes from 0.
+        privacy: whether the tables hold names of images, see `chiron.data.private`.
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
@@ -100,7 +104,9 @@ def evaluate(
     if data is None:
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
-    return _evaluate_bundle(path, Path(data), folder, split=split, layout=layout, device=device, threads=threads)
+    return _evaluate_bundle(
+        path, Path(data), folder, split=split, layout=layout, privacy=privacy, device=device, threads=threads
+    )
 
 
 def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int | None = None) -> None:
@@ -139,6 +145,7 @@ def _evaluate_bundle(
     *,
     split: str | None,
     layout: Layout,
+    privacy: Privacy,
     device: str,
     threads: int | None,
 ) -> Evaluated:
@@ -147,14 +154,16 @@ def _evaluate_bundle(
     classifier = load(bundle, device=str(runtime.device))
     manifest = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(folder))))
     manifest = _with_classes_of(classifier, manifest)
+    manifest = as_kept(manifest, privacy, folder)
+    hide = (data, layout.images, layout.metadata) if is_private(manifest) else ()
     chosen = split or _headline_split(manifest)
     part = _part(manifest, chosen)
-    looks = _look(folder, classifier, part)
+    looks = _look(folder, classifier, part, hide)
     predictions = score_manifest(classifier, part, runtime, batch_size=32)
     provenance = bundle_provenance(bundle)
     leaks = provenance.get("accepted_leaks")
     words = {
-        "title": f"{classifier.network_spec.name} on {data.name}",
+        "title": classifier.network_spec.name if hide else f"{classifier.network_spec.name} on {data.name}",
         "init": str(provenance.get("init", "not stated")),
         "task": classifier.intended_use.question,
         "population": classifier.intended_use.population,
@@ -165,7 +174,7 @@ def _evaluate_bundle(
         "split_scored": "external" if split == "external" else "unknown",
         "scored_part": chosen,
         "environment": environment(),
-        "command": command_line(),
+        "command": command_line(hide),
     }
     manifest.save(folder)
     _with_facts(predictions, test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
@@ -219,11 +228,13 @@ def _part(manifest: Manifest, split: str) -> Manifest:
     return part
 
 
-def _look(output: Path, classifier: Classifier, part: Manifest) -> int | Literal["unknown"]:
+def _look(
+    output: Path, classifier: Classifier, part: Manifest, hide: Iterable[Path | None] = ()
+) -> int | Literal["unknown"]:
     """Enters the scoring into the project's ledger, before it happens, and returns the number of looks so far."""
     project = project_folder(output)
     contents = part.content_hashes()
-    record_look(project, bundle_id=classifier.bundle_id, contents=contents, command=command_line())
+    record_look(project, bundle_id=classifier.bundle_id, contents=contents, command=command_line(hide))
     looks = count_looks(project, contents)
     log.info("test ledger in %s: look number %s at these images", project, "unknown" if looks is None else looks)
     return "unknown" if looks is None else looks

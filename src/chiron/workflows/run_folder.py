@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -117,8 +118,11 @@ def is_run(path: Path) -> bool:
     return (path / "run.json").is_file() and (path / "recipe.yaml").is_file()
 
 
-def new_run(path: Path, *, force: bool) -> RunFolder:
+def new_run(path: Path, *, force: bool, hide: Iterable[Path | None] = ()) -> RunFolder:
     """An empty run folder; with `force` an older run there is replaced, but never a folder that is not a run.
+
+    Args:
+        hide: paths that the kept command must not hold.
 
     Raises:
         SpecError: something stands at `path`.
@@ -131,7 +135,7 @@ def new_run(path: Path, *, force: bool) -> RunFolder:
         for name in _OWN:  # what else a person put there stays
             shutil.rmtree(path / name) if (path / name).is_dir() else (path / name).unlink(missing_ok=True)
     run = RunFolder(path)
-    run.write_facts(status="started", command=command_line())
+    run.write_facts(status="started", command=command_line(hide))
     write_text(run.environment, json.dumps(environment(), indent=2))
     return run
 
@@ -147,9 +151,11 @@ def open_run(path: Path) -> RunFolder:
     return RunFolder(path)
 
 
-def command_line() -> str:
-    """The command as typed, without the path of the program."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+def command_line(hide: Iterable[Path | None] = ()) -> str:
+    """The command as typed, without the path of the program, and with DATA in place of paths that are to be hidden."""
+    hidden = {os.path.normpath(path) for path in hide if path is not None}
+    typed = (part if os.path.normpath(part.rpartition("=")[2]) not in hidden else "DATA" for part in sys.argv[1:])
+    return " ".join([Path(sys.argv[0]).name, *typed])
 
 
 def library_versions() -> dict[str, str]:

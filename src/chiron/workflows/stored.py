@@ -12,6 +12,7 @@ from chiron.core.errors import DataError, SpecError
 from chiron.core.files import write_text
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
+from chiron.data.private import is_private
 from chiron.data.split import split_summary
 from chiron.report.context import ReportContext
 from chiron.report.flow import flow_of
@@ -189,7 +190,7 @@ def _data_facts(manifest: Manifest, predictions: Predictions, split: str) -> dic
     certainty = set(manifest.id_certainty.values())
     unreadable = manifest.frame["status"] == "unreadable"
     return {
-        "data_source": manifest.root.name,
+        "data_source": "names kept in the project" if is_private(manifest) else manifest.root.name,
         "reader": manifest.reader,
         "grouping": manifest.grouping,
         "splits": split_summary(manifest),

@@ -19,6 +19,7 @@ from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest, is_manifest
 from chiron.data.manifest_columns import SPLITS
 from chiron.data.predictions import Predictions
+from chiron.data.private import is_private
 from chiron.data.reading import image_root
 from chiron.data.source import ImageSource
 from chiron.data.split_tables import save_splits
@@ -37,6 +38,7 @@ from chiron.workflows.check import check_recipe, recipe_warnings
 from chiron.workflows.data import label_space, prepare
 from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.overfit import note_overfit, overfit_settings, pick_images, refuse_overfit_check
+from chiron.workflows.privacy import as_kept_with_recipe
 from chiron.workflows.run_folder import RunFolder, library_versions, new_run, open_run
 
 log = logging.getLogger("chiron.train")
@@ -98,7 +100,9 @@ def train(
             manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
             settings = overfit_settings(settings)
             log.info("overfit check: constant rate; no augmentation, weights, smoothing or average; val is train")
-        run = new_run(folder, force=force)
+        manifest, settings = as_kept_with_recipe(manifest, settings, folder)
+        hide = (Path(data), layout.images, layout.metadata) if is_private(manifest) else ()
+        run = new_run(folder, force=force, hide=hide)
         save_splits(manifest, run.path)
         write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
     _tell_data(manifest)
@@ -160,7 +164,7 @@ def _reopen(
     if (overrides and not recipe) or (recipe and check_recipe(recipe, overrides) != kept):
         raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)
-    if data is not None and not is_manifest(Path(data)):
+    if data is not None and not is_manifest(Path(data)) and not is_private(manifest):
         # Images may have moved; their content decides.
         manifest = replace(manifest, root=image_root(Path(data), layout))
     require_unchanged(manifest)
