@@ -18,8 +18,8 @@ import polars as pl
 
 from chiron.audit.facts import measure_images
 from chiron.audit.label_suspects import SuspectReport, suspects_of_folds, suspects_without_network
-from chiron.data.reading import read_dataset
 from chiron.data.phantoms.planted import Planted
+from chiron.data.reading import read_dataset
 from chiron.data.source import ImageSource
 from chiron.workflows.phantoms import KINDS, make_phantoms
 
