@@ -11,7 +11,10 @@ from PIL import Image
 
 # Every array that enters or leaves a function of these packages is compared with its annotation.
 install_import_hook(
-    [f"chiron.{name}" for name in ("metrics", "preprocess", "layers", "models", "data", "engine", "classifier")],
+    [
+        f"chiron.{name}"
+        for name in ("metrics", "preprocess", "layers", "models", "data", "engine", "audit", "classifier")
+    ],
     "shape_checks.check",
 )
 

@@ -193,8 +193,9 @@ def sharpness(gray: Gray) -> float:
     """
     height, width = gray.shape
     ratio = _SHARPNESS_SIDE / max(height, width)
-    scaled = _resized(gray, max(3, round(height * ratio)), max(3, round(width * ratio)))
-    return float(cv2.Laplacian(scaled.astype(np.float32) / 255, cv2.CV_32F).var())
+    # In floating point: rounding to whole gray levels would look like detail in a smooth picture.
+    scaled = _resized(gray.astype(np.float32) / 255, max(3, round(height * ratio)), max(3, round(width * ratio)))
+    return float(cv2.Laplacian(scaled, cv2.CV_32F).var())
 
 
 def border_facts(small: Small) -> Float[np.ndarray, "30"]:

@@ -99,7 +99,7 @@ def fingerprint(manifest: Manifest, facts: ImageFacts) -> Fingerprint:
         color_modes=_counted(seen["color_mode"]),
         bit_depths=_counted(seen["bit_depth"]),
         file_formats=_counted(seen["file_format"].drop_nulls()),
-        gray_share=float((seen["chroma"] < _GRAY_CHROMA).mean() or 0.0) if seen.height else 0.0,
+        gray_share=float((seen["chroma"].to_numpy() < _GRAY_CHROMA).mean()) if seen.height else 0.0,
         channel_mean=mean,
         channel_std=std,
         missing={name: frame[name].null_count() for name in metadata},

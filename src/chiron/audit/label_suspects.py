@@ -125,7 +125,7 @@ def rank_suspects(
     if not np.isfinite(y_prob).all():
         raise DataError("Probabilities must be finite numbers. Got NaN or infinity. Leave out failed rows.")
     score, suggested, is_suspect = suspicion_scores(y_true, y_prob, groups)
-    order = sorted(np.flatnonzero(is_suspect), key=lambda row: (score[row], sample_ids[row]))
+    order = sorted(np.flatnonzero(is_suspect).tolist(), key=lambda row: (score[row], sample_ids[row]))
     suspects = tuple(
         LabelSuspect(
             sample_id=sample_ids[row],

@@ -81,8 +81,8 @@ def _ridge(
     middle = features.mean(axis=0)
     centered = features - middle
     gram = centered.T @ centered + PENALTY * np.eye(features.shape[1])
-    weights = np.linalg.solve(gram, centered.T @ (wanted - wanted.mean(axis=0)))
-    return (others - middle) @ weights
+    average = wanted.mean(axis=0)
+    return average + (others - middle) @ np.linalg.solve(gram, centered.T @ (wanted - average))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ FLAGS: Mapping[str, str] = {
     "blank": "standard deviation of gray under 2 of 255 levels, or over 99 % black or white",
     "dark": "mean gray under 5 %, or under 25 % and outlying in the set",
     "bright": "mean gray over 95 %, or over 75 % and outlying in the set",
-    "blurred": "log sharpness outlying below, and sharpness under a quarter of the set's median",
+    "blurred": "sharpness over contrast (variance of the Laplacian by variance of gray) outlying below on the log "
+    "scale, and under a quarter of the set's median",
     "odd_aspect": "aspect ratio beyond 4 to 1, or outlying and a quarter away from the set's median",
     "mixed_color_mode": "another color mode than most images of the set",
     "mixed_bit_depth": "another bit depth than most images of the set",
@@ -126,10 +127,11 @@ def _raised(measured: pl.DataFrame) -> dict[str, Bool[np.ndarray, "n"]]:
     readable = np.isfinite(value["mean"])
     shorter = np.fmin(value["width"], value["height"])
     aspect = np.log(value["width"] / value["height"])
-    log_sharpness = np.log(np.maximum(value["sharpness"], 1e-8))
+    detail = value["sharpness"] / np.maximum(value["std"] ** 2, 1e-8)  # a dark or pale picture is not a blurred one
+    log_detail = np.log(np.maximum(detail, 1e-8))
     brightness = modified_z(value["mean"])
     blank = (value["std"] < 2 / 255) | (value["black_share"] > 0.99) | (value["white_share"] > 0.99)
-    is_blurred = (modified_z(log_sharpness) < -OUTLYING) & (value["sharpness"] < _median(value["sharpness"]) / 4)
+    is_blurred = (modified_z(log_detail) < -OUTLYING) & (detail < _median(detail) / 4)
     far_from_most = np.abs(aspect - _median(aspect)) > np.log(1.25)
     return {
         "unreadable": ~readable,
@@ -164,7 +166,7 @@ def _labels(manifest: Manifest) -> list[list[str]]:
 
 def _tally(raised: Bool[np.ndarray, "n"], names: Sequence[Sequence[str]]) -> dict[str, int]:
     counts: dict[str, int] = defaultdict(int)
-    for row in np.flatnonzero(raised):
+    for row in np.flatnonzero(raised).tolist():
         for name in names[row]:
             counts[name] += 1
     return dict(sorted(counts.items()))

@@ -182,8 +182,18 @@ def _score(probe: Probe, targets: Targets) -> tuple[ProbeResult, list[Scored]]:
     parts = [scored_class(probe.features, targets, k, is_discrete=probe.is_discrete) for k in targets.tested]
     value, interval = mean_auroc(parts)
     classes = tuple(_tested(probe, targets, k, part) for k, part in zip(targets.tested, parts, strict=True))
-    numbers = {"auroc": value, "low": interval.low, "high": interval.high, "method": interval.method}
-    return replace(result, **numbers, classes=classes, pure_values=pure), parts
+    return (
+        replace(
+            result,
+            auroc=value,
+            low=interval.low,
+            high=interval.high,
+            method=interval.method,
+            classes=classes,
+            pure_values=pure,
+        ),
+        parts,
+    )
 
 
 def _tested(probe: Probe, targets: Targets, k: int, part: Scored) -> ClassAuroc:
