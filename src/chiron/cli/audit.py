@@ -14,6 +14,7 @@ from chiron.cli.options import (
     Images,
     Json,
     Metadata,
+    Privacy,
     Quiet,
     Reader,
     layout_of,
@@ -47,6 +48,7 @@ def audit_command(
     group_by: GroupBy = None,
     images: Images = None,
     metadata: Metadata = None,
+    privacy: Privacy = "auto",
     as_json: Json = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -60,7 +62,8 @@ def audit_command(
     out = out or (Path("audit") if html else None)
     if out is not None:
         require_audit_folder(out, path, force=force)
-    audit = audit_data(path, layout_of(reader, groups, group_by, images, metadata), predictions=predictions or ())
+    layout = layout_of(reader, groups, group_by, images, metadata)
+    audit = audit_data(path, layout, predictions=predictions or (), privacy=privacy, out=out)
     written = write_audit(audit, out, page=html) if out is not None else []
     if as_json:
         say_json(audit.to_json())

@@ -19,6 +19,7 @@ from chiron.cli.options import (
     Json,
     Labels,
     Metadata,
+    Privacy,
     Quiet,
     Reader,
     TableOnly,
@@ -103,6 +104,7 @@ def split_command(
     images: Images = None,
     metadata: Metadata = None,
     table_only: TableOnly = False,
+    privacy: Privacy = "auto",
     as_json: Json = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -125,6 +127,7 @@ def split_command(
         folds=folds,
         fold_role=fold_role,
         repair=repair,
+        privacy=privacy,
         force=force,
     )
     described = [describe_data(inspect_manifest(manifest)) for manifest in done.manifests]

@@ -32,6 +32,10 @@ GroupBy = Annotated[
 Images = Annotated[Path | None, typer.Option("--images", help="Folder or zip of the images that a table names.")]
 Metadata = Annotated[Path | None, typer.Option("--metadata", help="A second table, joined by image id.")]
 TableOnly = Annotated[bool, typer.Option("--table-only", help="Read tables without looking at images.")]
+Privacy = Annotated[
+    Literal["auto", "project", "strict"],
+    typer.Option("--privacy", help="strict: hashes in place of names, which stand in one local file; auto: for DICOM."),
+]
 Data = Annotated[Path, typer.Argument(help="Folder, zip, npz, table or manifest.")]
 
 

@@ -3,32 +3,50 @@
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from chiron.audit.findings import Audit, audit_manifest
+from chiron.audit.ledger import project_folder
+from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, require_outside, write_text
+from chiron.data.private import Privacy
 from chiron.data.reading import read_dataset
 from chiron.report.audit_page import render_audit
 from chiron.spec.layout import Layout
+from chiron.workflows.privacy import as_kept
 
 log = logging.getLogger("chiron.data")
 _RECOGNIZED = Layout()
 PAGE, NUMBERS, RECIPE = "audit.html", "audit.json", "recipe.yaml"
 
 
-def audit_data(data: Path, layout: Layout = _RECOGNIZED, *, predictions: Sequence[Path] = ()) -> Audit:
+def audit_data(
+    data: Path,
+    layout: Layout = _RECOGNIZED,
+    *,
+    predictions: Sequence[Path] = (),
+    privacy: Privacy = "auto",
+    out: Path | None = None,
+) -> Audit:
     """Reads a data set, a manifest or the data of a run, and looks at every image; nothing is written.
 
     Args:
         predictions: tables of networks that did not see the images they predict, one a fold.
+        privacy: whether what is written may hold names, see `chiron.data.private`.
+        out: where it is going to be written; without it names are only printed.
     Raises:
         DataError: the data cannot be read, or tables of predictions do not belong to it.
         SpecError: `layout` asks to leave out the images.
     """
     if layout.table_only:
         raise SpecError("An audit looks at the images. Got --table-only. Use `chiron data inspect` for tables alone.")
+    if out is not None:
+        layout = replace(layout, id_key=partial(sharing_key, project_folder(out)))
     manifest = read_dataset(data, layout, conflicts="note")
+    manifest = manifest if out is None else as_kept(manifest, privacy, out)
     log.info("looking at %s images", f"{manifest.frame.height:,}")
     return audit_manifest(manifest, predictions=predictions)
 
