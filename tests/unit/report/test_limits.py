@@ -1,7 +1,9 @@
 """Every limit appears exactly when its rule holds, with its numbers."""
 
+import numpy as np
 import pytest
 
+from chiron.metrics.multi_label import evaluate_multi_label
 from chiron.report import limits
 
 
@@ -169,6 +171,21 @@ def test_what_holds_is_decided_by_the_exact_numbers(evaluation_of, context_of):
     assert "no_better_than_majority" not in found
 
 
+def test_labels_that_were_not_assessed_are_counted(context_of, binary):
+    rng = np.random.default_rng(0)
+    y_true, y_prob = rng.integers(0, 2, (60, 2)).astype(float), rng.random((60, 2))
+    whole = evaluate_multi_label(y_true, y_prob, classes=["a", "b"], groups=None, num_resamples=100).to_json()
+    assert "labels_not_assessed" not in rules_of(whole, context_of())
+    assert "labels_not_assessed" not in rules_of(binary, context_of())
+    whole["uncertain_labels"] = {"labels": 3, "counted_as": "ones"}
+    sentence = limits.numbers.labels_not_assessed(whole, context_of())
+    assert sentence.replace("\u00a0", " ") == "3 uncertain labels are counted as present."
+    y_true[:7, 1] = np.nan
+    part = evaluate_multi_label(y_true, y_prob, classes=["a", "b"], groups=None, num_resamples=100).to_json()
+    sentence = limits.numbers.labels_not_assessed(part, context_of())
+    assert "Assessed of 60 images: b (53)." in sentence.replace("\u00a0", " ")
+
+
 def test_every_rule_is_tested_on_and_off():
-    apart = {"no_external_data", "other_images", "untested_differences"}
+    apart = {"labels_not_assessed", "no_external_data", "other_images", "untested_differences"}
     assert {rule.__name__ for rule in limits.RULES} == BY_CONTEXT.keys() | BY_NUMBERS.keys() | apart
