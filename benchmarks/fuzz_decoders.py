@@ -23,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import polars as pl
 from PIL import Image
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -101,7 +102,7 @@ def data_sets() -> dict[str, bytes]:
     """A small file of every kind that a reader opens; csv tables are read beside two images."""
     png = encoded(Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)), "PNG")
     other = encoded(Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8).T.copy()), "PNG")
-    packed, arrays, table = io.BytesIO(), io.BytesIO(), io.StringIO()
+    packed, arrays, table, columnar = io.BytesIO(), io.BytesIO(), io.StringIO(), io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/1.png", png)
         archive.writestr("b/2.png", other)
@@ -111,11 +112,18 @@ def data_sets() -> dict[str, bytes]:
         [("image", "label", "patient_id", "split"), ("1.png", "a", "p", "train"), ("2.png", "b", "q", "")]
     )
     manifest = "sample_id,path,label,split\nx,1.png,a,train\ny,2.png,b,test\n"
+    columns = {"image": ["1.png", "2.png"], "label": ["a", "b"], "age": [1, None]}
+    pl.DataFrame(columns).write_parquet(columnar)
+    findings = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema,Fracture\n"
+    findings += "patient00001/study1/1.png,Male,50,Frontal,AP,1,,\npatient00002/study1/2.png,Male,50,Frontal,AP,,1,-1\n"
     return {
         "set.zip": packed.getvalue(),
         "set.npz": arrays.getvalue(),
         "labels.csv": table.getvalue().encode(),
         "manifest.csv": manifest.encode(),
+        "labels.parquet": columnar.getvalue(),
+        "train.csv": findings.encode(),
+        "duplicates.csv": b"sample_id_1,sample_id_2,grade,score,view,verdict\nx,y,suspect,0.7,upright,same\n",
         "1.png": png,
         "2.png": other,
     }
@@ -152,10 +160,15 @@ def damaged(data: bytes, other: bytes, draws: random.Random) -> bytes:
 def read_data_set(name: str, data: bytes) -> None:
     """A data set of one damaged file, and of whole ones beside it where it is a table."""
     with tempfile.TemporaryDirectory() as folder:
-        if name.endswith(".csv"):
-            for image in ("1.png", "2.png"):
-                Path(folder, image).write_bytes(DATA_SETS[image])
+        if name.endswith((".csv", ".parquet")):
+            for place in (".", "patient00001/study1", "patient00002/study1") if name == "train.csv" else (".",):
+                Path(folder, place).mkdir(parents=True, exist_ok=True)
+                for image in ("1.png", "2.png"):
+                    Path(folder, place, image).write_bytes(DATA_SETS[image])
         Path(folder, name).write_bytes(data)
+        if name == "duplicates.csv":
+            name = "manifest.csv"
+            Path(folder, name).write_bytes(DATA_SETS[name])
         read_dataset(Path(folder, name))
 
 
