@@ -11,6 +11,16 @@ from chiron.core.suggest import did_you_mean
 from chiron.spec.recipe import SplitRole
 
 SPLITS: tuple[str, ...] = get_args(SplitRole)
+# Folder names that say which split their images belong to, in lower case.
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "cal": "cal",
+    "test": "test",
+    "external": "external",
+}
 STATUSES = ("ok", "unreadable")
 ColumnRole = Literal["predictor", "technical", "reference_standard", "identifier", "date", "site", "subgroup"]
 Certainty = Literal["certain", "inferred"]

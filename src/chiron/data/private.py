@@ -16,8 +16,7 @@ from chiron.core.hashing import keyed_hash
 from chiron.data.dicom_header import TECHNICAL_COLUMNS
 from chiron.data.local_names import LOCAL_NAMES, LocalName, add_local_names
 from chiron.data.manifest import Manifest
-from chiron.data.manifest_columns import AFTER_LABEL, BEFORE_LABEL
-from chiron.data.source import SPLIT_FOLDERS
+from chiron.data.manifest_columns import AFTER_LABEL, BEFORE_LABEL, SPLIT_FOLDERS
 from chiron.preprocess.canonical import IMAGE_SUFFIXES
 
 Privacy = Literal["auto", "project", "strict"]

@@ -16,7 +16,7 @@ from chiron.data.fetch.medmnist import find_medmnist
 from chiron.data.fetch.remote import Remote
 from chiron.data.fetch.roboflow import find_roboflow, license_in
 from chiron.data.fetch.unpack import ARCHIVE_SUFFIXES, TAR_SUFFIXES, unpack
-from chiron.data.source import SPLIT_FOLDERS
+from chiron.data.manifest_columns import SPLIT_FOLDERS
 
 NOTES = "fetched.json"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chiron.core.errors import DataError
 from chiron.core.files import new_folder
-from chiron.data.source import require_inside
+from chiron.data.sources.safety import require_inside
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ARCHIVE_SUFFIXES = (".zip", *TAR_SUFFIXES)

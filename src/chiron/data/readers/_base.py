@@ -17,8 +17,7 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.image_names import is_image_name
-from chiron.data.manifest_columns import Certainty, ColumnRole, require_class_names
-from chiron.data.source import SPLIT_FOLDERS
+from chiron.data.manifest_columns import SPLIT_FOLDERS, Certainty, ColumnRole, require_class_names
 
 NO_MATCH, GENERAL, TABLE, SPECIFIC = 0, 1, 2, 3
 

@@ -7,10 +7,9 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.columns import IMAGE, SPLIT, columns_for, known_names
-from chiron.data.manifest_columns import ID_COLUMNS, LABEL_PREFIX
+from chiron.data.manifest_columns import ID_COLUMNS, LABEL_PREFIX, SPLIT_FOLDERS
 from chiron.data.readers._images import ImageIndex, num_named
 from chiron.data.readers._labels import LabelColumns, find_labels
-from chiron.data.source import SPLIT_FOLDERS
 from chiron.data.tables import Table
 
 KINDS = {"patient_id": "patient", "unit_id": "lesion", "group_id": "group"}

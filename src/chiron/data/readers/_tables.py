@@ -9,13 +9,12 @@ import polars as pl
 
 from chiron.core.errors import DataError
 from chiron.data.columns import known_roles
-from chiron.data.manifest_columns import Certainty, label_columns_of
+from chiron.data.manifest_columns import SPLIT_FOLDERS, Certainty, label_columns_of
 from chiron.data.readers._base import Reading, only_images
 from chiron.data.readers._found import Found
 from chiron.data.readers._images import ImageIndex, expected_path, find_images, num_named, plain_id, short_names
 from chiron.data.readers._labels import no_labels_message, read_labels
 from chiron.data.readers._said import KINDS, Said, read_said
-from chiron.data.source import SPLIT_FOLDERS
 
 # A table called train.csv, val_split.csv or test-labels.csv holds the images of that split.
 _SPLIT_TABLE = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})([ _-]?(split|set|labels?|csv|data|df))?", re.IGNORECASE)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.data.manifest_columns import Certainty, require_class_names
+from chiron.data.manifest_columns import SPLIT_FOLDERS, Certainty, require_class_names
 from chiron.data.readers._base import (
     NO_MATCH,
     SPECIFIC,
@@ -24,7 +24,6 @@ from chiron.data.readers._base import (
     require_classes,
 )
 from chiron.data.readers._found import Found
-from chiron.data.source import SPLIT_FOLDERS
 
 GROUPS = {"cautious": "images of one person number are one group, whatever the etiology (inferred)"}
 CLASSES = ("NORMAL", "PNEUMONIA")
