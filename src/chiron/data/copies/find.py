@@ -14,8 +14,8 @@ from chiron.data.copies.registration import Plane, agreement, plane
 from chiron.data.copies.thumbnail import VIEWS, turned
 from chiron.preprocess.decode import CanonicalImage
 
-CONFIRMED_FROM = 0.88  # fitted on planted copies: docs/reference/near-duplicates.md
-SUSPECT_FROM = 0.6
+CONFIRMED_FROM = 0.78  # fitted on planted copies: docs/reference/near-duplicates.md
+SUSPECT_FROM = 0.5
 SUSPECTS_PER_IMAGE = 0.02  # as many as a person can look at
 LEAST_SIDE_PX = 64  # smaller pictures carry too little to tell a copy from a look-alike
 _KEPT_PLANES = 8192  # 36 kB each
