@@ -12,7 +12,9 @@ def texture(seed: int, *, height: int = 120, width: int = 160, channels: int = 3
     layers = []
     for cells, weight in ((4, 60), (12, 25), (40, 15)):
         noise = random.normal(0, weight, (cells, cells * 4 // 3, channels)).astype(np.float32)
-        layers.append(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels))
+        layers.append(
+            cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
+        )
     return (128 + sum(layers)).clip(0, 255).astype(np.uint8)
 
 

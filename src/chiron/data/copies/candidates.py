@@ -5,6 +5,7 @@ mirrored and cropped copies stand among the nearest. Neighbors are sought in cel
 whose center is the nearest, and a query looks into a few cells only, so that time grows nearly as the number of images.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,7 +45,9 @@ def find_candidates(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[Candidat
     rows = np.flatnonzero(~_flat(thumbnails))
     if not len(rows):
         return []
-    _, first, inverse = np.unique(thumbnails[rows].reshape(len(rows), -1), axis=0, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(
+        thumbnails[rows].reshape(len(rows), -1), axis=0, return_index=True, return_inverse=True
+    )
     found = {}
     for a, b in _chains(inverse.reshape(-1)):
         found[int(rows[a]), int(rows[b])] = 0
@@ -61,7 +64,7 @@ def _flat(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> Bool[np.ndarray, "n"]:
 def _chains(labels: Int[np.ndarray, "n"]) -> Iterator[tuple[int, int]]:
     """Each row with the next one of the same label."""
     order = np.argsort(labels, kind="stable")
-    for a, b in zip(order[:-1], order[1:], strict=True):
+    for a, b in itertools.pairwise(order):
         if labels[a] == labels[b]:
             yield a, b
 

@@ -66,7 +66,8 @@ def find_copies(
 
 def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyPair]:
     """Confirmed pairs and the suspects that are worth a look, out of all scored ones."""
-    confirmed, suspects = [], []
+    confirmed: list[CopyPair] = []
+    suspects: list[CopyPair] = []
     for pair in sorted(scored, key=lambda pair: (-pair.score, pair.candidate.first, pair.candidate.second)):
         ids = (sample_ids[pair.candidate.first], sample_ids[pair.candidate.second])
         sure = pair.large_enough and pair.score >= CONFIRMED_FROM
@@ -75,9 +76,7 @@ def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyP
     return confirmed + suspects[: int(np.ceil(SUSPECTS_PER_IMAGE * len(sample_ids)))]
 
 
-def score_pairs(
-    thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]
-) -> list[ScoredPair]:
+def score_pairs(thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]) -> list[ScoredPair]:
     """All candidates with their scores."""
     candidates = find_candidates(thumbnails)
     kept: OrderedDict[int, tuple[Plane, bool]] = OrderedDict()
@@ -91,7 +90,7 @@ def score_pairs(
         image = load(row)
         return plane(image), min(image.shape[:2]) >= LEAST_SIDE_PX
 
-    scored = []
+    scored: list[ScoredPair] = []
     # Threads, not processes: OpenCV and the decoders let go of the interpreter while they work.
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         for batch in _batches(candidates):

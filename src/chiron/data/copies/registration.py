@@ -1,8 +1,8 @@
 """How well two pictures agree once one is laid upon the other: correlation of their fine structure after alignment.
 
-Slow changes of brightness are taken out first and contrast is evened. The place is sought in two steps: small planes are slid over each other at
-a few scales, whichever of the two is the cropped one; the best place is then refined with an affine map (enhanced
-correlation coefficient) on larger planes.
+Slow changes of brightness are taken out first and contrast is evened. The place is sought in two steps: small planes
+are slid over each other at a few scales, whichever of the two is the cropped one; the best place is then refined with
+an affine map (enhanced correlation coefficient) on larger planes.
 Source: Evangelidis and Psarakis 2008, "Parametric image alignment using enhanced correlation coefficient maximization".
 """
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from textures import cropped, halved, texture, through_jpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textures import cropped, halved, texture, through_jpeg
 
 from chiron.data.copies import candidates
 from chiron.data.copies.candidates import NEIGHBORS, find_candidates
@@ -33,7 +33,7 @@ def test_view_lays_the_second_on_the_first(thumbnails, view):
     assert np.abs(np.moveaxis(laid, 0, -1).astype(int) - first[7]).max() <= 1
 
 
-@settings(max_examples=12)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, ORIGINALS - 1), top=st.floats(0, 1), left=st.floats(0, 1))
 def test_crops_are_candidates(seed, top, left):
     few = np.stack([thumbnail(texture(k)) for k in {*range(12), seed}])
@@ -43,7 +43,7 @@ def test_crops_are_candidates(seed, top, left):
 
 
 def test_small_and_reencoded_copies_are_candidates(thumbnails):
-    for seed in (0, 50, 149):
+    for seed in (0, 50, 119):
         assert with_copy(thumbnails, halved(through_jpeg(texture(seed), 30)))[seed, ORIGINALS] == 0
 
 
@@ -55,11 +55,11 @@ def test_every_pair_once_and_no_more_than_four_an_image(thumbnails):
 
 
 def test_cells_find_what_comparing_all_with_all_finds(thumbnails, monkeypatch):
-    expected = find_candidates(thumbnails)  # 3 cells, all of them probed
-    monkeypatch.setattr(candidates, "_PER_CELL", 1000)
-    assert find_candidates(thumbnails) == expected
-    monkeypatch.setattr(candidates, "_BLOCK", 40)
-    assert find_candidates(thumbnails) == expected
+    monkeypatch.setattr(candidates, "_BEST_OF_CELL", 60)
+    expected = find_candidates(thumbnails)  # 2 cells, both of them probed
+    for name, value in (("_PER_CELL", 1000), ("_BLOCK", 40)):
+        monkeypatch.setattr(candidates, name, value)
+        assert find_candidates(thumbnails) == expected
 
 
 def test_equal_thumbnails_are_chained(thumbnails):
