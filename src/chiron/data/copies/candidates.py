@@ -73,9 +73,10 @@ def _nearest(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[tuple[int, int,
     """(first, second, view) of the few nearest neighbors of every thumbnail; all thumbnails differ."""
     pictures = np.moveaxis(thumbnails, -1, 1).astype(np.float32)
     axes = _components(pictures)
-    readings = [pictures, *((pictures.reshape(-1, SIDE * SIDE) @ crop.T).reshape(pictures.shape) for crop in _crops())]
+    crops = [np.eye(SIDE * SIDE, dtype=np.float32), *_crops()]
+    readings = ((pictures.reshape(-1, SIDE * SIDE) @ crop.T).reshape(pictures.shape) for crop in crops)
     vectors = np.concatenate([_described(reading, axes) for reading in readings])
-    cells = _Cells(vectors, np.tile(np.arange(len(pictures)), len(readings)), num_cells=len(pictures) // _PER_CELL)
+    cells = _Cells(vectors, np.tile(np.arange(len(pictures)), len(crops)), num_cells=len(pictures) // _PER_CELL)
     best: dict[tuple[int, int], tuple[float, int]] = {}
     for start in range(0, len(pictures), _BLOCK):
         asked = np.arange(start, min(start + _BLOCK, len(pictures)))

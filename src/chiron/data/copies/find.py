@@ -14,7 +14,7 @@ from chiron.data.copies.registration import Plane, agreement, plane
 from chiron.data.copies.thumbnail import VIEWS, turned
 from chiron.preprocess.decode import CanonicalImage
 
-CONFIRMED_FROM = 0.78  # fitted on planted copies: docs/reference/near-duplicates.md
+CONFIRMED_FROM = 0.8  # fitted on planted copies: docs/reference/near-duplicates.md
 SUSPECT_FROM = 0.5
 SUSPECTS_PER_IMAGE = 0.02  # as many as a person can look at
 LEAST_SIDE_PX = 64  # smaller pictures carry too little to tell a copy from a look-alike
@@ -50,7 +50,7 @@ def find_copies(
 ) -> list[CopyPair]:
     """Confirmed pairs, then suspects, each with the highest score first; the same whatever the order of the rows.
 
-    Confirmed: both images have 64 pixels a side or more and a score of at least 0.88. Suspect: a score from 0.6 on, at
+    Confirmed: both images have 64 pixels a side or more and a score of at least 0.8. Suspect: a score from 0.5 on, at
     most 20 pairs to 1,000 images. A picture that is there m times gives a chain of m - 1 pairs. Blank images give none.
 
     Args:
