@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image
 
 
-def texture(seed: int, *, height: int = 120, width: int = 160, channels: int = 3) -> np.ndarray:
+def texture(seed: int, *, height: int = 120, width: int = 160, channels: int = 3, weight: float = 1.0) -> np.ndarray:
     random = np.random.default_rng(seed)
     layers = []
-    for cells, weight in ((4, 60), (12, 25), (40, 15)):
-        noise = random.normal(0, weight, (cells, cells * 4 // 3, channels)).astype(np.float32)
+    for cells, spread in ((4, 60), (12, 25), (40, 15)):
+        noise = random.normal(0, weight * spread, (cells, cells * 4 // 3, channels)).astype(np.float32)
         layers.append(
             cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
         )

@@ -84,3 +84,12 @@ def test_cropped_readings_reproduce_whole_pixels():
     np.testing.assert_array_equal(candidates._reader(places), np.eye(16))
     ramp = candidates._reader(np.full(16, 7.25)) @ np.arange(16)
     np.testing.assert_allclose(ramp, 7.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("place", "top", "left"), [(0, 0, 0), (1, 0, 0.5), (4, 0.5, 0.5), (6, 1, 0), (8, 1, 1)])
+def test_cropped_readings_are_thumbnails_of_crops(place, top, left):
+    image = texture(11, height=320, width=320)
+    whole, part = (thumbnail(picture).astype(np.float32) for picture in (image, cropped(image, top, left)))
+    read = np.stack([candidates._crops()[place] @ whole[..., c].reshape(-1) for c in range(3)], axis=-1)
+    near, far = (np.abs(guess.reshape(part.shape) - part).mean() for guess in (read, whole))
+    assert near < 0.4 * far

@@ -35,6 +35,14 @@ def test_different_pictures_do_not_agree(first, second):
     assert value == 1 if first == second else value < 0.6
 
 
+def test_a_dark_rim_that_two_pictures_share_makes_no_copy():
+    y, x = np.mgrid[-1:1:120j, -1:1:160j]
+    lit = (np.hypot(y, x) < 1.0)[..., None]
+    for seed in range(0, 12, 2):
+        first, second = (plane(texture(k, weight=0.6) * lit) for k in (seed, seed + 1))
+        assert agreement(first, second) < 0.72  # 0.8 where contrast is not evened
+
+
 def test_score_is_the_plain_correlation_where_nothing_moved():
     """With noise of known size on both, the correlation is that of the fine structure, known by variance."""
     random = np.random.default_rng(0)
