@@ -82,7 +82,8 @@ def _read_parquet(data: bytes, name: str) -> Table:
     """Every cell as the text that a CSV file would hold; cells of NaN are blank."""
     try:
         frame = pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    # A damaged file makes the Rust code panic, which is no Exception.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, MemoryError) as error:
         raise DataError(f"A Parquet table must be whole. Got {error} in {name}. Write it again.") from error
     nested = [column for column, kind in frame.schema.items() if kind.is_nested() or kind in (pl.Binary, pl.Object)]
     if nested:

@@ -5,10 +5,12 @@ mirrored and cropped copies stand among the nearest. Neighbors are sought in cel
 whose center is the nearest, and a query looks into a few cells only, so that time grows nearly as the number of images.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Bool, Float, Float32, Int, Int8, UInt8
 
 from chiron.data.copies.thumbnail import SIDE, VIEWS, turned
@@ -56,13 +58,13 @@ def find_candidates(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[Candidat
 
 
 def _flat(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> Bool[np.ndarray, "n"]:
-    return (thumbnails.reshape(len(thumbnails), -1, 3).std(axis=1) < _FLATTEST).all(axis=1)
+    return (thumbnails.reshape(-1, SIDE * SIDE, 3).std(axis=1) < _FLATTEST).all(axis=1)
 
 
 def _chains(labels: Int[np.ndarray, "n"]) -> Iterator[tuple[int, int]]:
     """Each row with the next one of the same label."""
     order = np.argsort(labels, kind="stable")
-    for a, b in zip(order[:-1], order[1:], strict=True):
+    for a, b in itertools.pairwise(order):
         if labels[a] == labels[b]:
             yield a, b
 
@@ -71,9 +73,10 @@ def _nearest(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[tuple[int, int,
     """(first, second, view) of the few nearest neighbors of every thumbnail; all thumbnails differ."""
     pictures = np.moveaxis(thumbnails, -1, 1).astype(np.float32)
     axes = _components(pictures)
-    readings = [pictures] + [np.einsum("ab,cd,nkbd->nkac", y, x, pictures, optimize=True) for y, x in _crops()]
+    crops = [np.eye(SIDE * SIDE, dtype=np.float32), *_crops()]
+    readings = ((pictures.reshape(-1, SIDE * SIDE) @ crop.T).reshape(pictures.shape) for crop in crops)
     vectors = np.concatenate([_described(reading, axes) for reading in readings])
-    cells = _Cells(vectors, np.tile(np.arange(len(pictures)), len(readings)), num_cells=len(pictures) // _PER_CELL)
+    cells = _Cells(vectors, np.tile(np.arange(len(pictures)), len(crops)), num_cells=len(pictures) // _PER_CELL)
     best: dict[tuple[int, int], tuple[float, int]] = {}
     for start in range(0, len(pictures), _BLOCK):
         asked = np.arange(start, min(start + _BLOCK, len(pictures)))
@@ -96,7 +99,8 @@ def _best_of_each(
     """The nearest images of each asked one, each in its best view; ties go to the smaller row and view."""
     order = np.lexsort((view, -near, image, asked))
     asked, image, view, near = asked[order], image[order], view[order], near[order]
-    first = np.r_[True, (asked[1:] != asked[:-1]) | (image[1:] != image[:-1])]
+    first = np.ones(len(asked), bool)
+    first[1:] = (asked[1:] != asked[:-1]) | (image[1:] != image[:-1])
     asked, image, view, near = asked[first], image[first], view[first], near[first]
     order = np.lexsort((-near, asked))
     rank = np.arange(len(asked)) - np.searchsorted(asked, asked)
@@ -110,14 +114,14 @@ def _components(pictures: Float32[np.ndarray, "n 3 16 16"]) -> Float[np.ndarray,
     Half-way to whitening: unscaled, what all chest radiographs share would be nearly all that counts; whitened,
     the noise of small details would be.
     """
-    step = -(-len(pictures) // _MOST_FITTED)
-    covariance = np.zeros((3 * SIDE * SIDE,) * 2)
-    for view in range(len(VIEWS)):
-        flat = _standardized(turned(pictures[::step], view)).astype(np.float64)
-        covariance += flat.T @ flat / len(flat) / len(VIEWS)
-    variance, axes = np.linalg.eigh(covariance)
-    largest = slice(-1, -1 - _NUM_COMPONENTS, -1)
-    return axes[:, largest] / (np.maximum(variance[largest], 0) + 1e-5) ** 0.25
+    flat = _standardized(pictures[:: -(-len(pictures) // _MOST_FITTED)])
+    upright = (flat.T @ flat / len(flat)).astype(np.float64)
+    pixels = np.arange(3 * SIDE * SIDE).reshape(3, SIDE, SIDE)
+    places = [turned(pixels, view).reshape(-1) for view in range(len(VIEWS))]
+    covariance = np.mean([upright[np.ix_(place, place)] for place in places], axis=0)
+    last = len(covariance) - 1
+    variance, axes = scipy.linalg.eigh(covariance, subset_by_index=[last - _NUM_COMPONENTS + 1, last])
+    return axes / (np.maximum(variance, 0) + 1e-5) ** 0.25
 
 
 def _standardized(pictures: Float32[np.ndarray, "n 3 16 16"]) -> Float32[np.ndarray, "n 768"]:
@@ -134,11 +138,11 @@ def _described(
     return np.rint(projected * _GRID).astype(np.int8)
 
 
-def _crops() -> list[tuple[Float32[np.ndarray, "16 16"], Float32[np.ndarray, "16 16"]]]:
-    """(rows, columns): matrices that read a crop out of a thumbnail at nine places, by cubic interpolation."""
+def _crops() -> list[Float32[np.ndarray, "256 256"]]:
+    """Matrices that read a crop out of a thumbnail at nine places, by cubic interpolation."""
     free = SIDE * (1 - _CROP)
-    matrices = [_reader((np.arange(SIDE) + 0.5) * _CROP + share * free - 0.5) for share in _CROP_OFFSETS]
-    return [(y, x) for y in matrices for x in matrices]
+    sides = [_reader((np.arange(SIDE) + 0.5) * _CROP + share * free - 0.5) for share in _CROP_OFFSETS]
+    return [np.kron(rows, columns) for rows in sides for columns in sides]
 
 
 def _reader(places: Float[np.ndarray, "16"]) -> Float32[np.ndarray, "16 16"]:

@@ -15,22 +15,20 @@ from chiron.data.copies.registration import Plane, agreement, plane
 from chiron.data.copies.thumbnail import VIEWS, turned
 from chiron.preprocess.decode import CanonicalImage
 
-METHOD = "planes-1"
-CONFIRMED_FROM = 0.88  # fitted on planted copies: docs/reference/near-duplicates.md
-SUSPECT_FROM = 0.6
+METHOD = "planes-1"  # a search is repeated where it was made in another way
+CONFIRMED_FROM = 0.8  # fitted on planted copies: docs/reference/near-duplicates.md
+SUSPECT_FROM = 0.5
 SUSPECTS_PER_IMAGE = 0.02  # as many as a person can look at
-LEAST_SIDE_PX = 64  # smaller pictures carry too little to tell a copy from a look-alike
 _KEPT_PLANES = 8192  # 36 kB each
 _BATCH = 1024  # pairs
 
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """A candidate (row numbers) with its score, and whether both pictures are large enough to confirm a copy."""
+    """A candidate (row numbers) with its score."""
 
     candidate: Candidate
     score: float
-    large_enough: bool
 
 
 def find_copies(
@@ -38,8 +36,8 @@ def find_copies(
 ) -> list[CopyPair]:
     """Confirmed pairs, then suspects, each with the highest score first; the same whatever the order of the rows.
 
-    Confirmed: both images have 64 pixels a side or more and a score of at least 0.88. Suspect: a score from 0.6 on, at
-    most 20 pairs to 1,000 images. A picture that is there m times gives a chain of m - 1 pairs. Blank images give none.
+    Confirmed: a score of at least 0.8. Suspect: a score from 0.5 on, at most 20 pairs to 1,000 images. A picture that
+    is there m times gives a chain of m - 1 pairs. Blank images give none. Images should have 64 px a side or more.
 
     Args:
         sample_ids: one id an image; all differ.
@@ -54,10 +52,11 @@ def find_copies(
 
 def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyPair]:
     """Confirmed pairs and the suspects that are worth a look, out of all scored ones."""
-    confirmed, suspects = [], []
+    confirmed: list[CopyPair] = []
+    suspects: list[CopyPair] = []
     for pair in sorted(scored, key=lambda pair: (-pair.score, pair.candidate.first, pair.candidate.second)):
         ids = (sample_ids[pair.candidate.first], sample_ids[pair.candidate.second])
-        sure = pair.large_enough and pair.score >= CONFIRMED_FROM
+        sure = pair.score >= CONFIRMED_FROM
         if pair.score >= SUSPECT_FROM:
             (confirmed if sure else suspects).append(CopyPair(ids, sure, pair.score, VIEWS[pair.candidate.view]))
     return confirmed + suspects[: int(np.ceil(SUSPECTS_PER_IMAGE * len(sample_ids)))]
@@ -66,24 +65,19 @@ def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyP
 def score_pairs(thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]) -> list[ScoredPair]:
     """All candidates with their scores."""
     candidates = find_candidates(thumbnails)
-    kept: OrderedDict[int, tuple[Plane, bool]] = OrderedDict()
+    kept: OrderedDict[int, Plane] = OrderedDict()
 
     def score(candidate: Candidate) -> ScoredPair:
-        (first, first_large), (second, second_large) = kept[candidate.first], kept[candidate.second]
-        value = agreement(first, turned(second, candidate.view))
-        return ScoredPair(candidate, value, first_large and second_large)
+        value = agreement(kept[candidate.first], turned(kept[candidate.second], candidate.view))
+        return ScoredPair(candidate, value)
 
-    def opened(row: int) -> tuple[Plane, bool]:
-        image = load(row)
-        return plane(image), min(image.shape[:2]) >= LEAST_SIDE_PX
-
-    scored = []
+    scored: list[ScoredPair] = []
     # Threads, not processes: OpenCV and the decoders let go of the interpreter while they work.
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         for batch in _batches(candidates):
             rows = sorted({row for pair in batch for row in (pair.first, pair.second)})
             missing = [row for row in rows if row not in kept]
-            kept.update(zip(missing, pool.map(opened, missing), strict=True))
+            kept.update(zip(missing, pool.map(lambda row: plane(load(row)), missing), strict=True))
             for row in rows:
                 kept.move_to_end(row)
             scored += pool.map(score, batch)

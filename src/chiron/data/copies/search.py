@@ -3,10 +3,12 @@
 import polars as pl
 
 from chiron.core.hashing import sha256_json
-from chiron.data.copies.find import LEAST_SIDE_PX, METHOD, find_copies
+from chiron.data.copies.find import METHOD, find_copies
 from chiron.data.copies.pairs import CopyPair, sorted_pairs
 from chiron.data.identity import Identified
 from chiron.data.source import ImageSource
+
+LEAST_SIDE_PX = 64  # smaller pictures carry too little to tell a copy from a look-alike
 
 
 def search_copies(source: ImageSource, identified: Identified) -> tuple[CopyPair, ...]:

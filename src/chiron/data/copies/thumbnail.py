@@ -21,14 +21,15 @@ def thumbnail(image: CanonicalImage) -> UInt8[np.ndarray, "16 16 3"]:
     small = shrunk(image, SIDE)
     if image.dtype == np.uint16:
         darkest, contrast = small.min(), np.ptp(small)
-        small = (small - darkest) * 255 / contrast if contrast > 257 else small / 257
+        small = (small - darkest) * 255 / contrast if contrast > 1 else small
     return np.broadcast_to(np.rint(small).astype(np.uint8), (SIDE, SIDE, 3)).copy()
 
 
 def shrunk(image: CanonicalImage, side: int) -> Shaped[np.ndarray, "_side _side _channels"]:
-    """The image as float32 of side × side pixels: averaged where it is larger, linear in between where smaller."""
+    """Values in 0..255 on side × side pixels: averages where the image is larger, linear in between where smaller."""
     method = cv2.INTER_AREA if min(image.shape[:2]) >= side else cv2.INTER_LINEAR
-    return cv2.resize(image.astype(np.float32), (side, side), interpolation=method).reshape(side, side, -1)
+    values = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max / 255)
+    return cv2.resize(values, (side, side), interpolation=method).reshape(side, side, -1)
 
 
 def turned(pictures: Shaped[np.ndarray, "*batch side side"], view: int) -> Shaped[np.ndarray, "*batch side side"]:
