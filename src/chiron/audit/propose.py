@@ -13,8 +13,8 @@ from chiron.audit.fingerprint import Fingerprint
 from chiron.spec.recipe import Recipe
 
 _STRIDE = 32  # of the proposed families: sides must be a multiple
-_CHESTS = ("kermany", "chexpert", "nih_chestxray14", "nih")
-_SKIN = ("ham10000", "isic2018", "isic2019", "isic")
+_CHESTS = ("kermany", "chexpert", "nih")
+_SKIN = ("ham10000", "pad_ufes")
 _SIZE_FOR = ((500, 96), (2_000, 128), (10_000, 160))  # images up to which a side in pixels is enough
 _SMALLEST_SIZE, _LARGEST_SIZE = 64, 224
 _STEPS = 3_000  # of training that a small network from scratch needs about
@@ -160,22 +160,16 @@ def _data(found: Fingerprint) -> Iterator[Setting]:
 
 def _augment(found: Fingerprint) -> Iterator[Setting]:
     if found.reader in _SKIN:
-        yield Setting("augment.hflip", 0.5, "A skin lesion has no left and right.")
-        yield Setting("augment.vflip", 0.5, "A skin lesion has no up and down.")
-        yield Setting("augment.degrees", 90, "A dermoscope can be held at any angle.")
-        yield Setting("augment.scale", [0.9, 1.2], "Magnifications differ.")
+        yield Setting("augment.preset", "derm", "A skin lesion has no up and down, and a dermoscope no fixed angle.")
+    elif found.reader in _CHESTS:
+        yield Setting("augment.preset", "cxr_safe", "The heart lies on one side: nothing is mirrored.")
     else:
-        why = (
-            "The heart lies on one side: a mirrored chest shows another anatomy."
-            if found.reader in _CHESTS
-            else "Left and right may matter; set 0.5 where a mirrored image is as likely."
-        )
-        yield Setting("augment.hflip", 0.0, why)
+        yield Setting("augment.hflip", 0.0, "Left and right may matter; set 0.5 where a mirrored image is as likely.")
         yield Setting("augment.degrees", 5, "Small turns, as from positioning.")
         yield Setting("augment.scale", [0.95, 1.1], "Small changes of distance.")
-    yield Setting("augment.translate", 0.05, "Small shifts, as from positioning.")
-    yield Setting("augment.brightness", 0.1, "Exposure varies.")
-    yield Setting("augment.contrast", 0.1, "Exposure varies.")
+        yield Setting("augment.translate", 0.05, "Small shifts, as from positioning.")
+        yield Setting("augment.brightness", 0.1, "Exposure varies.")
+        yield Setting("augment.contrast", 0.1, "Exposure varies.")
 
 
 def _train(found: Fingerprint) -> Iterator[Setting]:
@@ -198,7 +192,10 @@ def _train(found: Fingerprint) -> Iterator[Setting]:
 def _imbalance(found: Fingerprint) -> Iterator[Setting]:
     """Weights where classes differ, a sampler where they differ much; both would correct twice."""
     ratio = found.imbalance
-    if found.is_multi_label or ratio is None:
+    if found.is_multi_label:
+        yield Setting("train.loss", "bce", "Every finding is a question of its own.")
+        return
+    if ratio is None:
         return
     if ratio >= _SEVERE:
         yield Setting(

@@ -87,7 +87,7 @@ CHANGES = {
         {"data.folds": None, "data.fractions": {"train": 0.85, "val": 0.15}},
     ),
     "broken": ({"num_unreadable": 2}, {"data.unreadable": "exclude"}),
-    "chest": ({"reader": "kermany"}, {"augment.hflip": 0}),
+    "chest": ({"reader": "kermany"}, {"augment.hflip": 0, "augment.vflip": 0}),
     "skin": ({"reader": "ham10000"}, {"augment.hflip": 0.5, "augment.vflip": 0.5}),
     "three classes": (
         {
