@@ -88,7 +88,7 @@ CHANGES = {
     ),
     "broken": ({"num_unreadable": 2}, {"data.unreadable": "exclude"}),
     "chest": ({"reader": "kermany"}, {"augment.hflip": 0, "augment.vflip": 0}),
-    "skin": ({"reader": "ham10000"}, {"augment.hflip": 0.5, "augment.vflip": 0.5}),
+    "skin": ({"reader": "ham10000"}, {"augment.hflip": 0.5, "augment.rot90": 1.0}),
     "three classes": (
         {
             "class_images": {"a b": 9, "ä: #": 9, "c'\\\\": 9},

@@ -155,9 +155,10 @@ def test_a_damaged_file_is_unreadable_and_stops_nothing_else(folder):
 
 def test_splitting_writes_the_project_key_only_for_dicom(folder, tmp_path, random):
     fractions = {"train": 0.5, "val": 0.5}
-    [manifest] = split_data(folder, tmp_path / "project" / "split", fractions=fractions)
+    [manifest] = split_data(folder, tmp_path / "project" / "split", fractions=fractions).manifests
     key = bytes.fromhex((tmp_path / "project" / "sharing_key").read_text())
-    assert keyed_hash(key, "MRN-0") in set(manifest.frame["patient_id"])
+    in_header = keyed_hash(key, "MRN-0")
+    assert f"i-{keyed_hash(key, in_header)}" in set(manifest.frame["patient_id"])  # strict hashes what is there
     for k in range(8):
         path = tmp_path / "png" / "ab"[k % 2] / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,7 @@ def test_equal_stems_make_the_path_the_sample_id(tree):
         (["a/1.png", "A/2.png"], "differ by more than case or white space around them. Got 'A', 'a'"),
         (
             ["1.png", "2.png"],
-            r"fit one reader \(class_folders, ham10000, .*table\). Got an unknown one \(files: 2\).*--reader",
+            r"fit one reader \(chexpert, class_folders, ham10000, .*table\). Got an unknown one \(files: 2\).*--reader",
         ),
         (["train/1.png", "test/1.png"], "must lie in class folders"),
     ],

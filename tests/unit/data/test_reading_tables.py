@@ -131,6 +131,7 @@ def test_one_hot_rows_that_name_no_single_class_are_refused_by_line(place, line,
         read_dataset(table, ALONE)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
 def test_one_hot_reads_as_the_naive_argmax(places):
     names = ["e", "d", "c", "b", "a"]

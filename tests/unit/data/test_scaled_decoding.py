@@ -53,7 +53,7 @@ def test_the_pixel_hash_is_of_the_full_decode(photo):
     import polars as pl
 
     source = ImageSource(photo.parent)
-    frame = identify(source, pl.DataFrame({"path": ["photo.jpg"]}))
+    frame = identify(source, pl.DataFrame({"path": ["photo.jpg"]})).frame
     assert frame["pixels_sha256"][0] == pixels_hash(source.decode("photo.jpg"))
     assert source.decode("photo.jpg").shape == (500, 700, 3)
     np.testing.assert_array_equal(canonical_resize(source.decode("photo.jpg"), FULL), source.stored("photo.jpg", FULL))

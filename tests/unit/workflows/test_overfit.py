@@ -73,8 +73,8 @@ def test_thirty_two_images_are_learned_and_nothing_else_is_left(tmp_path, tiny_r
     assert {row["lr"] for row in history} == {1e-3}
     assert Manifest.load(run.path).frame["split"].to_list() == ["train"] * 32
     assert sorted(path.name for path in run.path.iterdir()) == [
-        "environment.json", "manifest.csv", "manifest.json", "recipe.yaml", "run.json", "train_split.csv",
-        "training_history.json",
+        "duplicates.csv", "environment.json", "manifest.csv", "manifest.json", "recipe.yaml", "run.json",
+        "train_split.csv", "training_history.json",
     ]  # fmt: skip
     with pytest.raises(SpecError, match="an overfit check has no bundle"):
         evaluate(run.path)
