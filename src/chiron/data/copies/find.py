@@ -1,7 +1,7 @@
 """Copies within a set of images: re-encoded, resized, cropped, brightened, mirrored or turned; confirmed or suspect."""
 
 import os
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from chiron.data.copies.thumbnail import VIEWS, turned
 from chiron.preprocess.decode import CanonicalImage
 
 METHOD = "planes-1"  # a search is repeated where it was made in another way
-CONFIRMED_FROM = 0.8  # fitted on planted copies: docs/reference/near-duplicates.md
+# Fitted on planted copies: docs/reference/near-duplicates.md
+SURE_FROM, CONFIRMED_FROM, LEAST_MARGIN = 0.9, 0.8, 0.15
 SUSPECT_FROM = 0.5
 SUSPECTS_PER_IMAGE = 0.02  # as many as a person can look at
 _KEPT_PLANES = 8192  # 36 kB each
@@ -36,8 +37,9 @@ def find_copies(
 ) -> list[CopyPair]:
     """Confirmed pairs, then suspects, each with the highest score first; the same whatever the order of the rows.
 
-    Confirmed: a score of at least 0.8. Suspect: a score from 0.5 on, at most 20 pairs to 1,000 images. A picture that
-    is there m times gives a chain of m - 1 pairs. Blank images give none. Images should have 64 px a side or more.
+    Confirmed: a score of at least 0.9, or 0.8 where nothing else comes near it. Suspect: a score from 0.5 on, at most 20
+    pairs to 1,000 images. A picture that is there m times gives a chain of m - 1 pairs. Blank images give none. Images
+    should have 64 px a side or more.
 
     Args:
         sample_ids: one id an image; all differ.
@@ -51,15 +53,37 @@ def find_copies(
 
 
 def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyPair]:
-    """Confirmed pairs and the suspects that are worth a look, out of all scored ones."""
+    """Confirmed pairs and the suspects that are worth a look, out of all scored ones.
+
+    Where all pictures look alike, as radiographs do, a high score says little. So a pair below 0.9 must also score 0.15
+    more than either of its images with any third one that is no sure copy.
+    Source: Lowe 2004, "Distinctive image features from scale-invariant keypoints", where the second nearest decides.
+    """
+    rivals = _rivals(scored)
     confirmed: list[CopyPair] = []
     suspects: list[CopyPair] = []
     for pair in sorted(scored, key=lambda pair: (-pair.score, pair.candidate.first, pair.candidate.second)):
-        ids = (sample_ids[pair.candidate.first], sample_ids[pair.candidate.second])
-        sure = pair.score >= CONFIRMED_FROM
+        first, second = pair.candidate.first, pair.candidate.second
+        stands_out = all(pair.score - _best_rival(rivals[row], pair) >= LEAST_MARGIN for row in (first, second))
+        sure = pair.score >= SURE_FROM or (pair.score >= CONFIRMED_FROM and stands_out)
         if pair.score >= SUSPECT_FROM:
+            ids = (sample_ids[first], sample_ids[second])
             (confirmed if sure else suspects).append(CopyPair(ids, sure, pair.score, VIEWS[pair.candidate.view]))
     return confirmed + suspects[: int(np.ceil(SUSPECTS_PER_IMAGE * len(sample_ids)))]
+
+
+def _rivals(scored: Sequence[ScoredPair]) -> dict[int, list[ScoredPair]]:
+    """The two best pairs of every image that are not sure, whatever else is one of them."""
+    best: dict[int, list[ScoredPair]] = defaultdict(list)
+    for pair in sorted(scored, key=lambda pair: -pair.score):
+        for row in (pair.candidate.first, pair.candidate.second):
+            if pair.score < SURE_FROM and len(best[row]) < 2:
+                best[row].append(pair)
+    return best
+
+
+def _best_rival(rivals: Sequence[ScoredPair], pair: ScoredPair) -> float:
+    return max((rival.score for rival in rivals if rival is not pair), default=0.0)
 
 
 def score_pairs(thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]) -> list[ScoredPair]:
