@@ -5,7 +5,6 @@ mirrored and cropped copies stand among the nearest. Neighbors are sought in cel
 whose center is the nearest, and a query looks into a few cells only, so that time grows nearly as the number of images.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,31 +41,24 @@ def find_candidates(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[Candidat
 
     Equal thumbnails are chained, each with the next, and looked up once. Flat ones, as of blank images, are left out.
     """
-    rows = np.flatnonzero(~_flat(thumbnails))
-    if not len(rows):
-        return []
-    _, first, inverse = np.unique(
-        thumbnails[rows].reshape(len(rows), -1), axis=0, return_index=True, return_inverse=True
-    )
-    found = {}
-    for a, b in _chains(inverse.reshape(-1)):
-        found[int(rows[a]), int(rows[b])] = 0
-    distinct = rows[np.sort(first)]
-    for a, b, view in _nearest(thumbnails[distinct]):
-        found[int(distinct[a]), int(distinct[b])] = view
+    found: dict[tuple[int, int], int] = {}
+    last_equal: dict[bytes, int] = {}
+    distinct = []
+    for row in np.flatnonzero(~_flat(thumbnails)).tolist():
+        pixels = thumbnails[row].tobytes()
+        if pixels in last_equal:
+            found[last_equal[pixels], row] = 0
+        else:
+            distinct.append(row)
+        last_equal[pixels] = row
+    if distinct:
+        for a, b, view in _nearest(thumbnails[distinct]):
+            found[distinct[a], distinct[b]] = view
     return [Candidate(a, b, view) for (a, b), view in sorted(found.items())]
 
 
 def _flat(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> Bool[np.ndarray, "n"]:
     return (thumbnails.reshape(-1, SIDE * SIDE, 3).std(axis=1) < _FLATTEST).all(axis=1)
-
-
-def _chains(labels: Int[np.ndarray, "n"]) -> Iterator[tuple[int, int]]:
-    """Each row with the next one of the same label."""
-    order = np.argsort(labels, kind="stable")
-    for a, b in itertools.pairwise(order):
-        if labels[a] == labels[b]:
-            yield a, b
 
 
 def _nearest(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[tuple[int, int, int]]:
@@ -174,7 +166,8 @@ class _Cells:
         parts = []
         for start in range(0, len(vectors), _BLOCK):
             near = vectors[start : start + _BLOCK].astype(np.float32) @ self.centers.T
-            parts.append(np.argpartition(-near, count - 1, axis=1)[:, :count])
+            nearest = near.argmax(axis=1)[:, None] if count == 1 else np.argpartition(near, -count, axis=1)[:, -count:]
+            parts.append(nearest)
         return np.concatenate(parts)
 
     def search(
