@@ -37,9 +37,9 @@ def find_copies(
 ) -> list[CopyPair]:
     """Confirmed pairs, then suspects, each with the highest score first; the same whatever the order of the rows.
 
-    Confirmed: a score of at least 0.9, or 0.8 where nothing else comes near it. Suspect: a score from 0.5 on, at most 20
-    pairs to 1,000 images. A picture that is there m times gives a chain of m - 1 pairs. Blank images give none. Images
-    should have 64 px a side or more.
+    Confirmed: a score of at least 0.9, or 0.8 where nothing else comes near it. Suspect: a score from 0.5 on, at most
+    20 pairs to 1,000 images. A picture that is there m times gives a chain of m - 1 pairs. Blank images give none.
+    Images should have 64 px a side or more.
 
     Args:
         sample_ids: one id an image; all differ.

@@ -91,6 +91,21 @@ def test_suspects_are_few_and_the_most_alike():
     assert [pair.confirmed for pair in pairs] == [True, False, False]
 
 
+def test_a_pair_that_is_not_sure_must_stand_out():
+    ids = [f"{k}" for k in range(6)]
+
+    def graded(*rows: tuple[int, int, float]) -> list[tuple[str, str]]:
+        pairs = grade(ids, [ScoredPair(Candidate(a, b, 0), score) for a, b, score in rows])
+        return [pair.sample_ids for pair in pairs if pair.confirmed]
+
+    assert graded((0, 1, 0.85), (0, 2, 0.69)) == [("0", "1")]
+    assert graded((0, 1, 0.85), (0, 2, 0.71)) == []
+    assert graded((0, 1, 0.85), (1, 2, 0.71)) == []  # of either image
+    assert graded((0, 1, 0.85), (0, 2, 0.95)) == [("0", "2"), ("0", "1")]  # a sure copy is no rival
+    assert graded((0, 1, 0.91), (0, 2, 0.92)) == [("0", "2"), ("0", "1")]
+    assert graded((0, 1, 0.79)) == []
+
+
 def test_no_image_and_one_image():
     assert find_copies([], np.zeros((0, 16, 16, 3), np.uint8), lambda row: texture(row)) == []
     assert found_in(["a"], [texture(0)]) == []
