@@ -106,11 +106,13 @@ def _components(pictures: Float32[np.ndarray, "n 3 16 16"]) -> Float[np.ndarray,
     Half-way to whitening: unscaled, what all chest radiographs share would be nearly all that counts; whitened,
     the noise of small details would be.
     """
-    flat = _standardized(pictures[:: -(-len(pictures) // _MOST_FITTED)])
-    upright = (flat.T @ flat / len(flat)).astype(np.float64)
+    flat = _standardized(pictures[:: -(-len(pictures) // _MOST_FITTED)]).astype(np.float64)
+    upright = flat.T @ flat / len(flat)
     pixels = np.arange(3 * SIDE * SIDE).reshape(3, SIDE, SIDE)
     places = [turned(pixels, view).reshape(-1) for view in range(len(VIEWS))]
     covariance = np.mean([upright[np.ix_(place, place)] for place in places], axis=0)
+    # Turning makes pairs of equal variances, whose axes rounding alone would choose; this sets them apart.
+    covariance += np.diag(np.linspace(0, 1e-6, len(covariance)))
     last = len(covariance) - 1
     variance, axes = scipy.linalg.eigh(covariance, subset_by_index=[last - _NUM_COMPONENTS + 1, last])
     return axes / (np.maximum(variance, 0) + 1e-5) ** 0.25
