@@ -11,8 +11,8 @@ from PIL import Image, PngImagePlugin
 from chiron.cli.main import run
 
 PLANTED = {
-    "folder": "Rosalind",
-    "file": "Franklin",
+    "folder": "Rosalind E. (1)",
+    "file": "O'Brien, Franklin",
     "exif": "Hodgkin",
     "png_text": "Lonsdale",
     "column": "Perutz",
@@ -48,6 +48,8 @@ def data(tmp_path) -> Path:
             exif[0x013B] = PLANTED["exif"]  # artist
             image.save(folder / name, exif=exif, quality=95)
         label = ("sick", "well")[k % 2]
+        if k == 39:
+            (folder / name).write_bytes(b"broken")  # its name stands in notes and reasons
         rows.append((f"{PLANTED['folder']}/{name}", label, f"{PLANTED['patient']}{k // 2}", PLANTED["column"], 40 + k))
     frame = pl.DataFrame(rows, schema=["path", "label", "patient_id", "remark", "age"], orient="row")
     frame.write_csv(root / "labels.csv")
@@ -90,6 +92,7 @@ def found_under(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, lis
 def train_and_report(tiny_recipe, data: Path, project: Path, capfd, *options: str) -> str:
     """A training with a test set scored, its shareable report, and an evaluation of the bundle; what was printed."""
     arguments = ["train", str(tiny_recipe), "--data", str(data), "--out", str(project / "run"), "--device", "cpu"]
+    arguments += ["--set", "data.unreadable=exclude"]
     assert run([*arguments, "--score-test", *options]) == 0
     assert run(["report", str(project / "run"), "--shareable"]) == 0
     told = capfd.readouterr()

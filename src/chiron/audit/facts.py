@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from chiron.audit.jpeg_quality import jpeg_quality
 from chiron.core.errors import DataError, PreprocessError
 from chiron.data.source import ImageSource
-from chiron.preprocess.decode import CanonicalImage, decode_image
+from chiron.preprocess.decode import CanonicalImage
 
 SMALL_SIDE = 64
 BORDER_PX, CORNER_PX = 2, 8  # of the small picture: 3 % and 12.5 % of the side
@@ -123,12 +123,10 @@ def _measure(source: ImageSource, path: str) -> tuple[dict[str, Any], dict[str, 
     """Scalars and small arrays of one image; what could be found out of one that is broken."""
     scalars: dict[str, Any] = {}
     try:
-        if source.is_npz:
-            image = source.decode(path)
-        else:
-            data = source.read_bytes(path)
+        data = source.file_bytes(path)
+        if data is not None:
             scalars |= file_facts(data)
-            image = decode_image(data, path)
+        image = source.decode(path, data=data)
     except (DataError, PreprocessError):
         return scalars, {}
     more, pictures = pixel_facts(image)

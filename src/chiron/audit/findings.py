@@ -103,12 +103,13 @@ def _pair_json(pair: CopyPair) -> dict[str, Any]:
     return {"sample_ids": list(pair.sample_ids), "score": pair.score, "view": pair.view, "verdict": pair.verdict}
 
 
-def audit_manifest(manifest: Manifest, *, predictions: Sequence[Path] = ()) -> Audit:
+def audit_manifest(manifest: Manifest, *, predictions: Sequence[Path] = (), named: Manifest | None = None) -> Audit:
     """Looks at every image of a manifest.
 
     Args:
         predictions: tables of networks that did not see the images they predict, one a fold; label suspects come from
             them instead of a small model on simple features.
+        named: the same rows under their own names, where `manifest` has none: the order of files may tell the label.
     Raises:
         DataError: tables of predictions do not belong to the manifest, or to each other.
     """
@@ -122,13 +123,20 @@ def audit_manifest(manifest: Manifest, *, predictions: Sequence[Path] = ()) -> A
         conflicts=label_conflicts(manifest.frame),
         torn=torn_groups(manifest),
         quality=quality,
-        shortcuts=find_shortcuts(manifest, facts),
+        shortcuts=find_shortcuts(_probed(manifest, named), facts),
         suspects=suspects,
         suspects_from=suspects_from,
         fingerprint=found,
         proposed=propose_recipe(found),
         not_done=not_done,
     )
+
+
+def _probed(manifest: Manifest, named: Manifest | None) -> Manifest:
+    if named is None:
+        return manifest
+    names = named.frame.select("sample_id", "path")
+    return replace(manifest, frame=manifest.frame.with_columns(names), copies=())
 
 
 def _suspects(

@@ -165,7 +165,7 @@ def suspects_without_network(manifest: Manifest, facts: ImageFacts, *, seed: int
 
 def simple_features(facts: ImageFacts) -> Float[np.ndarray, "n _features"]:
     """Thumbnail, color histogram, gradients, and a few numbers of every readable image."""
-    numbers = facts.frame.select("mean", "std", "chroma", pl.col("sharpness").log()).to_numpy()
+    numbers = facts.frame.select("mean", "std", "chroma", pl.col("sharpness").clip(1e-6).log()).to_numpy()
     return np.hstack([facts.thumbnail, np.sqrt(facts.histogram), facts.gradients, numbers]).astype(np.float64)
 
 

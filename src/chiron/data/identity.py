@@ -19,6 +19,10 @@ from chiron.data.source import ImageSource
 from chiron.preprocess.decode import CanonicalImage
 
 _MOST_NAMED = 5
+# How the notes begin that `join_groups` makes anew each time.
+_BLANK, _EQUAL, _BROKEN = "Images without", "Sets of images with identical pixels", "Images that cannot be decoded"
+_COPIES, _SUSPECTS = "Pairs of copies with other pixels", "Pairs that may be copies"
+NOTES_OF_GROUPS = (_BLANK, _EQUAL, _BROKEN, _COPIES, _SUSPECTS)
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,15 @@ def join_groups(
     notes = []
     blank = sum(all(is_blank(value) for value in row) for row in zip(*ids, strict=True)) if ids else 0
     if blank:
-        notes.append(f"Images without {' or '.join(id_columns)}, each its own group: {blank:,}.")
+        notes.append(f"{_BLANK} {' or '.join(id_columns)}, each its own group: {blank:,}.")
     sizes = frame["pixels_sha256"].drop_nulls().value_counts()["count"]
     repeated = sizes.filter(sizes > 1)
     if len(repeated):
-        notes.append(
-            f"Sets of images with identical pixels, which join groups: {len(repeated):,} ({repeated.sum():,} images)."
-        )
+        notes.append(f"{_EQUAL}, which join groups: {len(repeated):,} ({repeated.sum():,} images).")
     notes += _copy_notes(frame, columns, copies)
     broken = frame.filter(pl.col("status") == "unreadable")["path"].to_list()
     if broken:
-        notes.append(f"Images that cannot be decoded: {len(broken):,} ({_listed(broken)}).")
+        notes.append(f"{_BROKEN}: {len(broken):,} ({_listed(broken)}).")
     return frame.with_columns(pl.Series("group_id", groups, pl.String)), notes
 
 
@@ -124,12 +126,12 @@ def _copy_notes(frame: pl.DataFrame, columns: Sequence[Sequence[str | None]], co
     notes = []
     if same:
         notes.append(
-            f"Pairs of copies with other pixels (re-encoded, scaled, cropped, turned), which join groups: "
+            f"{_COPIES} (re-encoded, scaled, cropped, turned), which join groups: "
             f"{len(same):,} ({news:,} of them of different groups otherwise)."
         )
     if suspects:
         notes.append(
-            f"Pairs that may be copies and are not joined: {len(suspects):,}. `chiron data audit` shows them; verdicts "
+            f"{_SUSPECTS} and are not joined: {len(suspects):,}. `chiron data audit` shows them; verdicts "
             "stand in duplicates.csv."
         )
     return notes

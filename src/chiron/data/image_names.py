@@ -21,13 +21,11 @@ def may_be_dicom(name: str) -> bool:
 
 
 def unnamed_dicom(source: ImageSource, names: Sequence[str]) -> frozenset[str]:
-    """The DICOM files without a suffix, looked for where a source holds no image by name: all others are left alone."""
-    if source.is_npz or any(is_image_name(name) for name in names):
-        return frozenset()
+    """The DICOM files without a suffix: they bear the mark of the format, and lie beside other images or alone."""
     found = set()
-    for name in names:
+    for name in names if not source.is_npz else ():
         try:
-            if may_be_dicom(name) and is_dicom(source.read_start(name)):
+            if not is_image_name(name) and may_be_dicom(name) and is_dicom(source.read_start(name)):
                 found.add(name)
         except DataError:  # a file that cannot be read is no image either
             continue

@@ -13,7 +13,7 @@ from typing import Literal
 import polars as pl
 
 from chiron.core.hashing import keyed_hash
-from chiron.data.dicom_header import TECHNICAL_COLUMNS
+from chiron.data.copies.pairs import ordered
 from chiron.data.local_names import LOCAL_NAMES, LocalName, add_local_names
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import AFTER_LABEL, BEFORE_LABEL, SPLIT_FOLDERS
@@ -22,7 +22,9 @@ from chiron.preprocess.canonical import IMAGE_SUFFIXES
 Privacy = Literal["auto", "project", "strict"]
 _KEPT_ROLES = frozenset({"predictor", "technical", "reference_standard", "subgroup"})
 _HASHED_ROLES = frozenset({"identifier", "site"})
-_TOKEN = re.compile(r"[^\s,;:()'\"=]+")
+_PLAIN_WORDS = frozenset(
+    {".", "/", "image", "images", "img", "data", "dataset", "home", "tmp", "dicom", "folder", "set"}
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class Private:
 def is_strict(privacy: Privacy, manifest: Manifest) -> bool:
     """Whether a project keeps no names of these images: as asked, and by default where there are DICOM files."""
     if privacy == "auto":
-        frame = manifest.frame
-        return any(name in frame.columns and frame[name].null_count() < frame.height for name in TECHNICAL_COLUMNS)
+        suffixes = {PurePosixPath(path).suffix.lower() for path in manifest.frame["path"]}
+        # What is read from DICOM headers; a table of other images may have some of these columns, not all.
+        told = {name.removeprefix("dicom_") for name, role in manifest.roles.items() if role == "technical"}
+        return bool(suffixes & {".dcm", ".dicom"}) or {"photometric_interpretation", "bits_stored"} <= told
     return privacy == "strict"
 
 
@@ -66,9 +70,7 @@ def make_private(manifest: Manifest, key: bytes, project: Path) -> Private:
         notes.append(f"Columns left out for privacy, as nobody gave them a role: {len(dropped):,}.")
     roles = {name: role for name, role in manifest.roles.items() if name in frame.columns}
     certainty = {name: value for name, value in manifest.id_certainty.items() if name in frame.columns}
-    pairs = tuple(
-        replace(pair, sample_ids=_sorted_pair(*(samples[n] for n in pair.sample_ids))) for pair in manifest.copies
-    )
+    pairs = tuple(replace(pair, sample_ids=ordered(*(samples[n] for n in pair.sample_ids))) for pair in manifest.copies)
     made = replace(
         manifest,
         frame=frame,
@@ -79,10 +81,6 @@ def make_private(manifest: Manifest, key: bytes, project: Path) -> Private:
         copies=pairs,
     )
     return Private(made, samples)
-
-
-def _sorted_pair(one: str, other: str) -> tuple[str, str]:
-    return (one, other) if one < other else (other, one)
 
 
 def scrubbed(notes: Iterable[str], manifest: Manifest) -> list[str]:
@@ -107,7 +105,7 @@ def scrubbed(notes: Iterable[str], manifest: Manifest) -> list[str]:
 
 
 def _names_in(manifest: Manifest) -> set[str]:
-    """Everything that a name may be: ids, paths, parts of paths; but for classes and split folders."""
+    """Everything that a name may be: ids, paths, parts of paths; but for classes, split folders and plain words."""
     frame = manifest.frame
     names: set[str] = {part for part in manifest.root.parts if len(part) > 1}
     for path in frame["path"]:
@@ -115,11 +113,16 @@ def _names_in(manifest: Manifest) -> set[str]:
         names |= {path, pure.stem, *pure.parts}
     for column in ("sample_id", "unit_id", "patient_id", *manifest.id_certainty):
         names |= set(frame[column].drop_nulls().cast(pl.String))
-    return names - set(manifest.classes) - set(SPLIT_FOLDERS) - {".", "/"}
+    return names - set(manifest.classes) - set(SPLIT_FOLDERS) - _PLAIN_WORDS
 
 
 def _holds(text: str, names: Collection[str]) -> bool:
-    return any(token in names or token.strip(".") in names for token in _TOKEN.findall(text))
+    """Whether a name stands in the text as a whole, whatever signs are in it."""
+    return any(name in text and _stands_alone(name, text) for name in names)
+
+
+def _stands_alone(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def _hashes(values: Iterable[str], hashed: Callable[[str], str]) -> dict[str, str]:
@@ -163,7 +166,7 @@ def _reasons(manifest: Manifest, paths: dict[str, str]) -> dict[str, str]:
     names = _names_in(manifest)
     rows = manifest.frame.filter(pl.col("status_reason").is_not_null()).select("path", "status_reason").iter_rows()
     for path, reason in rows:
-        plain = reason.replace(str(manifest.root), "the data").replace(path, paths[path])
-        plain = plain.replace(PurePosixPath(path).name, paths[path])
+        plain = reason.replace(path, paths[path]).replace(PurePosixPath(path).name, paths[path])
+        plain = plain.replace(str(manifest.root), "the data")
         reasons[reason] = "cannot be decoded" if _holds(plain, names) else plain
     return reasons

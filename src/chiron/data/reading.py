@@ -16,14 +16,15 @@ from chiron.core.errors import DataError
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.core.suggest import did_you_mean
 from chiron.data.columns import columns_for, known_roles
-from chiron.data.copies.pairs import CopyPair, with_verdicts
+from chiron.data.copies.pairs import CopyPair, ordered, with_verdicts
 from chiron.data.copies.search import search_copies, searched_digest
 from chiron.data.dicom_ids import with_dicom_ids
-from chiron.data.identity import identify, join_groups, label_conflicts, require_one_label
+from chiron.data.identity import NOTES_OF_GROUPS, identify, join_groups, label_conflicts, require_one_label
 from chiron.data.image_names import unnamed_dicom
+from chiron.data.local_names import LOCAL_NAMES
 from chiron.data.manifest import Manifest, is_manifest
 from chiron.data.manifest_columns import ID_COLUMNS, Certainty, ColumnRole, label_columns_of
-from chiron.data.readers._base import only_images
+from chiron.data.readers._base import Reading, only_images
 from chiron.data.readers._found import Found, image_root, look_at
 from chiron.data.readers._images import ImageIndex
 from chiron.data.readers._tables import UNSEEN, tables_by_use
@@ -185,12 +186,20 @@ def _reread(path: Path, layout: Layout) -> Manifest:
     manifest = Manifest.load(path, layout.images)
     if not manifest.roles:
         manifest = replace(manifest, roles=known_roles(set(manifest.frame.columns) - {*ID_COLUMNS, *_NO_IDS}))
+    source = ImageSource(manifest.root)
+    if not _has_facts(path):
+        manifest = _with_dicom_ids(manifest, source, layout)
     certainty, grouping = _group_by(manifest.frame, layout, manifest.id_certainty, manifest.grouping)
     manifest = replace(manifest, id_certainty=certainty, grouping=grouping)
-    source, before = ImageSource(manifest.root), manifest.frame
+    before = manifest.frame
     before = _found_again(before, source)
     expected = before.filter(pl.col("status") == "ok")["path"]
     if missing := sorted(set(expected) - set(source.names())):
+        if manifest.root.name == LOCAL_NAMES:
+            raise DataError(
+                f"Every image of a private manifest must be where {manifest.root} says. Got {len(missing):,} of "
+                f"{len(expected):,} that are not. Put them back, or correct its column root where they moved."
+            )
         raise DataError(
             f"Every image of a manifest must be in {manifest.root}. Got {len(missing):,} that are not: "
             f"{', '.join(missing[:5])}. Put them back, or change root in manifest.json."
@@ -212,10 +221,42 @@ def _reread(path: Path, layout: Layout) -> Manifest:
     parted = manifest.copies_of is not None and any(pair.verdict == "different" for pair in copies)
     frame, notes = join_groups(frame, [*manifest.id_certainty, *([] if parted else ["group_id"])], copies)
     # Columns may have got other names, and images are looked at now.
-    kept = [note for note in manifest.notes if not note.startswith((_UNUSED_IDS, UNSEEN))]
+    kept = [note for note in manifest.notes if not note.startswith((_UNUSED_IDS, UNSEEN, *NOTES_OF_GROUPS))]
     unused = _unused_id_notes(frame, manifest.id_certainty, manifest.roles)
     notes = list(dict.fromkeys((*kept, *unused, *notes)))
     return replace(manifest, frame=frame, notes=tuple(notes), copies=copies, copies_of=searched)
+
+
+def _has_facts(path: Path) -> bool:
+    """Whether Chiron wrote the manifest, and so has read the headers of its images."""
+    table = path / "manifest.csv" if path.is_dir() else path
+    return table.with_suffix(".json").is_file()
+
+
+def _with_dicom_ids(manifest: Manifest, source: ImageSource, layout: Layout) -> Manifest:
+    """A table that a person wrote, with what the headers of its DICOM images say; other tables stay as they are."""
+    said = Reading(
+        frame=manifest.frame,
+        classes=manifest.classes,
+        grouping=manifest.grouping,
+        roles=manifest.roles,
+        id_certainty=manifest.id_certainty,
+        notes=manifest.notes,
+    )
+    read = with_dicom_ids(said, source, layout.id_key)
+    if read is said:
+        return manifest
+    names = dict(zip(manifest.frame["sample_id"], read.frame["sample_id"], strict=True))
+    pairs = (replace(pair, sample_ids=ordered(*(names[name] for name in pair.sample_ids))) for pair in manifest.copies)
+    return replace(
+        manifest,
+        frame=read.frame,
+        roles=read.roles,
+        id_certainty=read.id_certainty,
+        grouping=read.grouping,
+        notes=read.notes,
+        copies=tuple(pairs),
+    )
 
 
 def _found_again(frame: pl.DataFrame, source: ImageSource) -> pl.DataFrame:

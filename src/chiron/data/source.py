@@ -71,6 +71,18 @@ class ImageSource:
         """
         return self._open().read_bytes(path)
 
+    def file_bytes(self, path: str) -> bytes | None:
+        """The bytes of one file; None where the image is a row of an array and no file.
+
+        Raises:
+            DataError: there is no such file, or it cannot be read.
+        """
+        opened = self._open()
+        if isinstance(opened, _Named):
+            source, name = opened.find(path)
+            return source.file_bytes(name)
+        return None if isinstance(opened, Npz) else opened.read_bytes(path)
+
     def read_start(self, path: str) -> bytes:
         """As many of the first bytes of one file as tell whether it is DICOM.
 
@@ -94,9 +106,9 @@ class ImageSource:
             PreprocessError: the content is not a complete image.
         """
         opened = self._open()
-        if isinstance(opened, _Named):
+        if isinstance(opened, _Named) and opened.is_row(path):
             source, name = opened.find(path)
-            return source.decode(name, data=data, min_side=min_side)
+            return source.decode(name)
         if isinstance(opened, Npz):
             return decode_array(opened.row(path), path)
         return decode_image(opened.read_bytes(path) if data is None else data, path, min_side=min_side)
@@ -156,13 +168,30 @@ class _Named:
         self.sources: dict[Path, ImageSource] = {}
 
     def names(self) -> list[str]:
-        return sorted(self.known)
+        """The hashes of those images that are where the file says."""
+        there: dict[Path, set[str]] = {}
+        found = []
+        for name in self.known:
+            root, path = locate(self.root, self.known, name)
+            if root not in there:
+                there[root] = set(ImageSource(root).names()) if root.exists() else set()
+            found += [name] if path in there[root] else []
+        return sorted(found)
 
     def find(self, path: str) -> "tuple[ImageSource, str]":
         """The source that holds the image, and its path there."""
         root, name = locate(self.root, self.known, path)
         return self.sources.setdefault(root, ImageSource(root)), name
 
+    def is_row(self, path: str) -> bool:
+        """Whether the image is a row of an array."""
+        return self.find(path)[0].is_npz
+
     def read_bytes(self, path: str) -> bytes:
         source, name = self.find(path)
-        return source.read_bytes(name)
+        try:
+            return source.read_bytes(name)
+        except DataError:  # its message names the file
+            raise DataError(
+                f"An image file must be readable. Got {path}, which is not; {self.root.name} says where it lies."
+            ) from None

@@ -46,9 +46,9 @@ def audit_data(
     if out is not None:
         layout = replace(layout, id_key=partial(sharing_key, project_folder(out)))
     manifest = read_dataset(data, layout, conflicts="note")
-    manifest = manifest if out is None else as_kept(manifest, privacy, out)
+    kept = manifest if out is None else as_kept(manifest, privacy, out)
     log.info("looking at %s images", f"{manifest.frame.height:,}")
-    return audit_manifest(manifest, predictions=predictions)
+    return audit_manifest(kept, predictions=predictions, named=None if kept is manifest else manifest)
 
 
 def require_audit_folder(out: Path, data: Path, *, force: bool) -> None:

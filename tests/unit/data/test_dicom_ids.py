@@ -142,8 +142,8 @@ def test_files_without_suffix_are_known_by_their_mark(tmp_path, random):
     assert manifest.frame.height == 4
     assert set(manifest.frame["status"]) == {"ok"}
     assert len(find_inputs([tmp_path / "data"])) == 4
-    Image.new("L", (9, 9)).save(tmp_path / "data" / "a" / "x.png")  # now the source has images by name
-    assert len(find_inputs([tmp_path / "data"])) == 1
+    Image.new("L", (9, 9)).save(tmp_path / "data" / "a" / "x.png")
+    assert len(find_inputs([tmp_path / "data"])) == 5  # images by name hide no others
 
 
 def test_a_damaged_file_is_unreadable_and_stops_nothing_else(folder):

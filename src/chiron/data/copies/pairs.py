@@ -56,6 +56,11 @@ class CopyPair:
         return "~".join(self.sample_ids)
 
 
+def ordered(one: str, other: str) -> tuple[str, str]:
+    """Two sample ids as a pair names them."""
+    return (one, other) if one < other else (other, one)
+
+
 def with_verdicts(found: Iterable[CopyPair], known: Iterable[CopyPair]) -> tuple[CopyPair, ...]:
     """What was found now, with what a person said of the same pairs before; pairs that a person judged stay."""
     said = {pair.sample_ids: pair for pair in known if pair.verdict is not None}
@@ -97,7 +102,10 @@ def read_pairs(path: Path, sample_ids: Iterable[str]) -> tuple[CopyPair, ...]:
         DataError: the file is no such table, names an unknown sample, or holds a verdict that is none.
     """
     try:
-        frame = pl.read_csv(io.BytesIO(path.read_bytes()), infer_schema=False)
+        data = path.read_bytes()
+        header = data.partition(b"\n")[0]
+        separator = ";" if header.count(b";") > header.count(b",") else ","  # as spreadsheets write in some languages
+        frame = pl.read_csv(io.BytesIO(data), infer_schema=False, separator=separator)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"duplicates.csv must be a readable CSV file in UTF-8. Got {error} at {path}.") from error
     needed = ("sample_id_1", "sample_id_2", "verdict")
@@ -105,7 +113,8 @@ def read_pairs(path: Path, sample_ids: Iterable[str]) -> tuple[CopyPair, ...]:
         raise DataError(
             f"duplicates.csv must have the columns {', '.join(needed)}. Got no {missing[0]!r} in {path}. Put it back."
         )
-    known, pairs = set(sample_ids), []
+    known = set(sample_ids)
+    pairs: dict[tuple[str, str], CopyPair] = {}
     for row in frame.fill_null("").iter_rows(named=True):
         names = sorted((row["sample_id_1"].strip(), row["sample_id_2"].strip()))
         verdict = row["verdict"].strip().lower()
@@ -115,8 +124,13 @@ def read_pairs(path: Path, sample_ids: Iterable[str]) -> tuple[CopyPair, ...]:
             number = float(score) if score else None
         except ValueError as error:
             raise DataError(f"A score must be a number. Got {score!r} for {names[0]} in {path}. Mend it.") from error
-        pairs.append(CopyPair((names[0], names[1]), grade == "confirmed", number, row.get("view", ""), verdict or None))
-    return sorted_pairs({pair.sample_ids: pair for pair in pairs}.values())
+        pair = CopyPair((names[0], names[1]), grade == "confirmed", number, row.get("view", ""), verdict or None)
+        if pairs.setdefault(pair.sample_ids, pair).verdict != pair.verdict:
+            raise DataError(
+                f"A pair must have one verdict. Got {pairs[pair.sample_ids].verdict or 'none'} and "
+                f"{pair.verdict or 'none'} for {names[0]} and {names[1]} in {path}. Remove one row."
+            )
+    return sorted_pairs(pairs.values())
 
 
 def _check_row(names: list[str], verdict: str, known: set[str], path: Path) -> None:

@@ -67,3 +67,14 @@ def test_verdicts_outlive_a_new_search():
         ("c~d", 0.61, None),
         ("e~f", None, "same"),
     ]
+
+
+def test_two_verdicts_on_one_pair_are_a_mistake(tmp_path):
+    (tmp_path / "duplicates.csv").write_text("sample_id_1,sample_id_2,verdict\na,b,same\nb,a,different\n")
+    with pytest.raises(DataError, match=r"must have one verdict\. Got same and different for a and b"):
+        read_pairs(tmp_path / "duplicates.csv", "ab")
+
+
+def test_a_spreadsheet_may_write_semicolons(tmp_path):
+    (tmp_path / "duplicates.csv").write_text("sample_id_1;sample_id_2;verdict\na;b;same\n")
+    assert [pair.verdict for pair in read_pairs(tmp_path / "duplicates.csv", "ab")] == ["same"]
