@@ -126,6 +126,31 @@ def test_dicom_is_strict_by_itself(tiny_recipe, dicom, tmp_path, capfd):
     assert manifest["patient_id"].n_unique() == 10
     for group in manifest.partition_by("patient_id"):
         assert group["split"].n_unique() == 1
+    assert run(["predict", str(project / "run"), str(dicom), "--out", str(project / "p.csv"), "--device", "cpu"]) == 0
+    assert found_under(project, without=("local_names.csv",)) == {}
+    assert pl.read_csv(project / "p.csv")["sample_id"].str.starts_with("s-").all()
+
+
+def test_a_table_by_hand_over_dicom_gets_its_patients(dicom, tmp_path):
+    """Without a manifest.json the headers are read, and names are kept out as well."""
+    files = sorted(dicom.rglob("*.dcm"))
+    rows = [(file.stem, str(file.relative_to(dicom)), file.parts[-3]) for file in files]
+    pl.DataFrame(rows, schema=["sample_id", "path", "label"], orient="row").write_csv(dicom / "labels.csv")
+    assert run(["data", "split", str(dicom / "labels.csv"), "--out", str(tmp_path / "project" / "out")]) == 0
+    assert found_under(tmp_path / "project", without=("local_names.csv",)) == {}
+    frame = pl.read_csv(tmp_path / "project" / "out" / "manifest.csv", infer_schema=False)
+    assert frame["patient_id"].n_unique() == 10
+    assert frame["group_id"].n_unique() == 10
+
+
+def test_images_that_moved_are_told_as_moved(data, tmp_path, capfd):
+    out = tmp_path / "project" / "out"
+    assert run(["data", "split", str(data / "labels.csv"), "--out", str(out), "--privacy", "strict"]) == 0
+    data.rename(data.with_name("elsewhere"))
+    assert run(["data", "inspect", str(out)]) == 2
+    told = capfd.readouterr().err
+    assert "must be where" in told
+    assert "local_names.csv says. Got 39 of 39 that are not" in told
 
 
 def test_what_leaves_an_open_project_holds_no_names(tiny_recipe, data, tmp_path, capfd):

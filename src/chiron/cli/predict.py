@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chiron.cli.options import Debug, Device, Force, Json, Quiet, Threads, say, say_json, say_table, start_logging
+from chiron.cli.options import (
+    Debug,
+    Device,
+    Force,
+    Json,
+    Privacy,
+    Quiet,
+    Threads,
+    say,
+    say_json,
+    say_table,
+    start_logging,
+)
 from chiron.core.errors import EXIT_USER_MISTAKE
 from chiron.spec.provenance import DISCLAIMER
 
@@ -18,6 +30,7 @@ def predict_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, patterns, zips.")],
     out: Annotated[Path | None, typer.Option("--out", help="Write a CSV file instead of printing.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
+    privacy: Privacy = "auto",
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
@@ -29,7 +42,16 @@ def predict_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.predict import predict
 
-    rows = predict(bundle, paths, out=out, force=force, device=device, threads=threads, batch_size=batch_size)
+    rows = predict(
+        bundle,
+        paths,
+        out=out,
+        force=force,
+        device=device,
+        threads=threads,
+        batch_size=batch_size,
+        privacy=privacy,
+    )
     failed = sum(bool(row.problem) for row in rows)
     if as_json:
         say_json(

@@ -59,8 +59,8 @@ def make_private(manifest: Manifest, key: bytes, project: Path) -> Private:
     if is_private(manifest):
         return Private(manifest, {name: name for name in manifest.frame["sample_id"]})
     root = str(manifest.root.absolute())
-    samples = _hashes(manifest.frame["sample_id"], lambda name: f"s-{keyed_hash(key, name)}")
-    paths = _hashes(manifest.frame["path"], lambda path: _path_hash(key, root, path))
+    samples = _hashes(manifest.frame["sample_id"], lambda name: sample_hash(key, name))
+    paths = _hashes(manifest.frame["path"], lambda path: path_hash(key, root, path))
     rows = manifest.frame.select("sample_id", "path").iter_rows()
     local = {paths[path]: LocalName(root, path, samples[name], name) for name, path in rows}
     add_local_names(project / LOCAL_NAMES, local)
@@ -129,8 +129,13 @@ def _hashes(values: Iterable[str], hashed: Callable[[str], str]) -> dict[str, st
     return {value: hashed(value) for value in values}
 
 
-def _path_hash(key: bytes, root: str, path: str) -> str:
-    """The suffix stays, as it says how to decode; that of an unknown kind may be part of a name."""
+def sample_hash(key: bytes, name: str) -> str:
+    """How private tables call a sample."""
+    return f"s-{keyed_hash(key, name)}"
+
+
+def path_hash(key: bytes, root: str, path: str) -> str:
+    """How private tables call an image; the suffix stays, but that of an unknown kind, which may be part of a name."""
     suffix = PurePosixPath(path).suffix.lower()
     return keyed_hash(key, f"{root}/{path}") + (suffix if suffix in IMAGE_SUFFIXES else "")
 

@@ -11,9 +11,11 @@ from chiron.classifier import load
 from chiron.core.errors import DataError
 from chiron.core.files import require_new, write_text
 from chiron.data.predictions import reference_columns
+from chiron.data.private import Privacy
 from chiron.engine.runtime import start_runtime
 from chiron.predictor import Predictor, Row, find_inputs
 from chiron.spec.labels import LabelSpace
+from chiron.workflows.privacy import rows_as_kept
 
 log = logging.getLogger("chiron.predict")
 
@@ -27,8 +29,12 @@ def predict(
     device: str = "auto",
     threads: int | None = None,
     batch_size: int = 32,
+    privacy: Privacy = "auto",
 ) -> list[Row]:
     """One row an image, in order; with `out` also as a CSV file. A bad file gets a row that says why.
+
+    Args:
+        privacy: whether the file holds names of images, see `chiron.data.private`; the rows returned always do.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -39,14 +45,16 @@ def predict(
         require_new(target, force=force)
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(bundle, device=str(runtime.device))
-    rows = list(Predictor(classifier, batch_size=batch_size).rows(find_inputs(paths)))
+    inputs = find_inputs(paths)
+    rows = list(Predictor(classifier, batch_size=batch_size).rows(inputs))
     if all(row.problem for row in rows):
         raise DataError(rows[0].problem + (f" ({len(rows)} files, none can be used.)" if len(rows) > 1 else ""))
     for row in rows:
         if row.problem:
             log.warning("%s", row.problem)
     if target is not None:
-        write_text(target, predictions_csv(rows, classifier.labels, classifier.bundle_id))
+        kept = rows_as_kept(rows, inputs, privacy, target)
+        write_text(target, predictions_csv(kept, classifier.labels, classifier.bundle_id))
     return rows
 
 

@@ -1,11 +1,16 @@
 """Which manifests keep names, and the one place where those that do not are made."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
+from chiron.data.image_names import may_be_dicom
+from chiron.data.local_names import LOCAL_NAMES, LocalName, add_local_names
 from chiron.data.manifest import Manifest
-from chiron.data.private import Privacy, is_private, is_strict, make_private
+from chiron.data.private import Privacy, is_private, is_strict, make_private, path_hash, sample_hash
+from chiron.predictor import Input, Row
 from chiron.spec.recipe import Recipe
 
 
@@ -36,6 +41,26 @@ def as_kept_with_recipe(manifest: Manifest, recipe: Recipe, out: Path) -> tuple[
     return private.manifest, recipe.model_copy(
         update={"data": recipe.data.model_copy(update={"accept_leaks": accepted, "privacy": "strict"})}
     )
+
+
+def rows_as_kept(rows: Sequence[Row], inputs: Sequence[Input], privacy: Privacy, out: Path) -> list[Row]:
+    """Predictions as the file `out` may hold them; strict by itself where one of the inputs is a DICOM file.
+
+    Raises:
+        OutputError: the local file or the key cannot be written.
+    """
+    has_dicom = any(not item.source.is_npz and may_be_dicom(item.path) for item in inputs)
+    if privacy == "project" or (privacy == "auto" and not has_dicom):
+        return list(rows)
+    project = project_folder(out)
+    key = sharing_key(project)
+    names, kept = {}, []
+    for row, item in zip(rows, inputs, strict=True):
+        root, called = str(item.source.root.absolute()), sample_hash(key, row.name)
+        names[path_hash(key, root, item.path)] = LocalName(root, item.path, called, row.name)
+        kept.append(replace(row, name=called, problem="cannot be used" if row.problem else ""))
+    add_local_names(project / LOCAL_NAMES, names)
+    return kept
 
 
 def _pairs(names: tuple[str, ...], known: dict[str, str]) -> list[tuple[str, str]]:
