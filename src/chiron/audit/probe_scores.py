@@ -123,7 +123,7 @@ class Scored:
                 parts.append(placements(positive[inside], y_score[inside], group_index[inside]))
         pairs = np.array([len(part.of_positives) * len(part.of_negatives) for part in parts], dtype=np.float64)
         weights = pairs / pairs.sum()
-        value = float(weights @ [part.value for part in parts])
+        value = round(float(weights @ [part.value for part in parts]), 12)  # a perfect order is exactly 1
         sides = []
         for side in ("of_positives", "of_negatives"):
             total = sum(len(getattr(part, side)) for part in parts)
