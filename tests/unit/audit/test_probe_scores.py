@@ -59,6 +59,12 @@ def test_one_fold_is_the_shared_interval_and_variances_of_folds_add():
     assert folds.high - folds.low == pytest.approx(shared.high - shared.low, rel=0.1)
 
 
+def test_a_perfect_order_is_exactly_one_whatever_the_weights_of_folds():
+    groups = np.arange(2130) // 3
+    positive = np.random.default_rng(0).permutation(710)[groups] < 300
+    assert all(Scored.of(positive, positive * 1.0, groups, groups % folds).value == 1 for folds in range(2, 12))
+
+
 def test_a_fold_without_one_side_has_no_pairs():
     positive, score, groups, fold = drawn(2)
     alone = fold.copy()
