@@ -22,6 +22,7 @@ from chiron.audit.jpeg_quality import jpeg_quality
 from chiron.core.errors import DataError, PreprocessError
 from chiron.data.source import ImageSource
 from chiron.preprocess.decode import CanonicalImage
+from chiron.preprocess.picture import PICTURE_FORMATS
 
 SMALL_SIDE = 64
 BORDER_PX, CORNER_PX = 2, 8  # of the small picture: 3 % and 12.5 % of the side
@@ -140,13 +141,13 @@ def file_facts(data: bytes) -> dict[str, Any]:
     """What the file itself says, without its pixels: file_bytes, file_format, color_mode, jpeg_quality."""
     facts: dict[str, Any] = {"file_bytes": len(data)}
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
             facts |= {"file_format": image.format, "color_mode": _COLOR_MODES.get(image.mode, image.mode)}
             tables = getattr(image, "quantization", None)
             if image.format in ("JPEG", "MPO") and tables:
                 facts["jpeg_quality"] = jpeg_quality(tables[min(tables)])
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
-        pass  # not one of Pillow's formats, or broken: decoding says whether it can be read
+        pass  # not one of the formats that are read by Pillow, or broken: decoding says whether it can be read
     return facts
 
 

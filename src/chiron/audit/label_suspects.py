@@ -7,6 +7,7 @@ never a correction.
 Source: Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class LabelSuspect:
 
 @dataclass(frozen=True)
 class SuspectReport:
-    """Suspects in order, and what they were found with."""
+    """Suspects in order, and what they were found with; `thresholds` are means over the images of all folds."""
 
     suspects: tuple[LabelSuspect, ...]
     num_images: int
@@ -107,12 +108,15 @@ def rank_suspects(
     groups: Sequence[str],
     classes: Sequence[str],
     sample_ids: Sequence[str],
+    fold: Int[np.ndarray, "n"] | None = None,
 ) -> SuspectReport:
     """The suspects among images with a known label, the most suspicious first.
 
     Args:
         y_true: place of the given label in `classes`.
         y_prob: out-of-fold probabilities: of networks, or of `out_of_fold_probabilities`.
+        fold: which network predicted a row. Each has its own thresholds, as one may be surer of all images than
+            another; the margins are then ranked together. None: all rows share the thresholds.
     Raises:
         DataError: the arrays do not have one row an image, or a probability is not finite.
     """
@@ -124,7 +128,13 @@ def rank_suspects(
         )
     if not np.isfinite(y_prob).all():
         raise DataError("Probabilities must be finite numbers. Got NaN or infinity. Leave out failed rows.")
-    score, suggested, is_suspect = suspicion_scores(y_true, y_prob, groups)
+    fold = np.zeros(len(y_true), dtype=np.int64) if fold is None else fold
+    score, suggested, is_suspect = np.zeros(len(y_true)), np.zeros_like(y_true), np.zeros(len(y_true), dtype=bool)
+    for number in np.unique(fold):
+        rows = np.flatnonzero(fold == number)
+        score[rows], suggested[rows], is_suspect[rows] = suspicion_scores(
+            y_true[rows], y_prob[rows], [groups[row] for row in rows]
+        )
     order = sorted(np.flatnonzero(is_suspect).tolist(), key=lambda row: (score[row], sample_ids[row]))
     suspects = tuple(
         LabelSuspect(
@@ -211,17 +221,21 @@ def suspects_of_folds(tables: Sequence[Path]) -> SuspectReport:
     Args:
         tables: predictions/test.csv (or val.csv, where the folds are val) of the run of every fold.
     Raises:
-        DataError: no table, tables of other classes, or an image that stands in two of them.
+        DataError: no table, several labels an image, tables of other classes, or an image that stands in two of them.
     """
     if not tables:
         raise DataError("Label suspects need a table of predictions. Got none. Name predictions/test.csv of each fold.")
     read = [Predictions.load(path) for path in tables]
+    if several := next((path for path, table in zip(tables, read, strict=True) if table.is_multi_label), None):
+        raise DataError(
+            f"Label suspects need tables of one class an image. Got several labels an image in {several}. "
+            "Leave out the predictions, or look at one class at a time."
+        )
     classes = read[0].classes
     if strange := next((p for p, table in zip(tables, read, strict=True) if table.classes != classes), None):
         raise DataError(f"All folds must have the classes {', '.join(classes)}. Got others in {strange}.")
     sample_ids = [name for table in read for name in table.scored["sample_id"]]
-    if len(set(sample_ids)) < len(sample_ids):
-        repeated = sorted({name for name in sample_ids if sample_ids.count(name) > 1})
+    if repeated := sorted(name for name, times in Counter(sample_ids).items() if times > 1):
         raise DataError(
             f"Every image must be held out by one fold. Got {len(repeated):,} twice: {', '.join(repeated[:5])}. "
             "Name one table a fold, all of one division."
@@ -230,7 +244,8 @@ def suspects_of_folds(tables: Sequence[Path]) -> SuspectReport:
         group for table in read for group in (table.groups or [f"g-{name}" for name in table.scored["sample_id"]])
     ]
     y_true = np.concatenate([table.y_true for table in read])
-    return rank_suspects(y_true, np.concatenate([table.y_prob for table in read]), groups, classes, sample_ids)
+    fold = np.repeat(np.arange(len(read)), [len(table.y_true) for table in read])
+    return rank_suspects(y_true, np.concatenate([table.y_prob for table in read]), groups, classes, sample_ids, fold)
 
 
 def torn_groups(manifest: Manifest) -> list[TornGroup]:
@@ -245,10 +260,10 @@ def torn_groups(manifest: Manifest) -> list[TornGroup]:
         )
         several = known.group_by(column).agg(pl.col(name).drop_nulls().n_unique() for name in manifest.label_columns)
         torn = several.filter(pl.any_horizontal(pl.col(name) > 1 for name in manifest.label_columns))[column]
-        for value in sorted(torn):
-            rows = known.filter(pl.col(column) == value).sort("sample_id")
+        of_torn = known.filter(pl.col(column).is_in(torn.implode())).sort(column, "sample_id")
+        for rows in of_torn.partition_by(column, maintain_order=True):
             images = zip(rows["sample_id"], _label_texts(rows, manifest), strict=True)
-            found.append(TornGroup(column, value, tuple(images)))
+            found.append(TornGroup(column, rows[column][0], tuple(images)))
     return found
 
 

@@ -5,7 +5,7 @@ or a possible copy on both sides is a suspect: it is told and stops nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -92,7 +92,8 @@ def find_leaks(manifest: Manifest) -> LeakReport:
     frame = manifest.frame.filter(pl.col("status") == "ok", pl.col("split").is_not_null())
     certain = [name for name, certainty in manifest.id_certainty.items() if certainty == "certain"]
     inferred = [name for name, certainty in manifest.id_certainty.items() if certainty == "inferred"]
-    pictures = [_by_bytes(pair, frame) for pair in _crossing(frame, "pixels_sha256", SAME_PIXELS)]
+    bytes_of = dict(frame.select("sample_id", "bytes_sha256").iter_rows())
+    pictures = [_by_bytes(pair, bytes_of) for pair in _crossing(frame, "pixels_sha256", SAME_PIXELS)]
     leaks = pictures + [pair for name in certain for pair in _crossing(frame, name, f"same {name}")]
     suspects = [pair for name in inferred for pair in _crossing(frame, name, f"same {name}")]
     leaks += _copies(frame, COPY, [pair for pair in manifest.copies if pair.is_same])
@@ -153,10 +154,10 @@ def _copies(frame: pl.DataFrame, kind: str, pairs: Iterable[CopyPair]) -> Iterat
             yield LeakPair(kind, (first, second), (split_of[first], split_of[second]), (1, 1))
 
 
-def _by_bytes(pair: LeakPair, frame: pl.DataFrame) -> LeakPair:
+def _by_bytes(pair: LeakPair, bytes_of: Mapping[str, str | None]) -> LeakPair:
     """The same pair, called `same bytes` where the two files are equal too."""
-    digests = frame.filter(pl.col("sample_id").is_in(list(pair.sample_ids)))["bytes_sha256"]
-    return replace(pair, kind=SAME_BYTES) if digests.null_count() == 0 and digests.n_unique() == 1 else pair
+    first, second = (bytes_of[name] for name in pair.sample_ids)
+    return replace(pair, kind=SAME_BYTES) if first is not None and first == second else pair
 
 
 def _through_others(

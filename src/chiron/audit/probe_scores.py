@@ -26,6 +26,8 @@ from chiron.metrics.intervals.auroc import (
 )
 
 NUM_PERMUTATIONS = 200
+GROUPS_IN_A_BIN = 8  # at least so many groups of neighboring size exchange their labels
+MIN_MOVED = 0.5  # of the labels that a permutation without bins would change
 PENALTY = 10.0  # as if ten further rows in every bin showed the average class
 
 
@@ -33,8 +35,8 @@ PENALTY = 10.0  # as if ten further rows in every bin showed the average class
 class Targets:
     """What is to be told apart: for each class whether a row is of it, and where that is known.
 
-    `tested` are the classes with enough groups on both sides; of two classes only the second is tested, as the other's
-    AUROC is the same number.
+    `tested` are the classes with enough groups on both sides; of two that exclude each other only the second is tested,
+    as the other's AUROC is the same number.
     """
 
     names: tuple[str, ...]
@@ -43,6 +45,12 @@ class Targets:
     group_index: Int[np.ndarray, "n"]
     fold: Int[np.ndarray, "n"]
     tested: tuple[int, ...]
+    is_multi_label: bool = False
+
+    @property
+    def is_one_question(self) -> bool:
+        """Whether there are two classes that exclude each other, so that one AUROC tells both."""
+        return len(self.names) == 2 and not self.is_multi_label
 
 
 def grouped_folds(
@@ -115,7 +123,7 @@ class Scored:
                 parts.append(placements(positive[inside], y_score[inside], group_index[inside]))
         pairs = np.array([len(part.of_positives) * len(part.of_negatives) for part in parts], dtype=np.float64)
         weights = pairs / pairs.sum()
-        value = float(weights @ [part.value for part in parts])
+        value = round(float(weights @ [part.value for part in parts]), 12)  # a perfect order is exactly 1
         sides = []
         for side in ("of_positives", "of_negatives"):
             total = sum(len(getattr(part, side)) for part in parts)
@@ -197,20 +205,26 @@ def scored_class(
 
 def permutation_p_value(
     value: float, features: Float[np.ndarray, "n _columns"], targets: Targets, k: int, *, seed: int
-) -> float:
+) -> float | None:
     """Two-sided p-value of an AUROC of class k when labels are dealt anew to the groups and all folds fitted again.
 
     The interval takes the folds for independent. Without any signal they are not: what one fold's labels teach by
     chance is tested on labels that taught the same, so that AUROCs far above one half come more often than it says.
-    Groups exchange their labels with groups of the same number of images. The tail is that of a Pearson type III
+    Groups exchange their labels with groups of about as many images. The tail is that of a Pearson type III
     distribution with the mean, deviation and skewness of the permuted values.
+
+    None where too few labels can move, as when the size of a group tells its class: permuted labels would still be the
+    true ones, and their AUROCs no picture of chance.
 
     Source: Winkler et al. 2016, doi:10.1016/j.neuroimage.2016.05.068 (tail of few permutations).
     """
     known = targets.known[:, k]
     fold = targets.fold[known]
     rng = np.random.default_rng(seed)
-    dealt = permuted_labels(targets.positive[known, k], targets.group_index[known], NUM_PERMUTATIONS, rng)
+    positive = targets.positive[known, k]
+    dealt = permuted_labels(positive, targets.group_index[known], NUM_PERMUTATIONS, rng)
+    if (dealt != positive[:, None]).mean() < MIN_MOVED * 2 * positive.mean() * (1 - positive.mean()):
+        return None
     by_chance = _aurocs_in_folds(dealt, cross_fitted(features[known], dealt.astype(np.float64), fold), fold)
     deviation = by_chance.std(ddof=1)
     if not deviation > 0:
@@ -222,16 +236,37 @@ def permutation_p_value(
 def permuted_labels(
     positive: Bool[np.ndarray, "n"], group_index: Int[np.ndarray, "n"], count: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, "n _count"]:
-    """`count` columns of labels in which whole groups of equal size have exchanged their labels."""
+    """`count` columns of labels in which whole groups have exchanged theirs with groups of neighboring size.
+
+    Between groups of equal size every image gives its label to one image; between others the labels are spread out or
+    thinned, in their order, so that a group of one class stays of one class.
+    """
     order = np.argsort(group_index, kind="stable")
     sizes = np.unique(group_index, return_counts=True)[1]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    bin_of_group = _size_bins(sizes)
     dealt = np.empty((len(positive), count), dtype=bool)
-    for size in np.unique(sizes):
-        rows = order[starts[sizes == size][:, None] + np.arange(size)]
-        drawn = rng.permuted(np.tile(np.arange(len(rows)), (count, 1)), axis=1)
-        dealt[rows.ravel()] = positive[rows][drawn].reshape(count, -1).T
+    for number in np.unique(bin_of_group):
+        groups = np.flatnonzero(bin_of_group == number)
+        drawn = rng.permuted(np.tile(np.arange(len(groups)), (count, 1)), axis=1).T
+        for group, givers in zip(groups, groups[drawn], strict=True):
+            size = sizes[group]
+            place = (2 * np.arange(size)[:, None] + 1) * sizes[givers] // (2 * size)
+            rows = order[starts[group] : starts[group] + size]
+            dealt[rows] = positive[order[starts[givers] + place]]
     return dealt
+
+
+def _size_bins(sizes: Int[np.ndarray, "groups"]) -> Int[np.ndarray, "groups"]:
+    """A bin for every group: equal sizes together, neighboring sizes joined until a bin holds enough groups."""
+    of_size, found, held = {}, 0, 0
+    for size, num_groups in zip(*np.unique(sizes, return_counts=True), strict=True):
+        of_size[int(size)] = found
+        held += int(num_groups)
+        if held >= GROUPS_IN_A_BIN:
+            found, held = found + 1, 0
+    last = max(found - 1, 0)  # too few large groups join the bin below
+    return np.array([min(of_size[int(size)], last) for size in sizes], dtype=np.int64)
 
 
 def _aurocs_in_folds(
@@ -245,7 +280,7 @@ def _aurocs_in_folds(
         num_positive = positive[inside].sum(axis=0)
         in_order += (rank * positive[inside]).sum(axis=0) - num_positive * (num_positive + 1) / 2
         pairs += num_positive * (inside.sum() - num_positive)
-    return in_order / np.maximum(pairs, 1)
+    return np.where(pairs > 0, in_order / np.maximum(pairs, 1), 0.5)
 
 
 def mean_auroc(parts: Sequence[Scored]) -> tuple[float, Interval]:

@@ -154,10 +154,9 @@ def targets_of(manifest: Manifest, *, seed: int = 0) -> Targets:
         known, strata = np.ones_like(positive), labels
     group_index = np.unique(manifest.frame["group_id"].to_numpy(), return_inverse=True)[1].astype(np.int64)
     tested = [k for k in range(len(manifest.classes)) if _has_enough_groups(positive[:, k], known[:, k], group_index)]
-    if not manifest.is_multi_label and len(manifest.classes) == 2:
-        tested = tested[1:]
     fold = grouped_folds(strata, group_index, folds=FOLDS, seed=seed) if tested else np.zeros(len(strata), np.int64)
-    return Targets(manifest.classes, positive, known, group_index, fold, tuple(tested))
+    targets = Targets(manifest.classes, positive, known, group_index, fold, tuple(tested), manifest.is_multi_label)
+    return replace(targets, tested=targets.tested[1:]) if targets.is_one_question else targets
 
 
 def _has_enough_groups(positive: np.ndarray, known: np.ndarray, group_index: np.ndarray) -> bool:
@@ -167,7 +166,7 @@ def _has_enough_groups(positive: np.ndarray, known: np.ndarray, group_index: np.
 
 def _untested(targets: Targets) -> tuple[str, ...]:
     """Classes with too few groups on a side."""
-    tested = set(range(len(targets.names))) if len(targets.names) == 2 and targets.tested else set(targets.tested)
+    tested = set(range(len(targets.names))) if targets.is_one_question and targets.tested else set(targets.tested)
     return tuple(name for k, name in enumerate(targets.names) if k not in tested)
 
 
@@ -203,7 +202,7 @@ def _tested(probe: Probe, targets: Targets, k: int, part: Scored) -> ClassAuroc:
         return found
     seed = seed_of("shortcut", probe.key, found.name)
     p_value = permutation_p_value(found.value, probe.features, targets, k, seed=seed)
-    return replace(found, p_value=max(found.p_value, p_value))
+    return found if p_value is None else replace(found, p_value=max(found.p_value, p_value))
 
 
 def _in_one_family(
@@ -232,13 +231,19 @@ def _alarm(result: ProbeResult, targets: Targets) -> str | None:
     if not strong and not (above and own):
         return None
     best = max(strong or above, key=lambda found: found.value)
-    others = "the other classes" if len(targets.names) > 2 else next(n for n in targets.names if n != best.name)
-    sentence = f"From the {result.title} alone, {best.name} can be told from {others}: AUROC {best.value:.2f}"
+    sentence = f"From the {result.title} alone, {_told_apart(best.name, targets)}: AUROC {best.value:.2f}"
     sentence += f" (95 % interval {best.low:.2f} to {best.high:.2f})" if best.low is not None else ""
     if own:
         most = max(own, key=lambda value: value.num_groups)
         sentence += f"; {most.value} stands in {most.num_groups:,} groups, all of them {most.name}"
     return f"{sentence}."
+
+
+def _told_apart(name: str, targets: Targets) -> str:
+    if targets.is_multi_label:
+        return f"images with {name} can be told from those without"
+    other = next(other for other in targets.names if other != name) if len(targets.names) == 2 else "the other classes"
+    return f"{name} can be told from {other}"
 
 
 def _pure_values(probe: Probe, targets: Targets) -> list[PureValue]:

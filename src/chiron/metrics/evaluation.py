@@ -187,7 +187,11 @@ def _overall(
 
 def ece_estimate(cases: Cases, metric: Metric, calibration: dict[str, Any]) -> Estimate:
     """The calibration error, which has a consistency band in the place of an interval."""
-    low, high = calibration["consistency_band"]
+    if calibration["consistency_band"] is None:
+        note = "no band of a calibrated model, which takes labels for independent: those of one image are not"
+    else:
+        low, high = calibration["consistency_band"]
+        note = f"a perfectly calibrated model would show {low:.4f} to {high:.4f} at this number of images"
     return Estimate(
         value=float(metric.compute(cases)),
         low=None,
@@ -195,15 +199,20 @@ def ece_estimate(cases: Cases, metric: Metric, calibration: dict[str, Any]) -> E
         method=RULES[Family.CALIBRATION].method,
         num_images=cases.num_images,
         num_groups=cases.groups_among(np.ones(cases.num_images, dtype=bool)),
-        note=f"a perfectly calibrated model would show {low:.4f} to {high:.4f} at this number of images",
+        note=note,
     )
 
 
-def calibration_of(cases: Cases, num_simulations: int, seed: int) -> dict[str, Any]:
-    """Calibration errors, the band of a calibrated model, and the bins of the reliability diagram."""
+def calibration_of(cases: Cases, num_simulations: int, seed: int, *, with_band: bool = True) -> dict[str, Any]:
+    """Calibration errors, the band of a calibrated model, and the bins of the reliability diagram.
+
+    Args:
+        with_band: False where cases are not independent of each other, which the band takes for granted.
+    """
     confidence = cases.y_prob.max(axis=1)
     bins = calibration_bins(confidence, cases.y_pred == cases.y_true)
-    band = consistency_band(confidence, num_simulations=num_simulations, seed=seed)
+    band = consistency_band(confidence, num_simulations=num_simulations, seed=seed) if with_band else None
+    unknown = np.full(len(bins.count), np.nan)
     edges = bin_edges()
     columns = zip(
         edges[:-1],
@@ -211,15 +220,15 @@ def calibration_of(cases: Cases, num_simulations: int, seed: int) -> dict[str, A
         bins.count,
         bins.confidence,
         bins.accuracy,
-        band.accuracy_low,
-        band.accuracy_high,
+        band.accuracy_low if band else unknown,
+        band.accuracy_high if band else unknown,
         strict=True,
     )
     names = ("low", "high", "count", "confidence", "accuracy", "band_low", "band_high")
     return {
         "ece": expected_calibration_error(bins),
         "ece_bias_corrected": bias_corrected_calibration_error(bins),
-        "consistency_band": [band.ece_low, band.ece_high],
+        "consistency_band": [band.ece_low, band.ece_high] if band else None,
         "bins": [dict(zip(names, map(_plain, column), strict=True)) for column in columns],
     }
 

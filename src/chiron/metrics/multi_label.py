@@ -4,7 +4,7 @@ Each class is a two-class question of its own, asked of the images that were ass
 `evaluation.py`. Means over classes are resampled by groups, so that all labels of an image stay together.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ def evaluate_multi_label(
         y_prob: probability of every class, each on its own.
         classes: the fixed label list.
         groups: one id an image, as for `evaluate`.
-        num_resamples: of the cluster bootstrap and of the consistency band.
+        num_resamples: of the cluster bootstrap and of the classes' consistency bands.
     Raises:
         MetricError: an argument is not what it must be.
     """
@@ -78,7 +78,7 @@ def evaluate_multi_label(
     known = ~np.isnan(y_true)
     asked = {name: whole.ask(name, known[:, k], k, **settings) for k, name in enumerate(names) if known[:, k].any()}
     pooled = whole.ask_all(**settings)
-    calibration = calibration_of(pooled.cases, num_resamples, seed)
+    calibration = calibration_of(pooled.cases, num_resamples, seed, with_band=False)  # an image stands in it repeatedly
     return Evaluation(
         num_images=len(y_true),
         num_groups=int(index.max()) + 1,
@@ -88,7 +88,7 @@ def evaluate_multi_label(
         num_resamples=num_resamples,
         class_counts={name: _counts(asked.get(name)) for name in names},
         baselines={"constant": whole.constant_answer(names)},
-        overall=_overall(list(asked.values()), whole, pooled, calibration),
+        overall=_overall(names, asked, whole, pooled, calibration),
         per_class={name: _of_class(name, asked.get(name), settings) for name in names},
         confusion_matrix={"labels": list(names), "by_class": {name: _table(asked.get(name)) for name in names}},
         calibration=calibration,
@@ -179,28 +179,34 @@ def _curve(question: _Question | None) -> dict[str, list] | None:
 
 
 def _overall(
-    questions: list[_Question], whole: "_Whole", pooled: _Question, calibration: dict[str, object]
+    names: Sequence[str],
+    asked: Mapping[str, _Question],
+    whole: "_Whole",
+    pooled: _Question,
+    calibration: dict[str, object],
 ) -> dict[str, Estimate]:
     metrics = registered_metrics()
-    overall = {f"macro_{key}": _macro(metrics[key], questions, whole) for key in AVERAGED}
+    overall = {f"macro_{key}": _macro(metrics[key], names, asked, whole) for key in AVERAGED}
     for key in MICRO:
         overall[f"micro_{key}"] = pooled.estimator.one_class(metrics[key], _PRESENT)
     overall["exact_match"] = whole.exact_match()
-    overall["macro_brier"] = _macro(metrics["brier"], questions, whole)
+    overall["macro_brier"] = _macro(metrics["brier"], names, asked, whole)
     overall["ece"] = ece_estimate(pooled.cases, metrics["ece"], calibration)
     return overall
 
 
-def _macro(metric: Metric, questions: list[_Question], whole: "_Whole") -> Estimate:
-    """The mean over the classes that have both values, resampled by groups."""
-    used = [question for question in questions if question.has_both]
+def _macro(metric: Metric, names: Sequence[str], asked: Mapping[str, _Question], whole: "_Whole") -> Estimate:
+    """The mean over the classes that have both values, resampled by groups; the others are named."""
+    used = [question for question in asked.values() if question.has_both]
     rule = rule_for(metric, average=True)
     if not used:
         return whole.estimate(np.nan, Interval(None, None, rule.method), "no class has images with and without it")
     key = (metric.key, _PRESENT if metric.per_class else None)
     values, resampled, left_out = zip(*(question.estimator.resampled(key) for question in used), strict=True)
-    left = [question.name for question in questions if not question.has_both]
-    without = f"left out, as all assessed images say the same: {', '.join(left)}" if left else ""
+    one_sided = [name for name, question in asked.items() if not question.has_both]
+    unassessed = [name for name in names if name not in asked]
+    reasons = (("all assessed images say the same", one_sided), ("no image was assessed", unassessed))
+    without = "; ".join(f"left out, as {reason}: {', '.join(left)}" for reason, left in reasons if left)
     return whole.resampled(
         float(np.mean(values)),
         np.mean(resampled, axis=0),

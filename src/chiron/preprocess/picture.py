@@ -21,7 +21,7 @@ from chiron.preprocess.canonical import (
 from chiron.preprocess.jpeg import fast_jpeg
 
 # Pillow knows more formats, some through other programs (EPS starts Ghostscript); these are all that is read.
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+PICTURE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 _JPEGS = ("JPEG", "MPO")  # MPO: phones append a preview or a depth map as a second frame
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
@@ -33,7 +33,7 @@ _MIN_IS_WHITE, _SEPARATE_PLANES = 0, 2
 def decode_picture(data: bytes, name: str, *, min_side: int | None = None) -> CanonicalImage:
     """The canonical array of an encoded picture; see `decode_image`."""
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
             return _decode(image, data, name, min_side)
     except PreprocessError:
         raise

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chiron.audit.findings import Audit
-from chiron.audit.shortcuts import ProbeResult, revealing_sentences
+from chiron.audit.fingerprint import Fingerprint
+from chiron.audit.shortcuts import ProbeResult, ShortcutReport, revealing_sentences
 from chiron.data.copies.pairs import CopyPair
 from chiron.report.format import count, number, plural
 from chiron.report.gallery import pictures_of
@@ -89,7 +90,7 @@ def verdicts(audit: Audit) -> list[tuple[str, str]]:
         if flags
         else ("clear", "No quality flag.")
     )
-    told += [("look", alarm) for alarm in alarms] or [("clear", "No technical property of the files tells the label.")]
+    told += [("look", alarm) for alarm in alarms] or [_no_alarm(audit.shortcuts)]
     told += [("look", sentence) for sentence in revealing_sentences(audit.shortcuts)]
     return sorted(told, key=lambda one: ("stops", "look", "clear").index(one[0]))
 
@@ -97,6 +98,13 @@ def verdicts(audit: Audit) -> list[tuple[str, str]]:
 def _no_leak(audit: Audit) -> str:
     splits = set(audit.manifest.frame["split"].drop_nulls())
     return "No leak between splits." if len(splits) > 1 else "The data comes without splits, so nothing can leak yet."
+
+
+def _no_alarm(shortcuts: ShortcutReport) -> tuple[str, str]:
+    """What the lack of an alarm says: nothing where some property differs and could not be tested."""
+    if shortcuts.num_tests == 0 and not all(result.is_constant for result in shortcuts.technical):
+        return "look", "Whether a technical property of the files tells the label was not tested: too few groups."
+    return "clear", "No technical property of the files tells the label."
 
 
 def _shown(audit: Audit) -> dict[str, Sequence[Any]]:
@@ -164,12 +172,13 @@ def _tally(counts: Mapping[str, int]) -> str:
 def _probe_row(result: ProbeResult) -> dict[str, str]:
     if result.is_constant:
         return {"title": result.title, "value": "–", "interval": "", "verdict": "the same in all images", "weight": ""}
-    if result.auroc is None or result.low is None or result.high is None:
+    if result.auroc is None:
         return {"title": result.title, "value": "–", "interval": "", "verdict": "not tested", "weight": ""}
+    has_interval = result.low is not None and result.high is not None  # the mean of perfect orders has none
     return {
         "title": result.title,
         "value": number(result.auroc, 2),
-        "interval": f"{number(result.low, 2)}–{number(result.high, 2)}",
+        "interval": f"{number(result.low, 2)}–{number(result.high, 2)}" if has_interval else "",
         "verdict": result.alarm or "",
         "weight": "look" if result.alarm else "",
     }
@@ -182,12 +191,21 @@ def _counts(audit: Audit) -> str:
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:
     found = audit.fingerprint
-    middle = len(found.widths) // 2
-    mean, std = (", ".join(number(v, 3) for v in values) for values in (found.channel_mean, found.channel_std))
     return [
         ("Images", f"{count(found.num_images)}; unreadable {count(found.num_unreadable)}, without a label "
                    f"{count(found.num_unlabeled)}"),
         ("Groups", f"{count(found.num_groups)}; the largest has {plural(found.largest_group, 'image')}"),
+        *(_picture_facts(found) if found.widths else ()),
+        ("Imbalance", "not defined" if found.imbalance is None else f"{number(found.imbalance, 1)} to 1"),
+        ("Without a value", _tally({name: rows for name, rows in found.missing.items() if rows}) or "none"),
+    ]  # fmt: skip
+
+
+def _picture_facts(found: Fingerprint) -> list[tuple[str, str]]:
+    """What is known where an image can be read."""
+    middle = len(found.widths) // 2
+    mean, std = (", ".join(number(v, 3) for v in values) for values in (found.channel_mean, found.channel_std))
+    return [
         ("Width × height, px", f"median {found.widths[middle]:.0f} × {found.heights[middle]:.0f}; from "
                                f"{found.widths[0]:.0f} × {found.heights[0]:.0f} to "
                                f"{found.widths[-1]:.0f} × {found.heights[-1]:.0f}"),
@@ -198,8 +216,6 @@ def _facts(audit: Audit) -> list[tuple[str, str]]:
         ("Bits a channel", _tally(found.bit_depths)),
         ("File format", _tally(found.file_formats) or "not files"),
         ("Mean and SD of red, green, blue (0..1)", f"{mean}; {std}"),
-        ("Imbalance", "not defined" if found.imbalance is None else f"{number(found.imbalance, 1)} to 1"),
-        ("Without a value", _tally({name: rows for name, rows in found.missing.items() if rows}) or "none"),
     ]  # fmt: skip
 
 

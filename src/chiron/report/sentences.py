@@ -160,6 +160,11 @@ def calibration(evaluation: Evaluation) -> str:
     if stored.get("ece_bias_corrected") is not None:
         text += f" ({number(stored['ece_bias_corrected'])} after correction for bias)"
     low, high = stored.get("consistency_band") or (None, None)
+    if (low is None or high is None) and is_multi_label(evaluation):
+        return (
+            f"{text}; there is no band of what a calibrated model would show, as the labels of one image are not "
+            "independent of each other: the classes have theirs."
+        )
     if low is None or high is None:
         return f"{text}; what a calibrated model would show on as many images is not known."
     text += f"; a calibrated model would show {spread(low, high)} on as many images (5 % to 95 %)"

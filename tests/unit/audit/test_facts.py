@@ -129,3 +129,8 @@ def test_rows_of_an_npz_have_no_file_facts(tmp_path, random):
     assert facts["mean"][1] == pytest.approx(
         np.asarray(Image.fromarray(images[1]).convert("L")).mean() / 255, abs=0.002
     )
+
+
+def test_formats_that_are_not_decoded_are_not_opened():
+    data = encoded(Image.new("RGB", (4, 4)), "PPM")
+    assert file_facts(data) == {"file_bytes": len(data)}

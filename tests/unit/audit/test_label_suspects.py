@@ -141,6 +141,26 @@ def test_tables_of_folds_are_joined_by_id(tmp_path):
         suspects_of_folds([])
 
 
+def test_a_network_that_is_surer_of_everything_does_not_hide_the_suspects_of_another(tmp_path):
+    """Thresholds are of one fold: those of a sure fold are out of reach in a timid one."""
+    sure = [(f"a{k}", f"a{k}", "ab"[k % 2], 0.99 - 0.98 * (k % 2), 0.01 + 0.98 * (k % 2)) for k in range(40)]
+    timid = [(f"z{k}", f"z{k}", "ab"[k % 2], 0.56 - 0.12 * (k % 2), 0.44 + 0.12 * (k % 2)) for k in range(10)]
+    timid[3] = ("z3", "z3", "b", 0.58, 0.42)
+    sure[7] = ("a7", "a7", "b", 0.999, 0.001)
+    report = suspects_of_folds([table(tmp_path / "0.csv", sure), table(tmp_path / "1.csv", timid)])
+    assert [suspect.sample_id for suspect in report.suspects] == ["a7", "z3"]
+    own = [row[3] for row in (*sure, *timid) if row[2] == "a"]
+    assert report.thresholds["a"] == pytest.approx(np.mean(own))
+
+
+def test_tables_of_several_labels_an_image_are_refused(tmp_path):
+    path = tmp_path / "several.csv"
+    columns = {"sample_id": ["s"], "y_true_a": [1], "y_true_b": [0], "prob_a": [0.5], "prob_b": [0.5], "status": ["ok"]}
+    pl.DataFrame(columns).write_csv(path)
+    with pytest.raises(DataError, match=r"tables of one class an image. Got several labels an image in .*several.csv"):
+        suspects_of_folds([path])
+
+
 def test_units_and_patients_of_several_labels_are_listed(tmp_path):
     manifest, _ = make_set(tmp_path, count=8)
     frame = manifest.frame.with_columns(

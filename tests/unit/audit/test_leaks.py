@@ -10,6 +10,7 @@ import pytest
 from chiron.audit.leaks import LeakPair, find_leaks, require_no_leaks
 from chiron.core.errors import DataError, LeakError
 from chiron.data.manifest import Manifest
+from chiron.data.manifest_columns import SPLITS
 
 
 def make(rows: list[tuple], *, inferred: tuple[str, ...] = ()) -> Manifest:
@@ -49,6 +50,24 @@ def test_the_same_picture_is_told_once_for_two_splits_with_counts():
         "same pixels": {"pairs": 2, "between": {"train and test": [2, 1], "val and test": [1, 1]}},
     }
     json.dumps(report.to_json())
+
+
+def test_the_table_is_not_looked_through_for_every_picture(monkeypatch):
+    calls, plain = [], pl.DataFrame.filter
+    monkeypatch.setattr(pl.DataFrame, "filter", lambda *given: calls.append(1) or plain(*given))
+    passes = []
+    for num_pictures in (2, 40):
+        rows = [(f"{split}{k}", split, None, None, f"{k}", f"{k}") for k in range(num_pictures) for split in SPLITS[:2]]
+        manifest = make(rows)
+        calls.clear()
+        assert len(find_leaks(manifest).leaks) == num_pictures
+        passes.append(len(calls))
+    assert passes[0] == passes[1]
+
+
+def test_equal_pixels_of_unknown_bytes_are_not_called_the_same_bytes():
+    rows = [("a", "train", None, None, None, "1"), ("b", "val", None, None, None, "1")]
+    assert [pair.kind for pair in find_leaks(make(rows)).leaks] == ["same pixels"]
 
 
 def test_certain_ids_are_leaks_and_inferred_ones_are_suspects():

@@ -59,6 +59,12 @@ def test_one_fold_is_the_shared_interval_and_variances_of_folds_add():
     assert folds.high - folds.low == pytest.approx(shared.high - shared.low, rel=0.1)
 
 
+def test_a_perfect_order_is_exactly_one_whatever_the_weights_of_folds():
+    groups = np.arange(2130) // 3
+    positive = np.random.default_rng(0).permutation(710)[groups] < 300
+    assert all(Scored.of(positive, positive * 1.0, groups, groups % folds).value == 1 for folds in range(2, 12))
+
+
 def test_a_fold_without_one_side_has_no_pairs():
     positive, score, groups, fold = drawn(2)
     alone = fold.copy()
@@ -155,12 +161,58 @@ def test_groups_exchange_labels_as_a_whole():
     assert (dealt != positive[:, None]).any()
 
 
-def test_on_noise_permutations_reject_no_more_than_they_say():
+def test_groups_of_unequal_size_exchange_labels_with_their_neighbors_in_size():
+    rng = np.random.default_rng(0)
+    sizes = np.array([*range(20, 80), 500, 900])
+    groups = np.repeat(np.arange(62), sizes)
+    sick = rng.permutation(62) < 31
+    dealt = permuted_labels(sick[groups], groups, 100, rng)
+    of_group = np.array([dealt[groups == group].mean(axis=0) for group in range(62)])
+    assert set(of_group.ravel()) == {0.0, 1.0}  # a group of one class stays of one class
+    for first in (0, 8, 16, 24, 32, 40):
+        assert (of_group[first : first + 8].sum(axis=0) == sick[first : first + 8].sum()).all()
+    assert (of_group[48:].sum(axis=0) == sick[48:].sum()).all()  # the few that are left join the bin below
+    assert (of_group != sick[:, None]).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_labels_that_differ_inside_a_group_keep_their_order_and_share():
+    groups = np.repeat(np.arange(10), [6] * 5 + [12] * 5)
+    positive = np.concatenate([np.tile([False] * 3 + [True] * 3, 5), np.tile([False] * 6 + [True] * 6, 5)])
+    dealt = permuted_labels(positive, groups, 20, np.random.default_rng(0))
+    assert (dealt == positive[:, None]).all()
+
+
+@pytest.mark.parametrize("largest", [80, 400])
+def test_a_shortcut_is_seen_where_no_two_groups_are_of_equal_size(largest):
+    rng = np.random.default_rng(0)
+    sizes = np.linspace(20, largest, 60).astype(int)
+    groups, sick = np.repeat(np.arange(60), sizes), rng.permutation(60) < 30
+    fold, positive = (np.arange(60) % 5)[groups], sick[groups]
+    targets, features = targets_of(positive, groups, fold), positive[:, None].astype(float)
+    value = scored_class(features, targets, 1).value
+    assert value == 1
+    assert permutation_p_value(value, features, targets, 1, seed=0) < 1e-3
+
+
+def test_where_the_size_of_a_group_tells_its_class_permutations_tell_nothing():
+    groups = np.repeat(np.arange(80), [1] * 40 + [2] * 40)
+    positive = groups >= 40
+    features = np.random.default_rng(0).normal(size=(120, 2)) + positive[:, None]
+    targets = targets_of(positive, groups, groups % 5)
+    value = scored_class(features, targets, 1).value
+    assert permutation_p_value(value, features, targets, 1, seed=0) is None
+
+
+@pytest.mark.parametrize("are_equal", [True, False])
+def test_on_noise_permutations_reject_no_more_than_they_say(are_equal):
     rejected = []
     for seed in range(60):
         rng = np.random.default_rng(1000 + seed)
         positive, _, groups, fold = drawn(seed)
-        features = np.repeat(rng.normal(size=(60, 3)), 2, axis=0)
+        if not are_equal:
+            groups = np.repeat(np.arange(60), rng.integers(1, 21, 60))
+            positive, fold = rng.permutation(positive[::2])[groups], groups % 5
+        features = rng.normal(size=(60, 3))[groups]
         value = scored_class(features, targets := targets_of(positive, groups, fold), 1).value
         rejected.append(permutation_p_value(value, features, targets, 1, seed=seed) < 0.05)
     assert np.mean(rejected) <= 0.10

@@ -213,6 +213,28 @@ def test_several_labels_an_image_are_tested_where_they_are_known(tmp_path):
     report = find_shortcuts(replace(manifest, frame=frame, classes=("sick", "other")), facts)
     border = next(result for result in report.technical if result.key == "border")
     assert [(found.name, found.adjusted_p < 0.05) for found in border.classes] == [("sick", True), ("other", False)]
+    assert border.alarm.startswith(
+        "From the image border alone, images with sick can be told from those without: AUROC 1.00"
+    )
+    rare = pl.when(pl.col("group_id") < "g004").then(1).otherwise(0).cast(pl.Int8).alias("label_other")
+    report = find_shortcuts(replace(manifest, frame=frame.with_columns(rare), classes=("sick", "other")), facts)
+    assert report.untested_classes == ("other",)
+    alone = replace(manifest, frame=frame.drop("label_other"), classes=("sick",))
+    report = find_shortcuts(alone, facts)
+    assert "border" in keys(report)
+    assert report.untested_classes == ()
+
+
+def test_volumes_of_unequal_size_are_probed(tmp_path):
+    manifest, facts = make_set(tmp_path, count=240, columns=lambda label, number: {"device": label})
+    cuts = np.cumsum(np.repeat(np.arange(1, 16), 2))  # two volumes of every size from 1 to 15
+    volume = np.searchsorted(cuts, np.arange(240), side="right")
+    sick = (np.random.default_rng(0).permutation(30) < 15)[volume]
+    label = pl.Series("label", np.where(sick, "sick", "well"))
+    group = pl.Series("group_id", [f"v{number:02d}" for number in volume])
+    frame = manifest.frame.with_columns(label, group, label.alias("device"))
+    report = find_shortcuts(replace(manifest, frame=frame, roles={"device": "technical"}), facts)
+    assert keys(report) == ["column:device"]
 
 
 def test_a_corner_mark_in_phantoms_is_found_by_the_corners(tmp_path):

@@ -11,6 +11,8 @@ from sklearn import metrics as sk
 from chiron.core.errors import MetricError
 from chiron.metrics.evaluation import evaluate
 from chiron.metrics.multi_label import evaluate_multi_label
+from chiron.report.plots import reliability
+from chiron.report.sentences import calibration
 
 NAMES = ("a", "b", "c")
 
@@ -116,8 +118,24 @@ def test_classes_that_cannot_be_scored_are_null_with_a_reason_and_left_out_of_me
     assert found["curves"]["roc"]["b"] is None is found["curves"]["roc"]["c"]
     assert found["overall"]["macro_auroc"]["value"] == found["per_class"]["a"]["auroc"]["value"]
     assert "left out, as all assessed images say the same: b" in found["overall"]["macro_auroc"]["note"]
+    assert "left out, as no image was assessed: c" in found["overall"]["macro_auroc"]["note"]
     assert found["overall"]["exact_match"]["value"] is None
     assert found["overall"]["exact_match"]["note"] == "no image has every class assessed"
+
+
+def test_the_pooled_calibration_error_has_no_band_and_the_classes_have_theirs():
+    """Its labels are not independent: a band that takes them for it left out 12 of 60 calibrated models, not 3."""
+    found = evaluated(*predictions())
+    assert found["calibration"]["consistency_band"] is None
+    assert all(entry["band_low"] is None is entry["band_high"] for entry in found["calibration"]["bins"])
+    pooled = found["overall"]["ece"]
+    assert pooled["value"] == found["calibration"]["ece"] > 0
+    assert pooled["note"].startswith("no band of a calibrated model")
+    assert all("a perfectly calibrated model would show" in found["per_class"][name]["ece"]["note"] for name in NAMES)
+    assert "there is no band of what a calibrated model would show" in calibration(found)
+    drawing = reliability.draw(found)
+    assert "gray boxes" not in drawing.caption
+    assert "inside the band" not in drawing.alt
 
 
 def test_an_output_of_exactly_half_is_present():

@@ -14,10 +14,12 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     if not bins:
         return None
     whole = "All assessed labels of all classes together. " if is_multi_label(evaluation) else ""
+    has_band = any(entry["band_low"] is not None for entry in bins)
+    boxes = "gray boxes: where 90 % of the dots of a calibrated model of this size would lie; " if has_band else ""
     return Drawing(
         name="reliability",
-        caption=f"Reliability diagram. {whole}Dots: share of right outputs in each bin of confidence; gray boxes: "
-        "where 90 % of the dots of a calibrated model of this size would lie; bars: numbers of images.",
+        caption=f"Reliability diagram. {whole}Dots: share of right outputs in each bin of confidence; {boxes}"
+        f"bars: numbers of {'labels' if whole else 'images'}.",
         alt=_describe(calibration, bins),
         figure=_draw(calibration, bins, unit="Labels" if whole else "Images"),
     )
@@ -76,8 +78,11 @@ def _describe(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]]) -> 
     parts = [
         f"Reliability diagram with {plural(len(bins), 'bin')} that hold images.",
         f"{_ece_text(calibration)}.".replace("\n", "; "),
-        f"{len(inside)} lie inside the band of a calibrated model, {len(above)} above it, "
-        f"{len(bins) - len(inside) - len(above)} below it or without a band.",
     ]
+    if any(entry["band_low"] is not None for entry in bins):
+        parts.append(
+            f"{len(inside)} lie inside the band of a calibrated model, {len(above)} above it, "
+            f"{len(bins) - len(inside) - len(above)} below it or without a band."
+        )
     rows = [f"{number(e['confidence'], 2)} and {number(e['accuracy'], 2)} ({count(e['count'])})" for e in bins]
     return " ".join([*parts, f"Confidence and share of right outputs (images): {'; '.join(rows)}."])
