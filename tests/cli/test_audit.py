@@ -63,7 +63,7 @@ def test_copies_quality_and_shortcuts_are_found(audited):
     _, _, found = audited
     confirmed = {frozenset(pair["sample_ids"]) for pair in found["copies"]["confirmed"]}
     assert any("copy" in pair for pair in confirmed)
-    assert found["quality"]["flags"]["blank"] == ["blank"]
+    assert "blank" in found["quality"]["flags"]["blank"]
     assert found["quality"]["flags"]["broken"] == ["unreadable"]
     assert any("corner" in alarm for alarm in found["shortcuts"]["alarms"])
     assert found["fingerprint"]["num_unreadable"] == 1
@@ -73,7 +73,7 @@ def test_copies_quality_and_shortcuts_are_found(audited):
 def test_files_can_be_gone_on_with(audited, tmp_path):
     _, out, _ = audited
     manifest = pl.read_csv(out / "manifest.csv", infer_schema=False)
-    assert manifest.filter(pl.col("sample_id") == "blank")["quality"].to_list() == ["blank"]
+    assert manifest.filter(pl.col("sample_id") == "blank")["quality"][0].startswith("blank")
     assert pl.read_csv(out / "duplicates.csv").columns[-1] == "verdict"
     assert run(["check", str(out / "recipe.yaml")]) == 0
 
