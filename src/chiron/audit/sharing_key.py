@@ -5,6 +5,7 @@ It lies in the project folder, beside the test ledger, and is never copied; who 
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from chiron.core.errors import DataError
@@ -22,19 +23,37 @@ def sharing_key(project: Path) -> bytes:
         DataError: the file does not hold a key.
     """
     path = project / SHARING_KEY
+    if not path.exists():
+        try:
+            project.mkdir(parents=True, exist_ok=True)
+            _make_key(path)
+        except OSError as error:
+            raise output_error(path, error) from error
+    return _read_key(path)
+
+
+def _make_key(path: Path) -> None:
+    """Puts a whole key in place, unless another process was faster; then its key stays."""
+    line = f"{secrets.token_bytes(_KEY_BYTES).hex()}\n"
+    temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(8)}")
     try:
-        project.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_new(temporary, line)
+        os.link(temporary, path)  # the name appears with the key in it; a rename would replace another's
     except FileExistsError:
-        return _read_key(path)
-    except OSError as error:
-        raise output_error(path, error) from error
-    key = secrets.token_bytes(_KEY_BYTES)
+        pass
+    except OSError:  # a disk without hard links, as FAT
+        with suppress(FileExistsError):
+            _write_new(path, line)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, line: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(key.hex() + "\n")
+        stream.write(line)
         stream.flush()
         os.fsync(stream.fileno())
-    return key
 
 
 def _read_key(path: Path) -> bytes:

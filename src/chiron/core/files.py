@@ -8,6 +8,11 @@ from pathlib import Path
 
 from chiron.core.errors import OutputError, SpecError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock; two changes at the same instant are then not serialized
+    fcntl = None  # type: ignore[assignment]
+
 
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # Windows cannot open a folder; its rename is already durable enough
@@ -63,6 +68,31 @@ def move_into_place(temporary: Path, path: Path) -> None:
 def write_text(path: Path, text: str, *, mode: int | None = None) -> None:
     """`write_bytes` for UTF-8 text."""
     write_bytes(path, text.encode(), mode=mode)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time is inside: for a file that is read, changed and written again.
+
+    The lock is a file beside `path`, which stays: `path` itself is replaced by every write.
+
+    Raises:
+        OutputError: the lock cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                raise output_error(path, error) from error
+        yield
+    finally:
+        os.close(descriptor)  # ends the lock
 
 
 @contextmanager

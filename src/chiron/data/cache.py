@@ -1,19 +1,22 @@
 """Cache: the canonical images of a data set, decoded once, in one memory-mapped file that all processes share.
 
-A cache is keyed by the pixels of its images and by the part of the InputSpec that makes stored images of them, so that
+A cache is keyed by the bytes of its images and by the part of the InputSpec that makes stored images of them, so that
 runs, folds and resumed runs of the same data find the same one, and no other data can. It holds images of patients: it
-lies in the project's folder and nowhere else, and is removed with `chiron data cache`.
+lies in the project's folder, which is made for its owner alone, and is removed with `chiron data cache`.
 """
 
 import errno
 import json
 import logging
 import os
+import platform
+import secrets
 import shutil
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,6 @@ import polars as pl
 from chiron.core.errors import DataError
 from chiron.core.files import output_error
 from chiron.core.hashing import sha256_bytes, sha256_json
-from chiron.data.identity import pixels_hash
 from chiron.data.manifest import Manifest
 from chiron.data.source import ImageSource
 from chiron.preprocess.resize import StoredImage, canonical_resize
@@ -67,7 +69,7 @@ class CachedImages:
             DataError: the cache is damaged.
         """
         if self._pixels is None:
-            self._pixels = np.load(self.folder / _IMAGES, mmap_mode="r", allow_pickle=False)
+            self._pixels = _open_pixels(self.folder)
             self._unchecked = dict(enumerate(_read_index(self.folder)["crc32"]))
         row = self.rows[path]
         image = np.asarray(self._pixels[row])
@@ -101,9 +103,8 @@ def cache_images(manifest: Manifest, spec: InputSpec, cache: Path) -> CachedImag
         DataError: an image is not the one that the manifest was written for, or the cache is damaged.
         OutputError: the cache cannot be written.
     """
-    content = _content_column(spec)
-    readable = manifest.frame.filter(pl.col("status") == "ok", pl.col(content).is_not_null())
-    path_of = dict(zip(readable[content], readable["path"], strict=True))  # equal pictures stand there once
+    readable = manifest.frame.filter(pl.col("status") == "ok", pl.col("bytes_sha256").is_not_null())
+    path_of = dict(zip(readable["bytes_sha256"], readable["path"], strict=True))  # equal files stand there once
     digests = sorted(path_of)
     shape, dtype = _layout(spec, len(digests))
     folder = cache / _key(spec, digests)
@@ -115,13 +116,14 @@ def cache_images(manifest: Manifest, spec: InputSpec, cache: Path) -> CachedImag
             return None
         log.info("caching %s decoded images (%s) in %s; --no-cache leaves it out", f"{shape[0]:,}", _size(need), cache)
         _write(folder, ImageSource(manifest.root), [(digest, path_of[digest]) for digest in digests], spec)
-    os.utime(folder / _INDEX)  # last used
+    with suppress(OSError):  # a cache that another user made may be read, not touched
+        os.utime(folder / _INDEX)  # last used
     index = _read_index(folder)
-    found = np.load(folder / _IMAGES, mmap_mode="r", allow_pickle=False)
+    found = _open_pixels(folder)
     if found.shape != shape or found.dtype != dtype or index["content_sha256"] != digests:
         raise _damaged(folder)
     row_of = {digest: row for row, digest in enumerate(digests)}
-    pairs = readable.select("path", content).iter_rows()
+    pairs = readable.select("path", "bytes_sha256").iter_rows()
     return CachedImages(folder, {path: row_of[digest] for path, digest in pairs})
 
 
@@ -143,8 +145,8 @@ def is_whole(entry: CacheEntry) -> bool:
     """Whether every image still has the checksum of the day it was written."""
     try:
         expected = _read_index(entry.folder)["crc32"]
-        pixels = np.load(entry.folder / _IMAGES, mmap_mode="r", allow_pickle=False)
-    except (DataError, OSError, ValueError):
+        pixels = _open_pixels(entry.folder)
+    except DataError:
         return False
     return len(pixels) == len(expected) and all(map(lambda image, crc: _checksum(image) == crc, pixels, expected))
 
@@ -156,11 +158,6 @@ def prune_caches(cache: Path, *, idle_days: float) -> list[CacheEntry]:
     for entry in removed:
         shutil.rmtree(entry.folder)
     return removed
-
-
-def _content_column(spec: InputSpec) -> str:
-    """What a stored image is a function of: the pixels, or the file where it is decoded smaller than it is."""
-    return "pixels_sha256" if spec.decode == "full" else "bytes_sha256"
 
 
 def _key(spec: InputSpec, digests: Sequence[str]) -> str:
@@ -180,9 +177,10 @@ def _layout(spec: InputSpec, num_images: int) -> tuple[tuple[int, int, int, int]
 
 def _write(folder: Path, source: ImageSource, wanted: Sequence[tuple[str, str]], spec: InputSpec) -> None:
     """Writes a cache under a temporary name; where another process was faster, its cache stays."""
-    temporary = folder.with_name(f"{_UNFINISHED}{os.getpid()}-{folder.name}")
+    temporary = folder.with_name(f"{_UNFINISHED}{_this_host()}-{os.getpid()}-{secrets.token_hex(8)}")
     try:
-        temporary.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.mkdir()
         shape, dtype = _layout(spec, len(wanted))
         pixels = np.lib.format.open_memmap(temporary / _IMAGES, mode="w+", dtype=dtype, shape=shape)
         checksums = []
@@ -207,17 +205,13 @@ def _write(folder: Path, source: ImageSource, wanted: Sequence[tuple[str, str]],
 def _stored_images(source: ImageSource, wanted: Sequence[tuple[str, str]], spec: InputSpec) -> Iterator[StoredImage]:
     def store(one: tuple[str, str]) -> StoredImage:
         digest, path = one
-        if spec.decode == "full":
-            image = source.decode(path)
-            found, stored = pixels_hash(image), canonical_resize(image, spec)
-        else:
-            found, stored = sha256_bytes(source.read_bytes(path)), source.stored(path, spec)
-        if found != digest:
+        data = source.read_bytes(path)
+        if sha256_bytes(data) != digest:
             raise DataError(
                 f"Images must be those that the manifest was written for. Got another content in {path}. "
                 "Put it back, or read the data set again."
             )
-        return stored
+        return canonical_resize(source.decode(path, data=data, min_side=spec.decode_min_side), spec)
 
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         for start in range(0, len(wanted), _AT_ONCE):  # so that no more than a few decoded images wait in memory
@@ -226,6 +220,13 @@ def _stored_images(source: ImageSource, wanted: Sequence[tuple[str, str]], spec:
 
 def _checksum(image: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(image).data)
+
+
+def _open_pixels(folder: Path) -> np.ndarray:
+    try:
+        return np.load(folder / _IMAGES, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:  # missing, cut off, empty
+        raise _damaged(folder) from error
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -247,8 +248,21 @@ def _damaged(folder: Path) -> DataError:
 def _remove_unfinished(cache: Path) -> None:
     """Removes what processes left that were killed while they wrote."""
     for folder in cache.glob(f"{_UNFINISHED}*") if cache.is_dir() else []:
-        if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS or not _is_alive(int(folder.name.split("-")[1])):
-            shutil.rmtree(folder, ignore_errors=True)
+        host, _, rest = folder.name.removeprefix(_UNFINISHED).partition("-")
+        process = rest.partition("-")[0]
+        is_dead = host == _this_host() and process.isdecimal() and not _is_alive(int(process))
+        with suppress(OSError):  # another process removed it, or may not let us
+            if is_dead or time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _this_host() -> str:
+    """Where numbers of processes mean the same: this machine, or the container on it."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        numbers = ""
+    return sha256_bytes(f"{platform.node()} {numbers}".encode())[:12]
 
 
 def _is_alive(process: int) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from io import BufferedIOBase
 
 from pydicom.dataset import Dataset
 
@@ -35,8 +36,8 @@ class DicomHeader:
     burned_in: bool  # whether the file says that text is drawn into the picture, which may be a name
 
 
-def read_dicom_header(data: bytes, name: str, key: bytes) -> DicomHeader:
-    """The header of a DICOM file; its pixels are not looked at.
+def read_dicom_header(stream: BufferedIOBase, name: str, key: bytes) -> DicomHeader:
+    """The header of a DICOM file, read no further than to its pixels.
 
     Args:
         key: makes the hashes; the same key gives the same ids.
@@ -44,15 +45,18 @@ def read_dicom_header(data: bytes, name: str, key: bytes) -> DicomHeader:
         PreprocessError: the bytes are no DICOM file, or a damaged one.
     """
     with quiet():
-        header = read_dicom(data, name, header_only=True)
+        header = read_dicom(stream, name, header_only=True)
         try:
             said = {keyword: _text(header, keyword) for keyword in (*_IDS, *_TECHNICAL.values(), "BurnedInAnnotation")}
             bits = header.get("BitsStored")
         except Exception:  # the texts of pydicom's errors hold values of the file
             raise PreprocessError(f"A DICOM header must be readable. Got a damaged one in {name}.") from None
     patient, study, series, image = (said[keyword] for keyword in _IDS)
+    if image is None:
+        stream.seek(0)
+        image = sha256_bytes(stream.read())
     return DicomHeader(
-        image_id="d-" + keyed_hash(key, image or sha256_bytes(data)),
+        image_id="d-" + keyed_hash(key, image),
         patient_id=None if patient is None or _NO_PATIENT.fullmatch(patient) else keyed_hash(key, patient),
         study_id=study and keyed_hash(key, study),
         series_id=series and keyed_hash(key, series),

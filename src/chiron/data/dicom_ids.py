@@ -4,9 +4,11 @@ A DICOM set is private by default: sample ids are keyed hashes, so that no table
 or a number of a file. `path` still says where an image lies.
 """
 
+import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -21,6 +23,7 @@ from chiron.data.readers._base import Reading
 from chiron.data.source import ImageSource
 from chiron.preprocess.canonical import is_dicom
 
+_START_BYTES = 64 << 10  # more than most headers have
 _ID_COLUMNS = ("patient_id", "study_id", "series_id")
 
 
@@ -76,13 +79,18 @@ def _key_of_this_process() -> bytes:
 
 def _headers(paths: Sequence[str], source: ImageSource, key: Callable[[], bytes]) -> dict[str, DicomHeader]:
     """The headers of those files that are whole DICOM files; `identify` says what is wrong with the others."""
-    headers = {}
-    for path in paths:
-        with suppress(DataError, PreprocessError):
-            data = source.read_bytes(path)
-            if is_dicom(data, path):
-                headers[path] = read_dicom_header(data, path, key())
-    return headers
+    key = cache(key)  # asked for where there is a DICOM file, and once
+
+    def look(path: str) -> DicomHeader | None:
+        with suppress(DataError, PreprocessError), source.open(path) as stream:
+            start = stream.read(_START_BYTES)  # the disk is waited for here: of reading headers, threads take turns
+            stream.seek(0)
+            return read_dicom_header(stream, path, key()) if is_dicom(start, path) else None
+        return None
+
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(look, paths))
+    return {path: header for path, header in zip(paths, found, strict=True) if header is not None}
 
 
 def _sample_ids(given: Sequence[str], headers: Sequence[DicomHeader | None]) -> list[str]:

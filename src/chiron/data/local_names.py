@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from chiron.core.errors import DataError
-from chiron.core.files import write_text
+from chiron.core.files import locked, write_text
 
 LOCAL_NAMES = "local_names.csv"
 _COLUMNS = ("hash", "root", "path", "sample_hash", "sample_id")
@@ -49,16 +49,17 @@ def read_local_names(file: Path) -> dict[str, LocalName]:
 
 
 def add_local_names(file: Path, names: Mapping[str, LocalName]) -> None:
-    """Adds images to the file, which only its owner can read.
+    """Adds images to the file, which only its owner can read; several processes may do so at once.
 
     Raises:
+        DataError: what stands there is no such file.
         OutputError: the file cannot be written.
     """
-    merged = read_local_names(file) | dict(names)
-    rows = [(name, image.root, image.path, image.sample_hash, image.sample_id) for name, image in merged.items()]
-    table = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, table.write_csv(), mode=0o600)
+    with locked(file):
+        merged = read_local_names(file) | dict(names)
+        rows = [(name, image.root, image.path, image.sample_hash, image.sample_id) for name, image in merged.items()]
+        table = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row")
+        write_text(file, table.write_csv(), mode=0o600)
 
 
 def locate(file: Path, names: Mapping[str, LocalName], path: str) -> tuple[Path, str]:

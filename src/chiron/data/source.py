@@ -1,8 +1,10 @@
 """ImageSource: one way to the images of a folder, a zip (read in place) or a MedMNIST npz."""
 
+import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -83,8 +85,9 @@ class ImageSource:
             return source.file_bytes(name)
         return None if isinstance(opened, Npz) else opened.read_bytes(path)
 
-    def read_start(self, path: str) -> bytes:
-        """As many of the first bytes of one file as tell whether it is DICOM.
+    @contextmanager
+    def open(self, path: str) -> Iterator[io.BufferedIOBase]:
+        """One file, of which no more is read than is asked for where it lies in a folder.
 
         Raises:
             DataError: there is no such file, or it cannot be read.
@@ -92,8 +95,18 @@ class ImageSource:
         opened = self._open()
         if isinstance(opened, Folder):
             with opened.open(path) as stream:
-                return stream.read(MAGIC_BYTES)
-        return opened.read_bytes(path)[:MAGIC_BYTES]
+                yield stream
+        else:
+            yield io.BytesIO(opened.read_bytes(path))
+
+    def read_start(self, path: str) -> bytes:
+        """As many of the first bytes of one file as tell whether it is DICOM.
+
+        Raises:
+            DataError: there is no such file, or it cannot be read.
+        """
+        with self.open(path) as stream:
+            return stream.read(MAGIC_BYTES)
 
     def decode(self, path: str, *, data: bytes | None = None, min_side: int | None = None) -> CanonicalImage:
         """The canonical array of one image.

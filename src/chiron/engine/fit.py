@@ -27,7 +27,7 @@ from chiron.engine.checkpoint import (
 )
 from chiron.engine.ema import WeightAverage
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
-from chiron.engine.runtime import Interruption, Runtime, clear_failures, require_finite, seed_step
+from chiron.engine.runtime import Interruption, Runtime, await_second_report, clear_failures, require_finite, seed_step
 from chiron.engine.schedules import learning_rate
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
@@ -77,16 +77,21 @@ def fit(
     state, progress = setup.state, setup.state.progress
     loader = runtime.loader(setup.images, batches=setup.batches)
     keeper = Checkpoints(checkpoints, minutes=recipe.train.checkpoint_minutes)
-    with Interruption(resumable=checkpoints is not None) as interruption, clear_failures():
-        while not progress.finished:
-            average = setup.average_now()
-            pace = _train_epoch(setup, loader, average, keeper, interruption)
-            network = state.model if average is None else average.network
-            values = _validate(setup, network)
-            _close_epoch(setup, network, values, pace)
-            on_epoch(progress.history)
-            keeper.save(state)
-            interruption.stop_if_wanted()
+    with clear_failures():
+        try:
+            with Interruption(resumable=checkpoints is not None) as interruption:
+                while not progress.finished:
+                    average = setup.average_now()
+                    pace = _train_epoch(setup, loader, average, keeper, interruption)
+                    network = state.model if average is None else average.network
+                    values = _validate(setup, network)
+                    _close_epoch(setup, network, values, pace)
+                    on_epoch(progress.history)
+                    keeper.save(state)
+                    interruption.stop_if_wanted()
+        except (ConnectionError, EOFError):
+            await_second_report()
+            raise
     assert state.best is not None  # the first epoch always becomes the best so far
     state.model.load_state_dict(state.best)
     return Fitted(state.model.eval(), setup.network_spec, progress)

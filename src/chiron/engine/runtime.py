@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -135,12 +135,10 @@ def require_finite(loss: torch.Tensor, *, step: int) -> float:
 
 @contextmanager
 def clear_failures() -> Iterator[None]:
-    """Turns the failures that torch reports in its own words into one sentence."""
+    """Turns the failures that torch reports in its own words into one sentence; see `await_second_report`."""
     try:
         yield
     except (ConnectionError, EOFError) as error:  # a worker died while it handed over a batch
-        with suppress(RuntimeError):
-            time.sleep(1)  # torch tells of the death a moment later, by a signal, wherever we are by then
         raise _dead_worker(str(error) or type(error).__name__) from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one of them
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -152,6 +150,14 @@ def clear_failures() -> Iterator[None]:
         if "DataLoader worker" in first:
             raise _dead_worker(first) from error
         raise
+
+
+def await_second_report() -> None:
+    """To be called where a broken connection to a worker was caught, inside of `clear_failures`.
+
+    torch tells of the worker's death a moment later, by a signal that raises RuntimeError wherever we are by then.
+    """
+    time.sleep(1)
 
 
 def _dead_worker(told: str) -> EngineError:

@@ -5,6 +5,8 @@ VOI table or window, inversion of MONOCHROME1. Where there is no window, the ful
 white; rescaled values without one have no such range and are refused. Overlays and presentation states are ignored.
 """
 
+import io
+
 import numpy as np
 from jaxtyping import Num
 from pydicom.dataset import Dataset
@@ -65,7 +67,7 @@ def decode_dicom(data: bytes, name: str) -> CanonicalImage:
             says of a patient.
     """
     with quiet():
-        dataset = read_dicom(data, name)
+        dataset = read_dicom(io.BytesIO(data), name)
         try:
             require_image(dataset, name)
             return _canonical(dataset, name)
@@ -173,8 +175,8 @@ def _looked_up(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values,
     table = np.asarray(data, np.int64)[:entries]
     if len(table) < entries or not 8 <= bits <= 16:
         raise ValueError("a table that is cut off")
-    places = np.clip(values.astype(np.int64) - first, 0, entries - 1)
-    return table[places], 0, 2**bits - 1
+    places = np.clip(np.rint(values) - first, 0, entries - 1)  # rescaled values lie between two entries
+    return table[places.astype(np.int64)], 0, 2**bits - 1
 
 
 def _stored_range(dataset: Dataset) -> tuple[float, float]:

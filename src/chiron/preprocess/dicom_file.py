@@ -4,13 +4,13 @@ Nothing of a file's content goes into a message: it may be about a patient. For 
 with values, is kept quiet.
 """
 
-import io
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -37,17 +37,20 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def read_dicom(data: bytes, name: str, *, header_only: bool = False) -> Dataset:
-    """The elements of a DICOM file; to be called, and its result used, inside `quiet`.
+def read_dicom(stream: BufferedIOBase, name: str, *, header_only: bool = False) -> Dataset:
+    """The elements of a DICOM file, from its first byte; to be called, and its result used, inside `quiet`.
 
     Args:
-        header_only: leave out the pixel data and what follows.
+        header_only: leave out the pixel data and what follows, and read no further.
     Raises:
         PreprocessError: the file is damaged, or unpacks to more than any image needs.
     """
-    _refuse_deflated_bomb(data, name)
+    start = stream.read(4096)
+    if _DEFLATED in start:
+        _refuse_deflated_bomb(start + stream.read(), name)
+    stream.seek(0)
     try:
-        dataset = dcmread(io.BytesIO(data), stop_before_pixels=header_only, force=not is_dicom(data))
+        dataset = dcmread(stream, stop_before_pixels=header_only, force=not is_dicom(start))
         if "TransferSyntaxUID" not in dataset.file_meta:  # an old file, or one that was cut out of a message
             implicit, little = dataset.original_encoding
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -120,8 +123,6 @@ def _size_in(frame: bytes) -> tuple[int, int, int] | None:
 
 def _refuse_deflated_bomb(data: bytes, name: str) -> None:
     """Unpacks a deflated file piece by piece and drops it, because pydicom unpacks without a limit."""
-    if _DEFLATED not in data[:4096]:
-        return
     start = MAGIC_BYTES + 12  # the first element says how long the part before the packed one is
     if data[MAGIC_BYTES : MAGIC_BYTES + 8] != b"\x02\x00\x00\x00UL\x04\x00":
         raise incomplete("a damaged DICOM file (no length of its meta information)", name)

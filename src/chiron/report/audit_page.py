@@ -174,11 +174,13 @@ def _probe_row(result: ProbeResult) -> dict[str, str]:
         return {"title": result.title, "value": "–", "interval": "", "verdict": "the same in all images", "weight": ""}
     if result.auroc is None:
         return {"title": result.title, "value": "–", "interval": "", "verdict": "not tested", "weight": ""}
-    has_interval = result.low is not None and result.high is not None  # the mean of perfect orders has none
+    interval = ""  # the mean of perfect orders has none
+    if result.low is not None and result.high is not None:
+        interval = f"{number(result.low, 2)}–{number(result.high, 2)}"
     return {
         "title": result.title,
         "value": number(result.auroc, 2),
-        "interval": f"{number(result.low, 2)}–{number(result.high, 2)}" if has_interval else "",
+        "interval": interval,
         "verdict": result.alarm or "",
         "weight": "look" if result.alarm else "",
     }

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ _OWN = (
     "predictions",
     "figures",
 )
+_DATA_SETTING = re.compile(r"^((?:--set=)?\s*data\s*(?:\.[^=]*)?=).*", re.DOTALL)
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless", "polars")
 
 
@@ -152,9 +154,16 @@ def open_run(path: Path) -> RunFolder:
 
 
 def command_line(hide: Iterable[Path | None] = ()) -> str:
-    """The command as typed, without the path of the program, and with DATA in place of paths that are to be hidden."""
+    """The command as typed, without the path of the program.
+
+    Args:
+        hide: paths that DATA stands for. Where there is one, values of `--set data...=` are left out as well: they may
+            name images.
+    """
     hidden = {os.path.normpath(path) for path in hide if path is not None}
     typed = (part if os.path.normpath(part.rpartition("=")[2]) not in hidden else "DATA" for part in sys.argv[1:])
+    if hidden:
+        typed = (_DATA_SETTING.sub(r"\1...", part) for part in typed)
     return " ".join([Path(sys.argv[0]).name, *typed])
 
 

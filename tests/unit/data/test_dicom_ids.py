@@ -1,5 +1,6 @@
 """Ids of DICOM images: joined by patient and study, hashed everywhere, in trees of folders and in tables."""
 
+import io
 import json
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_header_gives_hashes_and_how_it_was_taken(random):
         "SOPInstanceUID": "1.2.5",
         "Manufacturer": "Acme ",
     }
-    header = read_dicom_header(dicom(random, BurnedInAnnotation="YES", **how), "x", KEY)
+    header = read_dicom_header(io.BytesIO(dicom(random, BurnedInAnnotation="YES", **how)), "x", KEY)
     assert header.patient_id == keyed_hash(KEY, SECRETS[2])
     assert (header.study_id, header.series_id) == (keyed_hash(KEY, "1.2.3"), keyed_hash(KEY, "1.2.4"))
     assert header.image_id == "d-" + keyed_hash(KEY, "1.2.5")
@@ -58,7 +59,7 @@ def test_header_gives_hashes_and_how_it_was_taken(random):
 
 @pytest.mark.parametrize("said", ["", "ANONYMOUS", "Anonymized", "0000", "unknown", "n/a"])
 def test_a_patient_who_is_not_known_is_none(random, said):
-    assert read_dicom_header(dicom(random, PatientID=said), "x", KEY).patient_id is None
+    assert read_dicom_header(io.BytesIO(dicom(random, PatientID=said)), "x", KEY).patient_id is None
 
 
 def test_class_folders_of_dicom_files(folder):

@@ -4,8 +4,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from chiron.core.errors import DataError
 from chiron.data.sources.safety import MAX_FILE_BYTES, is_hidden, require_inside, require_text
@@ -42,7 +42,7 @@ class Folder:
             return stream.read()
 
     @contextmanager
-    def open(self, path: str) -> Iterator[BinaryIO]:
+    def open(self, path: str) -> Iterator[BufferedReader]:
         require_inside(path, self.root)
         try:
             said = (self.root / path).stat()
