@@ -8,8 +8,9 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from io import BufferedIOBase
+from io import BufferedIOBase, RawIOBase
 from pathlib import Path
+from typing import Any
 
 from chiron.core.errors import DataError
 from chiron.core.files import new_folder
@@ -24,7 +25,11 @@ _MAX_HEADER_BYTES = 64 << 10  # of one file in a tar, with its long name; tarfil
 _BROKEN = (  # all that zipfile and tarfile raise for damaged archives, but for OSError
     zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError,
 )  # fmt: skip
-_PACKED_TARS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by their first bytes
+_PACKED_TARS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}  # by their first bytes
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -67,7 +72,7 @@ def _files(archive: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
         reader = _TarReader(stream, archive)
         tar = tarfile.TarFile(fileobj=reader)
         while (member := tar.next()) is not None:
-            tar.members.clear()  # where it keeps every header
+            tar.members.clear()  # type: ignore[attr-defined]  # where it keeps every header
             if not member.isreg() and not member.isdir():
                 raise _not_a_file(member.name, archive)
             content = tar.extractfile(member)  # None for a folder
@@ -87,17 +92,18 @@ def _unpacked(archive: Path) -> BufferedIOBase:
     return opened(archive, "rb")
 
 
-class _TarReader:
+class _TarReader(RawIOBase):
     """The bytes of a tar from front to back, as tarfile asks for them; those that it skips count as well.
 
     A header says itself how long it is and is asked for at once, so one that is too long is stopped before it is read.
     """
 
     def __init__(self, stream: BufferedIOBase, archive: Path) -> None:
+        super().__init__()
         self.stream, self.budget, self.place = stream, _Budget(archive), 0
         self.header_left: int | None = _MAX_HEADER_BYTES  # None while a file's content is read
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         if self.header_left is not None:
             self.header_left -= size
             if self.header_left < 0:
@@ -110,7 +116,7 @@ class _TarReader:
         self.budget.spend(len(data))
         return data
 
-    def seek(self, place: int) -> None:
+    def seek(self, place: int, whence: int = 0) -> int:
         if place < self.place:
             raise tarfile.StreamError("a header that leads back")
         left = place - self.place
@@ -118,6 +124,7 @@ class _TarReader:
             left -= len(data)
             self.place += len(data)
             self.budget.spend(len(data))
+        return self.place
 
     def tell(self) -> int:
         return self.place
