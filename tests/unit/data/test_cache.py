@@ -162,13 +162,16 @@ def test_two_processes_may_write_it_at_once(manifest, place, monkeypatch):
 
 def test_what_a_killed_process_left_is_removed(manifest, place):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    left = place / f".unfinished-{int(dead.stdout)}-abc"
-    alive = place / f".unfinished-{os.getpid()}-abc"
-    for folder in (left, alive):
+    here = cache_module._this_host()
+    left = place / f".unfinished-{here}-{int(dead.stdout)}-abc"
+    alive = place / f".unfinished-{here}-{os.getpid()}-abc"
+    elsewhere = place / f".unfinished-0123456789ab-{int(dead.stdout)}-abc"  # there it may live
+    abandoned = place / f".unfinished-0123456789ab-{os.getpid()}-abc"
+    for folder in (left, alive, elsewhere, abandoned):
         folder.mkdir(parents=True)
+    os.utime(abandoned, (time.time() - 25 * 3600,) * 2)
     cache_images(manifest, SPEC, place)
-    assert not left.exists()
-    assert alive.exists()
+    assert [folder.exists() for folder in (left, alive, elsewhere, abandoned)] == [False, True, True, False]
 
 
 def test_a_full_disk_is_told_and_stops_nothing(manifest, place, monkeypatch, caplog):
@@ -187,3 +190,70 @@ def test_pruning_removes_what_is_not_used(manifest, place):
     assert [entry.folder for entry in list_caches(place)] == [newest.folder]
     prune_caches(place, idle_days=0)
     assert list_caches(place) == []
+
+
+def test_two_with_one_process_number_write_into_folders_of_their_own(manifest, place, monkeypatch):
+    """As containers on a shared disk do."""
+    written = []
+    open_memmap = np.lib.format.open_memmap
+    monkeypatch.setattr(
+        np.lib.format, "open_memmap", lambda path, **rest: written.append(path) or open_memmap(path, **rest)
+    )
+    for _ in range(2):
+        cache_images(manifest, SPEC, place)
+        shutil.rmtree(place)
+    assert len({path.parent.name for path in written}) == 2
+
+
+def test_only_its_owner_may_look_into_it(manifest, place):
+    cache_images(manifest, SPEC, place)
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
+def test_files_of_equal_pixels_are_two_images(tmp_path, place, random):
+    """8 bits and the same in 16 are one picture, but not one stored image: interpolated values fall between."""
+    pixels = random.integers(0, 256, (40, 40), dtype=np.uint8)
+    for folder in "ab":
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / "data/a/eight.png")
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(tmp_path / "data/b/sixteen.png")
+    manifest = read_dataset(tmp_path / "data")
+    assert manifest.frame["pixels_sha256"].n_unique() == 1
+    spec = InputSpec(img_size=32, in_chans=1, bit_depth=16)
+    cached, source = cache_images(manifest, spec, place), ImageSource(manifest.root)
+    stored = {path: canonical_resize(source.decode(path), spec) for path in manifest.frame["path"]}
+    assert (stored["a/eight.png"] != stored["b/sixteen.png"]).any()
+    for path, expected in stored.items():
+        np.testing.assert_array_equal(cached.read(path), expected)
+
+
+def test_rows_of_an_npz_are_cached(tmp_path, place, random):
+    images = random.integers(0, 256, (6, 28, 28), dtype=np.uint8)
+    labels = np.arange(6)[:, None] % 2
+    np.savez(tmp_path / "set.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    manifest = read_dataset(tmp_path / "set.npz")
+    cached = cache_images(manifest, SPEC, place)
+    assert list_caches(place)[0].num_images == 6
+    np.testing.assert_array_equal(
+        cached.read("test#3"), canonical_resize(ImageSource(manifest.root).decode("train#3"), SPEC)
+    )
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data[:20], lambda data: b"", None])
+def test_pixels_that_are_cut_off_or_missing_are_noticed(manifest, place, damage):
+    cached = cache_images(manifest, SPEC, place)
+    images = list_caches(place)[0].folder / "images.npy"
+    images.unlink() if damage is None else images.write_bytes(damage(images.read_bytes()))
+    for ask in (lambda: cached.read("sick/Bild 000 ä.png"), lambda: cache_images(manifest, SPEC, place)):
+        with pytest.raises(DataError, match="cache of decoded images must be whole"):
+            ask()
+
+
+def test_a_cache_that_cannot_be_touched_is_read(manifest, place, monkeypatch):
+    cache_images(manifest, SPEC, place)
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert read_sum(cache_images(manifest, SPEC, place)) > 0

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from dicom_files import SECRETS, dicom_bytes, dicom_dataset
 from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from chiron.audit.leaks import find_leaks
-from chiron.core.hashing import keyed_hash
+from chiron.core.hashing import keyed_hash, sha256_bytes
 from chiron.data.dicom_header import read_dicom_header
+from chiron.data.dicom_ids import _headers
 from chiron.data.reading import read_dataset
+from chiron.data.source import ImageSource
 from chiron.predictor import find_inputs
 from chiron.spec.layout import Layout
 from chiron.workflows.data import split_data
@@ -166,3 +169,42 @@ def test_splitting_writes_the_project_key_only_for_dicom(folder, tmp_path, rando
         Image.fromarray(random.integers(0, 256, (9, 9), dtype=np.uint8)).save(path)
     split_data(tmp_path / "png", tmp_path / "other" / "split", fractions=fractions)
     assert not (tmp_path / "other" / "sharing_key").exists()
+
+
+def test_headers_are_read_without_pixels_and_the_key_is_asked_for_once(folder, random):
+    large = dicom_dataset(random.integers(0, 256, (2000, 2000), dtype=np.uint8), PatientID="MRN-99")
+    (folder / "a" / "large.dcm").write_bytes(dicom_bytes(large))
+    (folder / "a" / "none.dcm").write_bytes(dicom(random, SOPInstanceUID=""))
+    deflated = dicom_dataset(random.integers(0, 256, (12, 13), dtype=np.uint8), PatientID="MRN-7")
+    deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    (folder / "a" / "deflated.dcm").write_bytes(dicom_bytes(deflated))
+    source, asked, read = ImageSource(folder), [], {}
+    opened = source.open
+
+    @contextmanager
+    def counting(path):
+        with opened(path) as stream, Counting(stream) as counted:
+            yield counted
+        read[path] = counted.num_bytes
+
+    source.open = counting
+    found = _headers(source.names(), source, lambda: asked.append(1) or KEY)
+    assert len(asked) == 1
+    for path in source.names():
+        assert found[path] == read_dicom_header(io.BytesIO(source.read_bytes(path)), path, KEY)
+    assert found["a/large.dcm"].patient_id == keyed_hash(KEY, "MRN-99")
+    assert found["a/deflated.dcm"].patient_id == keyed_hash(KEY, "MRN-7")
+    whole = sha256_bytes(source.read_bytes("a/none.dcm"))
+    assert found["a/none.dcm"].image_id == "d-" + keyed_hash(KEY, whole)
+    assert read["a/large.dcm"] < 200_000
+
+
+class Counting(io.BufferedReader):
+    """Counts what is asked for."""
+
+    num_bytes = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.num_bytes += len(data)
+        return data

@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from io import BufferedIOBase
+from io import BufferedIOBase, RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def _files(archive: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
         reader = _TarReader(stream, archive)
         tar: Any = tarfile.TarFile(fileobj=reader)  # type: ignore[arg-type]  # it asks for no more than this
         while (member := tar.next()) is not None:
-            tar.members.clear()  # where it keeps every header
+            tar.members.clear()  # type: ignore[attr-defined]  # where it keeps every header
             if not member.isreg() and not member.isdir():
                 raise _not_a_file(member.name, archive)
             content = tar.extractfile(member)  # None for a folder
@@ -92,17 +92,18 @@ def _unpacked(archive: Path) -> BufferedIOBase:
     return opened(archive, "rb")
 
 
-class _TarReader:
+class _TarReader(RawIOBase):
     """The bytes of a tar from front to back, as tarfile asks for them; those that it skips count as well.
 
     A header says itself how long it is and is asked for at once, so one that is too long is stopped before it is read.
     """
 
     def __init__(self, stream: BufferedIOBase, archive: Path) -> None:
+        super().__init__()
         self.stream, self.budget, self.place = stream, _Budget(archive), 0
         self.header_left: int | None = _MAX_HEADER_BYTES  # None while a file's content is read
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         if self.header_left is not None:
             self.header_left -= size
             if self.header_left < 0:
@@ -115,7 +116,7 @@ class _TarReader:
         self.budget.spend(len(data))
         return data
 
-    def seek(self, place: int) -> None:
+    def seek(self, place: int, whence: int = 0) -> int:
         if place < self.place:
             raise tarfile.StreamError("a header that leads back")
         left = place - self.place
@@ -123,6 +124,7 @@ class _TarReader:
             left -= len(data)
             self.place += len(data)
             self.budget.spend(len(data))
+        return self.place
 
     def tell(self) -> int:
         return self.place

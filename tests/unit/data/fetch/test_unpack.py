@@ -1,9 +1,13 @@
 """An archive unpacks completely and inside its folder, or leaves nothing."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -12,6 +16,19 @@ from chiron.core.errors import DataError
 from chiron.data.fetch.unpack import ARCHIVE_SUFFIXES, unpack
 
 FILES = {"train/sick/a ä.png": b"1" * 10_000, "train/well/b.png": b"", "README.txt": b"text"}
+
+
+PACK = {".tar": bytes, ".tar.gz": gzip.compress, ".tar.bz2": bz2.compress, ".tar.xz": lzma.compress}
+
+
+def tar_bytes(members):
+    """A tar of members of any kind, written by hand."""
+    parts = []
+    for name, content, kind in members:
+        info = tarfile.TarInfo(name)
+        info.size, info.type = len(content), kind
+        parts += [info.tobuf(tarfile.GNU_FORMAT), content, bytes(-len(content) % 512)]
+    return b"".join(parts) + bytes(1024)
 
 
 def pack(path, files):
@@ -138,3 +155,58 @@ def test_old_folder_stays_when_the_new_one_fails(tmp_path):
     assert tree(tmp_path / "out") == {"old": b"old"}
     unpack(pack(tmp_path / "b.zip", [("new", b"1")]), tmp_path / "out")
     assert tree(tmp_path / "out") == {"new": b"1"}
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_headers_too_long_to_be_read_are_refused(tmp_path, suffix, kind):
+    members = [("first", b"1", tarfile.REGTYPE), ("long", b"a" * 100_000, kind), ("b", b"", tarfile.REGTYPE)]
+    archive = tmp_path / f"a{suffix}"
+    archive.write_bytes(PACK[suffix](tar_bytes(members)))
+    with pytest.raises(DataError, match=r"header of a file in a tar must have at most 64 kB\. Got a longer one"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_long_header_is_not_read_into_memory(tmp_path):
+    """It says to have 200 MB, which tarfile would ask for at once."""
+    header = tarfile.TarInfo("long")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 200 << 20
+    archive = tmp_path / "a.tar.gz"
+    with gzip.open(archive, "wb", compresslevel=1) as stream:
+        stream.write(header.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(200):
+            stream.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="at most 64 kB"):
+        unpack(archive, tmp_path / "out")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_long_names_come_out(tmp_path):
+    name = "/".join(["ä" * 60] * 5) + "/a.png"
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=form) as tar:
+            for k in range(3):
+                info = tarfile.TarInfo(f"{k}/{name}")
+                info.size = 700
+                tar.addfile(info, io.BytesIO(bytes([k]) * 700))
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+        assert tree(tmp_path / "out") == {f"{k}/{name}": bytes([k]) * 700 for k in range(3)}
+
+
+def test_bytes_that_a_tar_skips_count(tmp_path, monkeypatch):
+    """A sparse file of no content, behind which 4 MB are passed over."""
+    monkeypatch.setattr("chiron.data.fetch.unpack._ALWAYS_ALLOWED_BYTES", 1 << 20)
+    plain = tar_bytes([("a", bytes(4 << 20), tarfile.GNUTYPE_SPARSE), ("b", b"1", tarfile.REGTYPE)])
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(plain))
+    with pytest.raises(DataError, match="at most 300 times its size"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_a_packed_tar_under_another_suffix(tmp_path):
+    archive = pack(tmp_path / "a.tar.xz", FILES.items()).rename(tmp_path / "a.tar")
+    unpack(archive, tmp_path / "a")
+    assert tree(tmp_path / "a") == FILES
