@@ -65,7 +65,7 @@ def pictures() -> dict[str, bytes]:
     """A small file of every format."""
     draws = np.random.default_rng(0)
     color = cv2.resize(draws.integers(0, 256, (6, 7, 3), dtype=np.uint8), (44, 40))
-    grey, deep = np.ascontiguousarray(color[..., 0]), color[..., 0].astype(np.uint16) * 16
+    gray, deep = np.ascontiguousarray(color[..., 0]), color[..., 0].astype(np.uint16) * 16
     image = Image.fromarray(color)
     made = {
         "jpeg": encoded(image, "JPEG"),
@@ -77,7 +77,7 @@ def pictures() -> dict[str, bytes]:
         "tiff-lzw": encoded(image, "TIFF", compression="tiff_lzw"),
         "tiff-deflate": encoded(image, "TIFF", compression="tiff_adobe_deflate"),
         "tiff-16": cv2.imencode(".tiff", color.astype(np.uint16) * 257)[1].tobytes(),
-        "tiff-grey-16": encoded(Image.fromarray(deep), "TIFF"),
+        "tiff-gray-16": encoded(Image.fromarray(deep), "TIFF"),
         "bmp": encoded(image, "BMP"),
         "webp": encoded(image, "WEBP"),
         "gif": encoded(image.quantize(16), "GIF"),
@@ -91,8 +91,8 @@ def pictures() -> dict[str, bytes]:
     deflated = dicom_dataset(deep, bits_stored=12)
     deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     made["dicom-deflated"] = dicom_bytes(deflated)
-    frames = ((encoded(Image.fromarray(grey), "JPEG"), JPEGBaseline8Bit, grey, 8),)
-    frames += ((jpeg_lossless(grey, 8), JPEGLosslessSV1, grey, 8), (jpeg_lossless(deep, 12), JPEGLosslessSV1, deep, 12))
+    frames = ((encoded(Image.fromarray(gray), "JPEG"), JPEGBaseline8Bit, gray, 8),)
+    frames += ((jpeg_lossless(gray, 8), JPEGLosslessSV1, gray, 8), (jpeg_lossless(deep, 12), JPEGLosslessSV1, deep, 12))
     for place, (frame, syntax, pixels, bits) in enumerate(frames):
         made[f"dicom-jpeg-{place}"] = dicom_bytes(with_frame(dicom_dataset(pixels, bits_stored=bits), frame, syntax))
     return made

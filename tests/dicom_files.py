@@ -13,7 +13,7 @@ SECRETS = ("Doe^Jane", "19500607", "MRN-4711", "Elm Street")
 
 
 def dicom_dataset(pixels: np.ndarray, *, bits_stored: int | None = None, kind: str = "", **elements) -> FileDataset:
-    """An uncompressed image of one frame: (height, width) grey or (height, width, 3) color."""
+    """An uncompressed image of one frame: (height, width) gray or (height, width, 3) color."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = elements.get("SOPInstanceUID", generate_uid())
@@ -67,7 +67,7 @@ def dicom_file(pixels: np.ndarray, **how) -> bytes:
 
 
 def jpeg_lossless(pixels: np.ndarray, bits: int) -> bytes:
-    """One grey JPEG Lossless frame (process 14, selection value 1), written out: no permissive package encodes it.
+    """One gray JPEG Lossless frame (process 14, selection value 1), written out: no permissive package encodes it.
 
     Every category of differences has a code of five bits. Source: ITU-T T.81, annex H.
     """

@@ -1,6 +1,6 @@
 """The canonical array, which every decoder gives back, and what all decoders share: names, limits, orientation.
 
-Canonical array: (height, width, channels), uint8 or uint16 over the full range, 1 channel (grey) or 3 (RGB), upright.
+Canonical array: (height, width, channels), uint8 or uint16 over the full range, 1 channel (gray) or 3 (RGB), upright.
 """
 
 from pathlib import PurePosixPath

@@ -16,7 +16,7 @@ __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "CanonicalImage", "decode_array", "de
 def decode_image(data: bytes, name: str = "image", *, min_side: int | None = None) -> CanonicalImage:
     """The canonical array of an encoded image.
 
-    EXIF orientation is applied, palettes become RGB, alpha is dropped, 16 bits stay 16 bits. Grey stays one channel.
+    EXIF orientation is applied, palettes become RGB, alpha is dropped, 16 bits stay 16 bits. Gray stays one channel.
     DICOM becomes what its own lookup tables and first window show, white as the largest value.
 
     Args:
@@ -60,5 +60,5 @@ def decode_array(array: np.ndarray, name: str = "array") -> CanonicalImage:
 
 
 def decode_pil(image: Image.Image, name: str = "image") -> CanonicalImage:
-    """The canonical array of an open Pillow image; its EXIF orientation is applied, 16-bit grey stays 16 bits."""
+    """The canonical array of an open Pillow image; its EXIF orientation is applied, 16-bit gray stays 16 bits."""
     return decode_open(image, name)

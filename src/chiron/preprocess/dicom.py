@@ -52,7 +52,7 @@ _PLUGINS: dict[str, str] = {
     HTJ2K: "pylibjpeg",
     RLELossless: "pylibjpeg",
 }
-_GREY = ("MONOCHROME1", "MONOCHROME2")
+_GRAY = ("MONOCHROME1", "MONOCHROME2")
 _COLOR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _MOST_ENTRIES = 65536  # of a lookup table
 
@@ -83,7 +83,7 @@ def _canonical(dataset: Dataset, name: str) -> CanonicalImage:
     kind = str(dataset.get("PhotometricInterpretation") or "")
     if kind in _COLOR and dataset.SamplesPerPixel == 3:
         return _full_range(_stored(dataset, name), *_stored_range(dataset), dataset.BitsStored)
-    if kind in _GREY and dataset.SamplesPerPixel == 1:
+    if kind in _GRAY and dataset.SamplesPerPixel == 1:
         values, black, white = _shown(dataset, _stored(dataset, name), name)
         if kind == "MONOCHROME1":
             black, white = white, black
@@ -96,7 +96,7 @@ def _canonical(dataset: Dataset, name: str) -> CanonicalImage:
         colors = apply_color_lut(_stored(dataset, name), dataset)[..., :3]
         return np.ascontiguousarray(colors if colors.dtype == np.uint16 else colors.astype(np.uint8))
     raise PreprocessError(
-        f"A DICOM image must be grey, RGB, YBR or PALETTE COLOR. Got another kind of color with "
+        f"A DICOM image must be gray, RGB, YBR or PALETTE COLOR. Got another kind of color with "
         f"{dataset.SamplesPerPixel} samples in {name}. Convert it first."
     )
 
@@ -121,7 +121,7 @@ def _stored(dataset: Dataset, name: str) -> np.ndarray:
 
 
 def _shown(dataset: Dataset, values: np.ndarray, name: str) -> tuple[Values, float, float]:
-    """Grey values after the modality and VOI steps, and those of them that mean black and white."""
+    """Gray values after the modality and VOI steps, and those of them that mean black and white."""
     black, white = _stored_range(dataset)
     rescaled = False
     if table := _first(dataset, "ModalityLUTSequence"):

@@ -23,7 +23,7 @@ from chiron.preprocess.jpeg import fast_jpeg
 # Pillow knows more formats, some through other programs (EPS starts Ghostscript); these are all that is read.
 PICTURE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 _JPEGS = ("JPEG", "MPO")  # MPO: phones append a preview or a depth map as a second frame
-_GREY_MODES = frozenset({"1", "L", "LA", "La"})
+_GRAY_MODES = frozenset({"1", "L", "LA", "La"})
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF 6.0
@@ -56,13 +56,13 @@ def decode_open(image: Image.Image, name: str) -> CanonicalImage:
         require_one_frame(getattr(image, "n_frames", 1), name)
     orientation = image.getexif().get(_ORIENTATION, 1)
     if image.mode in _DEEP_MODES:
-        return upright(_deep_grey(image, name), orientation)
+        return upright(_deep_gray(image, name), orientation)
     if image.mode == "F":
         raise PreprocessError(
             f"Pixels must be 8- or 16-bit integers. Got floating point in {name}. Save it as 8- or 16-bit."
         )
     image = ImageOps.exif_transpose(image)
-    if image.mode in _GREY_MODES:
+    if image.mode in _GRAY_MODES:
         return np.asarray(image.convert("L"))[..., None]
     return np.asarray(image.convert("RGB"))
 
@@ -81,7 +81,7 @@ def _decode(image: Image.Image, data: bytes, name: str, min_side: int | None) ->
     return decode_open(image, name)
 
 
-def _deep_grey(image: Image.Image, name: str) -> CanonicalImage:
+def _deep_gray(image: Image.Image, name: str) -> CanonicalImage:
     pixels = np.asarray(image).astype(np.int64)
     if pixels.min() < 0 or pixels.max() > 65535:
         raise PreprocessError(
@@ -99,7 +99,7 @@ def _is_deep_color(image: Image.Image, data: bytes, name: str) -> bool:
         PreprocessError: a TIFF of such depth that nothing here reads.
     """
     if image.format == "PNG":
-        return data[24] == 16 and data[25] in (2, 4, 6)  # the header: color, grey + alpha, color + alpha
+        return data[24] == 16 and data[25] in (2, 4, 6)  # the header: color, gray + alpha, color + alpha
     if image.format != "TIFF":
         return False
     bits = image.tag_v2.get(_BITS_PER_SAMPLE, (1,))  # type: ignore[attr-defined]
@@ -120,6 +120,6 @@ def _deep_color(image: Image.Image, data: bytes, name: str) -> CanonicalImage:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape[:2] != image.size[::-1]:
         raise incomplete("broken data", name)
-    if pixels.ndim == 2 or (image.format == "PNG" and data[25] == 4):  # grey + alpha comes as four channels
+    if pixels.ndim == 2 or (image.format == "PNG" and data[25] == 4):  # gray + alpha comes as four channels
         return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1)[..., :1])
     return np.ascontiguousarray(pixels[..., 2::-1])  # BGR(A) to RGB

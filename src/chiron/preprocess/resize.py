@@ -17,7 +17,7 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 def canonical_resize(image: CanonicalImage, spec: InputSpec) -> StoredImage:
     """The stored form of a decoded image: channels, depth and size as `spec` says.
 
-    Grey becomes RGB by repetition; RGB becomes grey by ITU-R 601 luma, as Pillow's mode "L" does. 8 bits become 16 by
+    Gray becomes RGB by repetition; RGB becomes gray by ITU-R 601 luma, as Pillow's mode "L" does. 8 bits become 16 by
     times 257, 16 become 8 by rounding value / 257, so that black and white stay black and white.
     """
     image = _with_channels(image, spec.in_chans)

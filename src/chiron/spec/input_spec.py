@@ -8,8 +8,8 @@ from chiron.spec.frozen import Frozen
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-GREY_MEAN = (0.449,)  # the mean of ImageNet's three channels
-GREY_STD = (0.226,)
+GRAY_MEAN = (0.449,)  # the mean of ImageNet's three channels
+GRAY_STD = (0.226,)
 
 
 class InputSpec(Frozen):
@@ -24,7 +24,7 @@ class InputSpec(Frozen):
     decode: Literal["full", "scaled"] = Field(
         default="full", description="scaled decodes large JPEG files at a fraction, never below twice the stored size"
     )
-    in_chans: Literal[1, 3] = Field(default=3, description="1 grey, 3 RGB")
+    in_chans: Literal[1, 3] = Field(default=3, description="1 gray, 3 RGB")
     bit_depth: Literal[8, 16] = Field(default=8, description="bits a channel of the stored image")
     resize: Literal["squash", "letterbox"] = Field(
         default="squash", description="squash changes the aspect ratio, letterbox keeps it and pads with black"
@@ -62,9 +62,9 @@ class InputSpec(Frozen):
     @property
     def channel_mean(self) -> tuple[float, ...]:
         """Mean a channel, in 0..1."""
-        return self.mean or (IMAGENET_MEAN if self.in_chans == 3 else GREY_MEAN)
+        return self.mean or (IMAGENET_MEAN if self.in_chans == 3 else GRAY_MEAN)
 
     @property
     def channel_std(self) -> tuple[float, ...]:
         """Standard deviation a channel, in 0..1."""
-        return self.std or (IMAGENET_STD if self.in_chans == 3 else GREY_STD)
+        return self.std or (IMAGENET_STD if self.in_chans == 3 else GRAY_STD)

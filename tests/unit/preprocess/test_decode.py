@@ -148,9 +148,9 @@ def tiff(pixels: np.ndarray, *, photometric: int, planar: int = 1) -> bytes:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_tiff_with_white_as_zero_is_inverted(random, dtype):
-    grey = random.integers(0, np.iinfo(dtype).max + 1, (10, 12, 1)).astype(dtype)
-    np.testing.assert_array_equal(decode_image(tiff(grey, photometric=1)), grey)
-    np.testing.assert_array_equal(decode_image(tiff(grey, photometric=0)), np.iinfo(dtype).max - grey)
+    gray = random.integers(0, np.iinfo(dtype).max + 1, (10, 12, 1)).astype(dtype)
+    np.testing.assert_array_equal(decode_image(tiff(gray, photometric=1)), gray)
+    np.testing.assert_array_equal(decode_image(tiff(gray, photometric=0)), np.iinfo(dtype).max - gray)
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])

@@ -30,7 +30,7 @@ from chiron.preprocess.decode import decode_image
 
 
 @pytest.fixture
-def grey(random):
+def gray(random):
     return random.integers(0, 256, (40, 43), dtype=np.uint8)
 
 
@@ -68,8 +68,8 @@ def test_without_a_window_the_stored_bits_are_the_range(random, bits, signed):
     np.testing.assert_array_equal(got, by_pydicom(data, low, high, 255 if bits == 8 else 65535))
 
 
-def test_monochrome1_is_inverted(grey, deep):
-    np.testing.assert_array_equal(decode_image(dicom_file(grey, kind="MONOCHROME1"))[..., 0], 255 - grey)
+def test_monochrome1_is_inverted(gray, deep):
+    np.testing.assert_array_equal(decode_image(dicom_file(gray, kind="MONOCHROME1"))[..., 0], 255 - gray)
     inverted = decode_image(dicom_file(deep, bits_stored=12, kind="MONOCHROME1"))
     np.testing.assert_array_equal(inverted, 65535 - decode_image(dicom_file(deep, bits_stored=12)))
 
@@ -184,15 +184,15 @@ def test_uncompressed_files(deep, syntax):
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
-def test_lossless_compression(grey, deep, color, syntax):
-    np.testing.assert_array_equal(decode_image(compressed(grey, syntax))[..., 0], grey)
+def test_lossless_compression(gray, deep, color, syntax):
+    np.testing.assert_array_equal(decode_image(compressed(gray, syntax))[..., 0], gray)
     np.testing.assert_array_equal(decode_image(compressed(color, syntax)), color)
     twelve = compressed(deep, syntax, bits_stored=12)
     np.testing.assert_array_equal(decode_image(twelve), decode_image(dicom_file(deep, bits_stored=12)))
 
 
-def test_lossy_compression_and_reversible_color(color, grey):
-    near = compressed(grey, JPEGLSNearLossless)
+def test_lossy_compression_and_reversible_color(color, gray):
+    near = compressed(gray, JPEGLSNearLossless)
     np.testing.assert_array_equal(decode_image(near), pydicom.dcmread(io.BytesIO(near)).pixel_array[..., None])
     made = dicom_dataset(color)
     made.PhotometricInterpretation = "YBR_RCT"
@@ -201,8 +201,8 @@ def test_lossy_compression_and_reversible_color(color, grey):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_jpeg_baseline(grey, color, mode):
-    pixels = grey if mode == "L" else color
+def test_jpeg_baseline(gray, color, mode):
+    pixels = gray if mode == "L" else color
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=90)
     made = dicom_dataset(pixels, kind="MONOCHROME2" if mode == "L" else "YBR_FULL_422")
@@ -236,13 +236,13 @@ def test_old_files_without_a_mark_are_known_by_their_name(deep):
         decode_image(bare, "old")
 
 
-def test_what_holds_no_single_image_is_refused(grey):
-    empty = dicom_dataset(grey)
+def test_what_holds_no_single_image_is_refused(gray):
+    empty = dicom_dataset(gray)
     del empty.PixelData
-    three = dicom_dataset(grey, NumberOfFrames=3, PixelData=grey.tobytes() * 3)
-    deeper = dicom_dataset(grey.astype(np.uint32), bits_stored=32)
-    video = with_frame(dicom_dataset(grey), b"\0\0\1\xb3", MPEG2MPML)
-    cmyk = dicom_dataset(grey, SamplesPerPixel=4, kind="CMYK")
+    three = dicom_dataset(gray, NumberOfFrames=3, PixelData=gray.tobytes() * 3)
+    deeper = dicom_dataset(gray.astype(np.uint32), bits_stored=32)
+    video = with_frame(dicom_dataset(gray), b"\0\0\1\xb3", MPEG2MPML)
+    cmyk = dicom_dataset(gray, SamplesPerPixel=4, kind="CMYK")
     for made, message in (
         (empty, "must hold an image. Got none in x"),
         (three, "must hold one frame. Got 3 in x"),
@@ -256,9 +256,9 @@ def test_what_holds_no_single_image_is_refused(grey):
         decode_image(b"hello, I am text" * 20, "x.dcm")
 
 
-def test_absurd_sizes_are_refused_before_memory_is_taken(grey, deep):
+def test_absurd_sizes_are_refused_before_memory_is_taken(gray, deep):
     with pytest.raises(PreprocessError, match="at most 178,956,970 pixels"):
-        decode_image(dicom_file(grey, Rows=65535, Columns=65535))
+        decode_image(dicom_file(gray, Rows=65535, Columns=65535))
     liar = compressed(deep, JPEG2000Lossless)
     place = liar.index(b"\xff\x4f\xff\x51") + 8
     huge = liar[:place] + b"\x00\x01\x00\x00" * 2 + liar[place + 8 :]
@@ -266,7 +266,7 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(grey, deep):
         decode_image(huge)
 
 
-def test_a_deflated_bomb_is_refused(grey, monkeypatch):
+def test_a_deflated_bomb_is_refused(gray, monkeypatch):
     monkeypatch.setattr("chiron.preprocess.dicom_file._MOST_INFLATED", 4 << 20)
     made = dicom_dataset(np.zeros((3000, 3000), np.uint8))
     made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
@@ -305,8 +305,8 @@ def test_truncated_files_are_refused(random, syntax, kept):
         decode_image(data[: int(len(data) * kept)], "scan.dcm")
 
 
-def test_a_message_or_warning_never_holds_what_the_file_says(grey):
-    made = dicom_dataset(grey, WindowCenter=1, WindowWidth=0)
+def test_a_message_or_warning_never_holds_what_the_file_says(gray):
+    made = dicom_dataset(gray, WindowCenter=1, WindowWidth=0)
     data = dicom_bytes(made)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

@@ -20,7 +20,7 @@ KINDS = {
     "422": {"subsampling": 1},
     "progressive": {"progressive": True},
     "restarts": {"restart_marker_blocks": 2},
-    "grey": {"mode": "L"},
+    "gray": {"mode": "L"},
     "cmyk": {"mode": "CMYK"},
     "exif": {"orientation": 6},
 }

@@ -17,7 +17,7 @@ from chiron.data.copies.thumbnail import SIDE, VIEWS, turned
 NEIGHBORS = 4  # registered for each image
 _CROP = 0.9  # side of a cropped reading; between whole and crop everything from 0.85 on is near enough
 _CROP_OFFSETS = (0.0, 0.5, 1.0)
-_FLATTEST = 1.0  # grey levels of standard deviation; below, a thumbnail shows rounding and nothing else
+_FLATTEST = 1.0  # gray levels of standard deviation; below, a thumbnail shows rounding and nothing else
 _NUM_COMPONENTS = 64
 _MOST_FITTED = 4096  # thumbnails that the components are fitted on
 _GRID = 127  # whole numbers up to this: their products are exact in float32, in whatever order they are added

@@ -23,7 +23,7 @@ _MARGIN = 2  # pixels by which a window is smaller than its plane, so that it ca
 _SMOOTHING = 24  # a plane's side over the standard deviation of the blur that is taken out
 _NEIGHBORHOOD = 12  # a plane's side over the standard deviation of the window of local contrast
 _FLOOR = 0.2  # share of the whole variance that is added to the local one, so that smooth skin stays smooth
-_LEAST_STRUCTURE = 0.01  # grey levels of standard deviation; below stands only what rounding leaves
+_LEAST_STRUCTURE = 0.01  # gray levels of standard deviation; below stands only what rounding leaves
 _WORTH_REFINING = 0.5
 _REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 1e-3)
 _BORDER = 3  # pixels left out at the edges, where the blur had no neighbors
@@ -31,7 +31,7 @@ _LEAST_OVERLAP = 0.6
 
 
 def plane(image: CanonicalImage) -> Plane:
-    """The image as 96 × 96 grey values, whatever its shape."""
+    """The image as 96 × 96 gray values, whatever its shape."""
     small = shrunk(image, PLANE_SIDE)
     return small[..., 0] if small.shape[2] == 1 else cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
 

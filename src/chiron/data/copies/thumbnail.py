@@ -14,7 +14,7 @@ VIEWS = (
 
 
 def thumbnail(image: CanonicalImage) -> UInt8[np.ndarray, "16 16 3"]:
-    """The image averaged down to 16 × 16 pixels, whatever its shape; grey becomes three equal channels.
+    """The image averaged down to 16 × 16 pixels, whatever its shape; gray becomes three equal channels.
 
     16 bits are scaled to the image's own range, since many scanners use only 10 or 12 of them.
     """

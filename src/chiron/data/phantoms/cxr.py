@@ -140,8 +140,8 @@ def _draw_patient(
         kept = planted.sign_strength(_darkness(shot))
         density = plate.density if chest.added is None else plate.density + kept * chest.added
         to_image = _pose(canvas, shot, img_size * oversampling)
-        grey = _expose(_view(density, to_image, img_size, oversampling), shot, rng)
-        image = np.round(255 * _with_mark(_with_side_letter(grey, shot), mark, planted.shortcut)).astype(np.uint8)
+        gray = _expose(_view(density, to_image, img_size, oversampling), shot, rng)
+        image = np.round(255 * _with_mark(_with_side_letter(gray, shot), mark, planted.shortcut)).astype(np.uint8)
         lungs = _view_mask(plate.lungs, to_image, img_size, oversampling)
         finding = np.zeros_like(lungs)
         if chest.mask is not None:  # a finding's mask takes every pixel that the finding reaches
@@ -237,39 +237,39 @@ def _expose(density: Float[np.ndarray, "s s"], shot: Shot, rng: np.random.Genera
     quanta = soften(rng.standard_normal(density.shape, dtype=np.float32), 0.0045 * size)
     quanta /= quanta.std()
     noisy = density + shot.noise * np.exp(0.5 * (density - 0.6)) * quanta
-    grey = np.clip((noisy - shot.black) / (shot.white - shot.black), 0, 1) ** shot.gamma
+    gray = np.clip((noisy - shot.black) / (shot.white - shot.black), 0, 1) ** shot.gamma
     ticks = np.linspace(-1, 1, size, dtype=np.float32) ** 2
-    grey *= 1 - shot.vignette * (ticks[None, :] + ticks[:, None]) / 2
-    return grey
+    gray *= 1 - shot.vignette * (ticks[None, :] + ticks[:, None]) / 2
+    return gray
 
 
-def _with_side_letter(grey: Float[np.ndarray, "s s"], shot: Shot) -> Float[np.ndarray, "s s"]:
+def _with_side_letter(gray: Float[np.ndarray, "s s"], shot: Shot) -> Float[np.ndarray, "s s"]:
     """A lead letter R beside the patient's right shoulder, in three of four images of either class."""
     if shot.marker == 0:
-        return grey
+        return gray
     scale = 4
-    stamp = np.zeros((len(grey) * scale, len(grey) * scale), np.uint8)
+    stamp = np.zeros((len(gray) * scale, len(gray) * scale), np.uint8)
     corner = (round(len(stamp) * 0.025), round(len(stamp) * (0.10, 0.30, 0.55)[shot.marker - 1]))
     thickness = max(1, round(len(stamp) * 0.008))
     cv2.putText(stamp, "R", corner, cv2.FONT_HERSHEY_SIMPLEX, len(stamp) / 480, 255, thickness, cv2.LINE_AA)
-    lead = cv2.resize(stamp, grey.shape, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    return np.maximum(grey, 0.95 * lead)
+    lead = cv2.resize(stamp, gray.shape, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.maximum(gray, 0.95 * lead)
 
 
-def _with_mark(grey: Float[np.ndarray, "s s"], mark: Mark, shortcut: str | None) -> Float[np.ndarray, "s s"]:
+def _with_mark(gray: Float[np.ndarray, "s s"], mark: Mark, shortcut: str | None) -> Float[np.ndarray, "s s"]:
     """A lead square in the upper right corner, or a scale along the right edge; both beside the lungs."""
-    size = len(grey)
+    size = len(gray)
     if not mark.present or shortcut == "tone":
-        return grey
-    grey = grey.copy()
+        return gray
+    gray = gray.copy()
     if shortcut == "corner_marker":
         top, near = round(0.03 * size), round(0.91 * size)
-        grey[top : top + round(0.06 * size), near : near + round(0.06 * size)] = 0.95
+        gray[top : top + round(0.06 * size), near : near + round(0.06 * size)] = 0.95
     else:
         for tick in range(11):
             row, length = round((0.1 + 0.08 * tick) * size), round((0.02 if tick % 5 else 0.03) * size)
-            grey[row : row + max(1, size // 100), size - length :] = 0.95
-    return grey
+            gray[row : row + max(1, size // 100), size - length :] = 0.95
+    return gray
 
 
 def _findings_seen(

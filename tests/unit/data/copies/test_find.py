@@ -77,9 +77,9 @@ def test_blank_images_are_no_copies():
 
 
 def test_depth_and_channels_do_not_matter():
-    grey = [texture(seed, channels=1) for seed in range(6)]
-    deep = grey[2].astype(np.uint16) * 257
-    (pair,) = (pair for pair in found_in([*"abcdef", "x"], [*grey, deep]) if pair.confirmed)
+    gray = [texture(seed, channels=1) for seed in range(6)]
+    deep = gray[2].astype(np.uint16) * 257
+    (pair,) = (pair for pair in found_in([*"abcdef", "x"], [*gray, deep]) if pair.confirmed)
     assert pair.sample_ids == ("c", "x")
 
 

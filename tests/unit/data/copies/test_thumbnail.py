@@ -22,7 +22,7 @@ def test_thumbnail_averages_blocks():
     assert np.abs(thumbnail(image) - naive_mean(image)).max() <= 0.51
 
 
-def test_grey_becomes_three_equal_channels():
+def test_gray_becomes_three_equal_channels():
     image = texture(1, channels=1)
     small = thumbnail(image)
     assert (small == small[..., :1]).all()
