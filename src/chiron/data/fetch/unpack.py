@@ -70,9 +70,9 @@ def _files(archive: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
         return
     with _unpacked(archive) as stream:
         reader = _TarReader(stream, archive)
-        tar: Any = tarfile.TarFile(fileobj=reader)  # type: ignore[arg-type]  # it asks for no more than this
+        tar: Any = tarfile.TarFile(fileobj=reader)
         while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # where it keeps every header
+            tar.members.clear()  # where it keeps every header
             if not member.isreg() and not member.isdir():
                 raise _not_a_file(member.name, archive)
             content = tar.extractfile(member)  # None for a folder
