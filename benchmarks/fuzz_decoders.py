@@ -2,8 +2,9 @@
 
     python benchmarks/fuzz_decoders.py SECONDS FOLDER_FOR_FINDINGS [--seed N]
 
-Every input must end in an image, a data set or one clear error, within 10 seconds of one core, a minute, and 2 GiB. Work is done in a process
-of its own, so that crashes, hangs and full memory are caught; the input of each finding is kept in the folder.
+Every input must end in an image, a data set or one clear error, within 10 seconds of one core, a minute, and 2 GiB.
+Work is done in a process of its own, so that crashes, hangs and full memory are caught; the input of each finding is
+kept in the folder.
 """
 
 import argparse

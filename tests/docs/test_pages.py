@@ -78,3 +78,15 @@ def test_multi_label_runs_as_written(tmp_path, monkeypatch):
 
 # Two epochs show that a command works; what it learns in them is of no interest.
 SHORT = {"train": ["--set", "train.epochs=2", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["audit-data", "keep-names-private"])
+def test_a_how_to_runs_as_written(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    codes = {
+        tuple(arguments): run([*arguments, *SHORT.get(arguments[0], [])]) for arguments in commands(f"how-to/{page}.md")
+    }
+    refused = [" ".join(arguments) for arguments, code in codes.items() if code not in (0, 1)]
+    # the phantoms come without splits, so there is nothing to repair
+    assert refused == (["data split audit --repair --out repaired"] if page == "audit-data" else [])
