@@ -133,7 +133,7 @@ def rank_suspects(
     for number in np.unique(fold):
         rows = np.flatnonzero(fold == number)
         score[rows], suggested[rows], is_suspect[rows] = suspicion_scores(
-            y_true[rows], y_prob[rows], [groups[row] for row in rows]
+            y_true[rows], y_prob[rows], [groups[row] for row in rows.tolist()]
         )
     order = sorted(np.flatnonzero(is_suspect).tolist(), key=lambda row: (score[row], sample_ids[row]))
     suspects = tuple(
