@@ -48,6 +48,8 @@ def one_hot(values: Sequence[str]) -> Matrix:
 
 def standardized(block: Float[np.ndarray, "n _width"]) -> Matrix:
     """Columns of mean 0, together as heavy as the bins of one number; columns without spread are left out."""
+    if not len(block):  # no image is readable
+        return block[:, :0]
     spread = block.std(axis=0)
     kept = spread > 1e-6
     weight = np.sqrt(BINS / max(1, kept.sum()))

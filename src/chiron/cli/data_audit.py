@@ -88,8 +88,9 @@ def _say_lists(audit: "Audit") -> None:
         for pair in pairs[:5]:
             say(f"{kind}: {pair.name} ({pair.view}{'' if pair.score is None else f', {pair.score:.2f}'})")
     for probe in audit.shortcuts.trivial:
-        if probe.auroc is not None and probe.low is not None and probe.high is not None:
-            say(f"to beat: {probe.title}: AUROC {probe.auroc:.2f} ({probe.low:.2f}-{probe.high:.2f})")
+        if probe.auroc is not None:
+            limits = "" if probe.low is None or probe.high is None else f" ({probe.low:.2f}-{probe.high:.2f})"
+            say(f"to beat: {probe.title}: AUROC {probe.auroc:.2f}{limits}")
     for suspect in (audit.suspects.suspects if audit.suspects else ())[:5]:
         say(f"label to look at: {suspect.sample_id} ({suspect.label}; rather {suspect.suggested})")
     for sentence in audit.not_done:

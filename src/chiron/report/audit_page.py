@@ -5,7 +5,7 @@ from typing import Any
 
 from chiron.audit.findings import Audit
 from chiron.audit.fingerprint import Fingerprint
-from chiron.audit.shortcuts import ProbeResult, ShortcutReport, revealing_sentences
+from chiron.audit.shortcuts import ProbeResult, revealing_sentences
 from chiron.data.copies.pairs import CopyPair
 from chiron.report.format import count, number, plural
 from chiron.report.gallery import pictures_of
@@ -90,7 +90,7 @@ def verdicts(audit: Audit) -> list[tuple[str, str]]:
         if flags
         else ("clear", "No quality flag.")
     )
-    told += [("look", alarm) for alarm in alarms] or [_no_alarm(audit.shortcuts)]
+    told += [("look", alarm) for alarm in alarms] or [_no_alarm(audit)]
     told += [("look", sentence) for sentence in revealing_sentences(audit.shortcuts)]
     return sorted(told, key=lambda one: ("stops", "look", "clear").index(one[0]))
 
@@ -100,9 +100,9 @@ def _no_leak(audit: Audit) -> str:
     return "No leak between splits." if len(splits) > 1 else "The data comes without splits, so nothing can leak yet."
 
 
-def _no_alarm(shortcuts: ShortcutReport) -> tuple[str, str]:
-    """What the lack of an alarm says: nothing where some property differs and could not be tested."""
-    if shortcuts.num_tests == 0 and not all(result.is_constant for result in shortcuts.technical):
+def _no_alarm(audit: Audit) -> tuple[str, str]:
+    """What the lack of an alarm says: nothing where no class could be tested."""
+    if set(audit.shortcuts.untested_classes) == set(audit.manifest.classes):
         return "look", "Whether a technical property of the files tells the label was not tested: too few groups."
     return "clear", "No technical property of the files tells the label."
 
@@ -174,13 +174,11 @@ def _probe_row(result: ProbeResult) -> dict[str, str]:
         return {"title": result.title, "value": "–", "interval": "", "verdict": "the same in all images", "weight": ""}
     if result.auroc is None:
         return {"title": result.title, "value": "–", "interval": "", "verdict": "not tested", "weight": ""}
-    interval = ""  # the mean of perfect orders has none
-    if result.low is not None and result.high is not None:
-        interval = f"{number(result.low, 2)}–{number(result.high, 2)}"
+    low, high = result.low, result.high  # the mean of perfect orders has none
     return {
         "title": result.title,
         "value": number(result.auroc, 2),
-        "interval": interval,
+        "interval": "" if low is None or high is None else f"{number(low, 2)}–{number(high, 2)}",
         "verdict": result.alarm or "",
         "weight": "look" if result.alarm else "",
     }

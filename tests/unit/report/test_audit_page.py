@@ -52,5 +52,6 @@ def test_where_no_image_is_readable_facts_of_pictures_are_left_out(tmp_path):
     audit = audit_manifest(read_dataset(tmp_path / "data", conflicts="note"))
     assert audit.fingerprint.widths == ()
     page = render_audit(audit)
+    assert "the label was not tested: too few groups" in page
     assert "unreadable 6" in page
     assert "Width / height" not in page
