@@ -174,7 +174,9 @@ def test_splitting_writes_the_project_key_only_for_dicom(folder, tmp_path, rando
 def test_headers_are_read_without_pixels_and_the_key_is_asked_for_once(folder, random):
     large = dicom_dataset(random.integers(0, 256, (2000, 2000), dtype=np.uint8), PatientID="MRN-99")
     (folder / "a" / "large.dcm").write_bytes(dicom_bytes(large))
-    (folder / "a" / "none.dcm").write_bytes(dicom(random, SOPInstanceUID=""))
+    nameless = dicom_dataset(random.integers(0, 256, (12, 13), dtype=np.uint8))
+    del nameless.SOPInstanceUID
+    (folder / "a" / "none.dcm").write_bytes(dicom_bytes(nameless))
     deflated = dicom_dataset(random.integers(0, 256, (12, 13), dtype=np.uint8), PatientID="MRN-7")
     deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     (folder / "a" / "deflated.dcm").write_bytes(dicom_bytes(deflated))

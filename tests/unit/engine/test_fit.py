@@ -290,6 +290,23 @@ def test_a_dead_worker_is_one_sentence(tmp_path, class_folders, tiny_recipe):
     assert list_checkpoints(tmp_path / "run" / "checkpoints")
 
 
+def test_a_dead_worker_is_one_sentence_also_where_the_loop_is_left(fitted, monkeypatch):
+    """The connection breaks, and torch's signal comes while Ctrl-C is given back its old meaning."""
+    from chiron.engine import fit as loop
+
+    def break_off(*args):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    def interrupted(*args):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(loop, "_train_epoch", break_off)
+    monkeypatch.setattr(loop.Interruption, "__exit__", interrupted)
+    monkeypatch.setattr(loop.Interruption, "__enter__", lambda self: self)
+    with pytest.raises(EngineError, match=r"must live\. Got: DataLoader worker"):
+        fitted()
+
+
 def test_memory_that_runs_out_is_one_sentence(fitted, monkeypatch):
     from chiron.engine import fit as loop
 

@@ -340,12 +340,14 @@ def test_damage_that_ended_the_process_or_hung_is_refused(random):
             decode_image(broken)
 
 
-@pytest.mark.parametrize("slope", [0.4, 0.6, -0.6])
-def test_rescaled_values_take_the_nearest_entry_of_a_table(slope):
+@pytest.mark.parametrize(
+    ("slope", "intercept", "nearest"),
+    [(0.4, 0, [0, 0, 1, 1, 2, 2]), (0.6, 0, [0, 1, 1, 2, 2, 3]), (-0.6, 5, [5, 4, 4, 3, 3, 2])],
+)
+def test_rescaled_values_take_the_nearest_entry_of_a_table(slope, intercept, nearest):
     """Reference: a table made by hand; 3 * 0.6 = 1.8 stands for entry 2."""
     table = [100, 1, 70, 9, 250, 30]
     values = np.array([[0, 1, 2, 3, 4, 5]], np.uint8)
-    how = {"RescaleSlope": slope, "RescaleIntercept": 0, "VOILUTSequence": [lookup_table(table, first=-3, bits=8)]}
-    nearest = {0.4: [0, 0, 1, 1, 2, 2], 0.6: [0, 1, 1, 2, 2, 3], -0.6: [0, -1, -1, -2, -2, -3]}[slope]
-    expected = [table[min(entry + 3, 5)] for entry in nearest]
+    how = {"RescaleSlope": slope, "RescaleIntercept": intercept, "VOILUTSequence": [lookup_table(table, bits=8)]}
+    expected = [table[entry] for entry in nearest]
     np.testing.assert_array_equal(decode_image(dicom_file(values, **how))[0, :, 0], expected)
