@@ -9,6 +9,7 @@ from chiron.core.errors import LeakError
 from chiron.data.groups import connected_groups
 from chiron.data.identity import label_conflicts
 from chiron.data.reading import read_dataset
+from chiron.data.repair import repair_splits
 from chiron.data.split import assign_splits, share_deviation, split_summary
 from chiron.spec.layout import Layout
 
@@ -48,6 +49,7 @@ def test_kermany_groups(kermany):
     expected = connected_groups(
         kermany.frame["sample_id"].to_list(),
         [kermany.frame["patient_id"].to_list(), kermany.frame["pixels_sha256"].to_list()],
+        kermany.copy_links,
     )
     assert kermany.frame["group_id"].to_list() == expected
 
@@ -61,15 +63,23 @@ def test_kermany_identical_pixels(kermany):
 
 def test_kermany_official_split_has_no_leak(kermany):
     report = require_no_leaks(kermany)
-    assert (report.leaks, report.suspects) == ((), ())
+    assert report.leaks == ()
+    assert {pair.kind for pair in report.suspects} <= {"possible copy"}
+
+
+def test_kermany_copies_never_join_the_classes(kermany):
+    label = dict(kermany.frame.select("sample_id", "label").iter_rows())
+    confirmed = [pair for pair in kermany.copies if pair.confirmed]
+    assert confirmed
+    assert all(label[one] == label[other] for one, other in (pair.sample_ids for pair in confirmed))
 
 
 def test_kermany_cautious_tells_159_suspects(real_data):
     manifest = read_dataset(real_data / "kermany_224.zip", Layout(groups="cautious"))
     report = require_no_leaks(manifest)
     assert report.leaks == ()
-    assert len(report.suspects) == 159
-    assert {pair.kind for pair in report.suspects} == {"same person_number"}
+    assert sum(pair.kind == "same person_number" for pair in report.suspects) == 159
+    assert {pair.kind for pair in report.suspects} <= {"same person_number", "possible copy"}
     assert any("864 of 1,500 person numbers are ambiguous" in note for note in manifest.notes)
     assert any("159 stand in train and in test, 0 of them with the same etiology" in note for note in manifest.notes)
 
@@ -167,6 +177,15 @@ def test_ham10000_divided_by_image_is_refused_with_the_count_of_shared_lesions(r
     assert shared > 900
     with pytest.raises(LeakError, match=f"Got {shared:,} that do"):
         require_no_leaks(divided)
+    repaired = repair_splits(divided, seed=0)
+    assert repaired.num_groups == shared
+    assert find_leaks(repaired.manifest).leaks == ()
+    for role, before in repaired.before.items():
+        after = repaired.after[role]
+        assert after.num_shared == 0
+        assert after.num_images == pytest.approx(before.num_images, rel=0.01)
+        for name, share in before.prevalence.items():
+            assert after.prevalence[name] == pytest.approx(share, abs=0.005)
 
 
 def test_ham10000_images_in_a_zip(real_data):
