@@ -6,6 +6,7 @@ from chiron.cli.options import say, say_table
 
 
 def say_data(described: dict[str, Any]) -> None:
+    """What a data set holds: classes by split, and what is wrong with it."""
     _say_source(described)
     for note in described["notes"]:
         say(f"note: {note}")

@@ -265,3 +265,8 @@ def test_a_source_is_safe_in_threads(tmp_path, random):
     expected = decode_sums(ImageSource(tmp_path / "images"))
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: decode_sums(source), range(16))) == [expected] * 16
+
+
+def test_a_path_with_a_null_byte_is_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="must stay inside its data source"):
+        ImageSource(tmp_path).read_bytes("a\0b.png")

@@ -195,7 +195,8 @@ def test_two_corrections_are_told_once(fitted, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("chiron"), "propagate", True)
     with pytest.raises(EngineError, match="far enough"):
         fitted("train.sampler=balanced", "train.class_weights=balanced", "train.epochs=1")
-    assert caplog.text.count("correct one imbalance twice") == 1
+    told = {id(record) for record in caplog.records if "correct one imbalance twice" in record.getMessage()}
+    assert len(told) == 1  # a record counts once, however many handlers pass it on
 
 
 def test_clipping_changes_the_weights(fitted):

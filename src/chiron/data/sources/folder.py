@@ -20,6 +20,7 @@ class Folder:
         self.root = root
 
     def names(self) -> list[str]:
+        """All files, sorted, hidden ones and folders of trainings left out."""
         return self.walk()[0]
 
     def walk(self) -> tuple[list[str], list[str]]:
@@ -38,11 +39,13 @@ class Folder:
         return [require_text(name, self.root) for name in names], folders
 
     def read_bytes(self, path: str) -> bytes:
+        """The bytes of one file."""
         with self.open(path) as stream:
             return stream.read()
 
     @contextmanager
     def open(self, path: str) -> Iterator[BufferedReader]:
+        """One file; a pipe or a file too large for an image is refused."""
         require_inside(path, self.root)
         try:
             said = (self.root / path).stat()

@@ -23,6 +23,7 @@ class Npz:
         self.arrays: dict[str, np.ndarray] = {}
 
     def array(self, key: str) -> np.ndarray | None:
+        """The array of this name; None where there is none."""
         if key not in self.keys:
             return None
         with self.lock:
@@ -36,10 +37,12 @@ class Npz:
             return self.arrays[key]
 
     def names(self) -> list[str]:
+        """`<split>#<row>` for every row of images."""
         splits = [key.removesuffix("_images") for key in self.keys if key.endswith("_images")]
         return [f"{split}#{row}" for split in splits for row in range(len(self._images(split)))]
 
     def read_bytes(self, path: str) -> bytes:
+        """The pixels of one row."""
         return self.row(path).tobytes()
 
     def _images(self, split: str) -> np.ndarray:
@@ -53,6 +56,7 @@ class Npz:
         return images
 
     def row(self, path: str) -> np.ndarray:
+        """The image of one row."""
         split, _, row = path.partition("#")
         images = self._images(split)
         if not row.isdecimal() or int(row) >= len(images):

@@ -26,7 +26,7 @@ def require_inside(path: str, root: Path) -> str:
         DataError: it is absolute, or climbs out with `..` ("zip-slip").
     """
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or _DRIVE.match(path):
+    if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or _DRIVE.match(path):
         raise DataError(f"Every path must stay inside its data source. Got {path!r} in {root}. Remove or rename it.")
     return path
 

@@ -36,9 +36,11 @@ class ZipFile:
         self.members = {name.removeprefix(top): info for name, info in named.items()}
 
     def names(self) -> list[str]:
+        """All files, sorted, hidden ones left out."""
         return sorted(require_text(name, self.root) for name in self.members)
 
     def read_bytes(self, path: str) -> bytes:
+        """The bytes of one file."""
         info = self.members.get(path)
         if info is None:
             raise DataError(f"An image must be in the zip. Got no {path} in {self.root}. Check the path.")
