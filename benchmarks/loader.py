@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from chiron.core.process import prepare_process
 from chiron.data.cache import cache_images
 from chiron.data.dataset import EpochBatches, TrainingImages
 from chiron.data.reading import read_dataset
@@ -116,4 +117,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    prepare_process()  # what every Chiron program does at its start; both sides gain from it
     main()

@@ -84,7 +84,7 @@ class Classifier:
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return self.finish.mean.device
+        return self.finish.scale.device
 
     def store(self, image: ImageLike) -> StoredImage:
         """`decode` and `canonical resize` of a path, encoded bytes, an open Pillow image or a uint8 / uint16 array.

@@ -31,7 +31,7 @@ class DrawKey:
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """(height, width, channels) array to (channels, height, width) tensor; uint16 becomes int32, to be stacked."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)).astype(_tensor_dtype(image), copy=True))
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), dtype=_tensor_dtype(image), order="C"))
 
 
 def _tensor_dtype(image: np.ndarray) -> type:

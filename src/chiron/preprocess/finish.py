@@ -15,20 +15,20 @@ class Finish(nn.Module):
     (floats, already of the final size) and stored ones go through the same code.
     """
 
-    mean: Tensor
-    std: Tensor
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
         self.img_size = spec.img_size
-        self.max_value = float(spec.max_value)
+        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (spec.channel_mean, spec.channel_std))
         # Not saved: they belong to the InputSpec, which the bundle keeps.
-        self.register_buffer("mean", torch.tensor(spec.channel_mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.channel_std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("scale", (1 / (spec.max_value * std)).float().view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", (-mean / std).float().view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels s s"]:
-        unit = pixels.to(self.mean.dtype) / self.max_value
+        values = pixels.to(self.scale.dtype)
         if pixels.shape[-2:] != (self.img_size, self.img_size):
             # Not antialiased: the canonical resize has done that, and a warp with identity parameters must equal this.
-            unit = functional.interpolate(unit, size=(self.img_size, self.img_size), mode="bilinear")
-        return (unit - self.mean) / self.std
+            values = functional.interpolate(values, size=(self.img_size, self.img_size), mode="bilinear")
+        return torch.addcmul(self.shift, values, self.scale)  # (value / max - mean) / std in one pass

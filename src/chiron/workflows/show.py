@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside, write_bytes
@@ -126,8 +125,8 @@ def _label(row: dict, manifest: Manifest) -> str:
 def _finished(stored: StoredImage, spec: InputSpec) -> np.ndarray:
     """What `finish` makes, before it is normalized, in the stored value range."""
     finish = Finish(spec)
-    unit = finish(to_tensor(stored)[None]) * finish.std + finish.mean
-    return torch.mul(unit[0], spec.max_value).permute(1, 2, 0).numpy()
+    values = (finish(to_tensor(stored)[None]) - finish.shift) / finish.scale
+    return values[0].permute(1, 2, 0).numpy()
 
 
 def _moved(mask: np.ndarray, draw: Draw, spec: InputSpec) -> np.ndarray:

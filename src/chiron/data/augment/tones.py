@@ -19,7 +19,8 @@ Pixels = Float[np.ndarray, "_height _width _channels"]
 def change_tones(pixels: Pixels, step: ColorMap | Step, max_value: int) -> Pixels:
     """The image after one step, clipped to its range."""
     if isinstance(step, ColorMap):
-        return np.clip(_recolor(pixels, step), 0, max_value)
+        recolored = _recolor(pixels, step)
+        return np.clip(recolored, 0, max_value, out=recolored)
     return _STEPS[step.name](pixels, step.strength, max_value)
 
 
