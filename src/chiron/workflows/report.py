@@ -116,7 +116,7 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
 
 def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: bytes | None = None) -> list[Limit]:
     """Writes the HTML page, with a key the shareable one, and returns the limits on it."""
-    exact = (numbers, stored.context)
+    exact = None if key is None else (numbers, stored.context)  # only a shareable page shows others than it judges by
     shown: dict[str, Any] = numbers
     context, history = stored.context, stored.history
     gallery = make_gallery(stored.predictions, stored.manifest if key is None else None)

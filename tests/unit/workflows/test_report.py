@@ -35,6 +35,11 @@ def test_report_of_a_run_is_that_of_its_training(trained_run, tmp_path):
     assert b"<img " in written
 
 
+def test_limits_of_an_ordinary_page_have_their_numbers(trained_run):
+    text = (trained_run.path / "report.html").read_text(encoding="utf-8")
+    assert "The network started from random weights (init: scratch)" in text
+
+
 def test_no_network_is_needed(trained_run, tmp_path):
     """Neither torch nor the bundle's weights."""
     code = (
