@@ -77,7 +77,7 @@ def of_chiron(folder: Path, img_size: int, workers: int, cache: Path | None) -> 
 
     def epoch() -> int:
         batches.begin(0)
-        return sum(len(finish(pixels)) for pixels, _ in loader)
+        return sum(len(finish(pixels)[0]) for pixels, _ in loader)
 
     return epoch
 

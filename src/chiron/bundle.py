@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -33,6 +33,8 @@ class NetworkSpec(Frozen):
 
     name: str
     args: dict[str, Any]
+    head: str | None = None
+    head_args: dict[str, Any] = Field(default_factory=dict)
     members: int = 1
 
 

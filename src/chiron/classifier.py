@@ -101,7 +101,7 @@ class Classifier:
         """
         with torch.autocast(self.device.type, enabled=False):
             inputs = self.finish(stored.to(self.device))
-            out = torch.stack([network(inputs) for network in self.networks]).mean(0)
+            out = torch.stack([network(*inputs) for network in self.networks]).mean(0)
         return class_logits(out, self.labels)
 
     def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
@@ -197,15 +197,25 @@ def load(folder: str | Path, *, device: str = "cpu") -> Classifier:
 
 
 def build_network(
-    network: NetworkSpec, input_spec: InputSpec, labels: LabelSpace, *, init: str = "scratch", seed: int = 0
+    network: NetworkSpec,
+    input_spec: InputSpec,
+    labels: LabelSpace,
+    *,
+    init: str = "scratch",
+    weights: str | None = None,
+    seed: int = 0,
 ) -> nn.Module:
-    """The network of a specification with its first weights."""
+    """The network of a specification with its first weights; the arguments are those of `create_model`."""
     return create_model(
         network.name,
         num_classes=labels.num_outputs,
         in_chans=input_spec.in_chans,
         img_size=input_spec.img_size,
+        with_mask=input_spec.mask != "none",
+        head=network.head,
+        head_args=network.head_args,
         init=init,
+        weights=weights,
         seed=seed,
         **network.args,
     )

@@ -39,7 +39,7 @@ def test_recipe(name):
     pixels = torch.from_numpy(random.integers(0, 256, (4, recipe.input.in_chans, size, size), dtype=np.uint8))
     targets = loss.make_targets(torch.tensor([0, 1, 0, 1]), labels)
     for _ in range(2):
-        value = loss.loss(model(Finish(recipe.input)(pixels)), targets)
+        value = loss.loss(model(*Finish(recipe.input)(pixels)), targets)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

@@ -171,7 +171,7 @@ def _key(spec: InputSpec, digests: Sequence[str]) -> str:
 
 def _layout(spec: InputSpec, num_images: int) -> tuple[tuple[int, int, int, int], np.dtype]:
     """Shape and type of the file."""
-    shape = (num_images, spec.stored_size, spec.stored_size, spec.in_chans)
+    shape = (num_images, spec.stored_size, spec.stored_size, spec.stored_chans)
     return shape, np.dtype(np.uint8 if spec.bit_depth == 8 else np.uint16)
 
 

@@ -178,7 +178,7 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> float:
     model, optimizer, progress = setup.state.model, setup.state.optimizer, setup.state.progress
     step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
     with setup.runtime.autocast():
-        logits = model(setup.finish(pixels.to(setup.runtime.device, non_blocking=True)))
+        logits = model(*setup.finish(pixels.to(setup.runtime.device, non_blocking=True)))
     loss = setup.loss(logits, setup.targets[index])
     value = require_finite(loss, step=step)
     optimizer.zero_grad(set_to_none=True)

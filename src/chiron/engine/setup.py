@@ -68,7 +68,9 @@ def set_up(
     train_part = manifest.select("train")
     val_part = train_part if recipe.train.overfit_images is not None else manifest.select("val")
     source = ImageSource(manifest.root)
-    network_spec = NetworkSpec(name=recipe.model.name, args=recipe.model.args)
+    network_spec = NetworkSpec(
+        name=recipe.model.name, args=recipe.model.args, head=recipe.model.head, head_args=recipe.model.head_args
+    )
     loss, targets = _loss(recipe, train_part.targets(labels.uncertain), labels, runtime.device)
     return Setup(
         state=_first_state(recipe, network_spec, labels, runtime.device),
@@ -101,7 +103,9 @@ def set_up(
 
 def _first_state(recipe: Recipe, network_spec: NetworkSpec, labels: LabelSpace, device: torch.device) -> TrainingState:
     train = recipe.train
-    model = build_network(network_spec, recipe.input, labels, init=recipe.model.init, seed=train.seed).to(device)
+    model = build_network(
+        network_spec, recipe.input, labels, init=recipe.model.init, weights=recipe.model.weights, seed=train.seed
+    ).to(device)
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)

@@ -9,7 +9,8 @@ from typing import Any
 
 import timm
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,7 +26,11 @@ def create_model(
     num_classes: int,
     in_chans: int = 3,
     img_size: int,
+    with_mask: bool | None = None,
+    head: str | None = None,
+    head_args: dict[str, Any] | None = None,
     init: str,
+    weights: str | None = None,
     seed: int,
     **model_args: Any,
 ) -> nn.Module:
@@ -36,12 +41,15 @@ def create_model(
     Args:
         name: a Chiron family or any timm model; `architecture.tag` names one set of ImageNet weights.
         img_size: side of the square input, pixels; told to the models that want to know it.
+        with_mask: whether there is a mask for `model(image, mask)`; None where the caller makes the inputs.
         init: `imagenet` loads timm's weights and draws only the head, `scratch` draws all.
         model_args: passed on, for example `drop_rate`.
     Raises:
         ModelError: unknown name or argument, an input that does not fit, or weights that cannot be had.
     """
     _require_known(name)
+    if head is not None or weights is not None:
+        raise ModelError("Other heads and imported weights are not built yet.")
     if init not in ("scratch", "imagenet"):
         raise ModelError(f"init must be 'scratch' or 'imagenet'. Got {init!r}. Choose one by name.")
     if num_classes < 1 or in_chans < 1:
@@ -53,6 +61,8 @@ def create_model(
     arguments = {"num_classes": num_classes, "in_chans": in_chans, **model_args}
     config = imagenet_config(name) if init == "imagenet" else None  # before anything is built or fetched
     model = _build(architecture, arguments, img_size, seed)
+    if with_mask is not None:
+        _require_mask(model, name, with_mask)
     _require_fit(model, name, num_classes, in_chans, img_size)
     if config is None:
         return model
@@ -97,7 +107,13 @@ def describe_model(
         config = timm.models.get_pretrained_cfg(architecture)
         img_size = config.input_size[-1] if config else 224
     model = create_model(
-        name, num_classes=num_classes, in_chans=in_chans, img_size=img_size, init="scratch", seed=0, **model_args
+        name,
+        num_classes=num_classes,
+        in_chans=in_chans,
+        img_size=img_size,
+        init="scratch",
+        seed=0,
+        **model_args,
     )
     return ModelDescription(
         name=name,
@@ -115,9 +131,26 @@ def count_macs(model: nn.Module, in_chans: int, img_size: int) -> int:
     was_training = model.training
     # The plain kernel is made of matrix products, which the counter knows on every version and device.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, in_chans, img_size, img_size))
+        model.eval()(*example_inputs(model, torch.zeros(1, in_chans, img_size, img_size)))
     model.train(was_training)
     return counter.get_total_flops() // 2
+
+
+def takes_mask(model: nn.Module) -> bool:
+    """Whether the network's second input is a mask, as its `input_names` say; most take an image alone."""
+    return "mask" in getattr(model, "input_names", ("image",))
+
+
+def example_inputs(model: nn.Module, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ h w"], ...]:
+    """All inputs of a network, made of images: for those that take a mask, two fields left and right of the middle."""
+    if not takes_mask(model):
+        return (images,)
+    height, width = images.shape[-2:]
+    mask = images.new_zeros(len(images), 1, height, width)
+    rows = slice(height // 6, height - height // 6)
+    for left in (width // 8, width // 2 + width // 16):
+        mask[:, :, rows, left : left + width // 3] = 1
+    return (images, mask)
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -176,12 +209,22 @@ def _require_known(name: str) -> None:
         raise ModelError(f"A tag after the dot must be one of {architecture}'s ({known}). Got {tag!r}. Change it.")
 
 
+def _require_mask(model: nn.Module, name: str, with_mask: bool) -> None:
+    if takes_mask(model) != with_mask:
+        raise ModelError(
+            f"{name} takes an image and its mask. Got an input without one. Set input.mask: lung."
+            if takes_mask(model)
+            else f"{name} takes an image alone. Got an input with a mask. Leave input.mask out, or choose a model "
+            "that takes one."
+        )
+
+
 def _require_fit(model: nn.Module, name: str, num_classes: int, in_chans: int, img_size: int) -> None:
     """One black image through the network, so that a wrong size is told now and not in the first training step."""
     was_training = model.training
     try:
         with torch.no_grad(), torch.device("cpu"):
-            logits = model.eval()(torch.zeros(1, in_chans, img_size, img_size))
+            logits = model.eval()(*example_inputs(model, torch.zeros(1, in_chans, img_size, img_size)))
     except ModelError:
         raise
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:

@@ -8,7 +8,7 @@ Shapes at 224 pixels: B batch, C channels, H W pixels, D width, N tokens (28x28 
 """
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from einops import rearrange, reduce
@@ -20,17 +20,10 @@ from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
 from chiron.layers.token_block import TokenBlock
+from chiron.models.outputs import ModelOutput
 from chiron.models.registry import register_model
 
-__all__ = ["HCoAtNet", "HCoAtNetOutput", "HierarchicalSE", "keep_top", "token_importance"]
-
-
-class HCoAtNetOutput(NamedTuple):
-    """Logits and what the two prunings did; token indices count along the rows of the last grid."""
-
-    logits: Float[Tensor, "b classes"]
-    kept_tokens: tuple[Int[Tensor, "b kept"], ...]  # one a pruning, strongest first
-    token_scores: tuple[Float[Tensor, "b n"], ...]  # importance of the tokens that entered a pruning; sums to 1
+__all__ = ["HCoAtNet", "HierarchicalSE", "keep_top", "token_importance"]
 
 
 class HierarchicalSE(nn.Module):
@@ -204,10 +197,14 @@ class HCoAtNet(nn.Module):
         """Logits."""
         return self.forward_head(self.forward_features(x))
 
-    def forward_named(self, x: Float[Tensor, "b c h w"]) -> HCoAtNetOutput:
-        """Logits with the tokens that each pruning kept and the importance it gave to all before it."""
+    def forward_named(self, x: Float[Tensor, "b c h w"]) -> ModelOutput:
+        """Logits with the tokens that each pruning kept, strongest first, and the importance of all before it."""
         tokens, kept, scores = self.prune(self.forward_maps(x))
-        return HCoAtNetOutput(self.forward_head(tokens), kept, tuple(token_importance(score) for score in scores))
+        return ModelOutput(
+            self.forward_head(tokens),
+            kept_tokens=kept,
+            token_scores=tuple(token_importance(score) for score in scores),
+        )
 
     def named_stages(self) -> dict[str, tuple[str, ...]]:
         """Parameter-name prefixes by stage, from the image to the logits; what freezing goes by."""

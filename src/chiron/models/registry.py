@@ -6,6 +6,7 @@ timm only warns when a name is taken, leaves `pretrained_cfg` empty, and hands e
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -21,8 +22,23 @@ PREFIX = "chiron_"
 Entry = Callable[..., nn.Module]
 
 
+@dataclass(frozen=True)
+class Donor:
+    """Published weights that a variant starts from with `init: imagenet`.
+
+    `rename` gives the variant's own name of a donor's tensor, or None for one that it leaves out. What the donor lacks
+    stays as it was drawn, and is told.
+    """
+
+    name: str  # of timm with its tag, `convnext_tiny.fb_in1k`, or of torchvision, `ResNet18_Weights.IMAGENET1K_V1`
+    rename: Callable[[str], str | None]
+
+
+DONORS: dict[str, Donor] = {}  # by the name of the variant
+
+
 def register_model(
-    *, img_size: int, first_conv: str, classifier: str = "head", license: str | None = None
+    *, img_size: int, first_conv: str, classifier: str = "head", donor: Donor | None = None
 ) -> Callable[[Entry], Entry]:
     """A decorator that puts a model's entry function into timm's registry under its own name.
 
@@ -33,7 +49,7 @@ def register_model(
         img_size: side of the input that the numbers of this variant are made for, pixels.
         first_conv: dotted name of the convolution that sees the image.
         classifier: dotted name of the layer that gives the logits.
-        license: of the weights; None while there are none.
+        donor: the weights of `init: imagenet`; None where there are none.
     Raises:
         ModelError: the name has no prefix `chiron_`, or is taken.
     """
@@ -52,12 +68,13 @@ def register_model(
             "crop_pct": 1.0,
             "first_conv": first_conv,
             "classifier": classifier,
-            "license": license,
         }
         for key, value in generate_default_cfgs({name: config}).items():
             module.setdefault("default_cfgs", {}).setdefault(key, value)
         build = _without_timm_arguments(entry, name)
         module[name] = build
+        if donor is not None:
+            DONORS[name] = donor
         return register_in_timm(build)
 
     return decorate

@@ -9,7 +9,7 @@ from chiron.spec.input_spec import InputSpec
 
 
 class Finish(nn.Module):
-    """From stored pixel values to the network's input.
+    """From stored pixel values to the network's inputs.
 
     Takes uint8, uint16 or float pixels in the value range of the InputSpec's bit depth, so that augmented images
     (floats, already of the final size) and stored ones go through the same code.
@@ -20,15 +20,21 @@ class Finish(nn.Module):
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
-        self.img_size = spec.img_size
+        self.img_size, self.in_chans = spec.img_size, spec.in_chans
+        self.threshold = spec.max_value / 2
         mean, std = (torch.tensor(v, dtype=torch.float64) for v in (spec.channel_mean, spec.channel_std))
         # Not saved: they belong to the InputSpec, which the bundle keeps.
         self.register_buffer("scale", (1 / (spec.max_value * std)).float().view(1, -1, 1, 1), persistent=False)
         self.register_buffer("shift", (-mean / std).float().view(1, -1, 1, 1), persistent=False)
 
-    def forward(self, pixels: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels s s"]:
+    def forward(
+        self, pixels: Shaped[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch _ s s"], ...]:
+        """The network's inputs in order: the normalized image and, where the pixels hold one, its mask of 0 and 1."""
         values = pixels.to(self.scale.dtype)
         if pixels.shape[-2:] != (self.img_size, self.img_size):
             # Not antialiased: the canonical resize has done that, and a warp with identity parameters must equal this.
             values = functional.interpolate(values, size=(self.img_size, self.img_size), mode="bilinear")
-        return torch.addcmul(self.shift, values, self.scale)  # (value / max - mean) / std in one pass
+        image, mask = values[:, : self.in_chans], values[:, self.in_chans :]
+        inputs = torch.addcmul(self.shift, image, self.scale)  # (value / max - mean) / std in one pass
+        return (inputs, (mask >= self.threshold).to(inputs.dtype)) if mask.shape[1] else (inputs,)

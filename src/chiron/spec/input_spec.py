@@ -32,6 +32,9 @@ class InputSpec(Frozen):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, ...] | None = Field(default=None, description="per channel, in 0..1; default ImageNet's")
     std: tuple[float, ...] | None = Field(default=None, description="per channel, in 0..1; default ImageNet's")
+    mask: Literal["none", "lung"] = Field(
+        default="none", description="lung: a mask of the lung fields travels with the image, for models that take one"
+    )
 
     @model_validator(mode="after")
     def _one_value_a_channel(self) -> Self:
@@ -48,6 +51,11 @@ class InputSpec(Frozen):
     def stored_size(self) -> int:
         """Side of the canonical image, pixels."""
         return self.canonical_size or self.img_size
+
+    @property
+    def stored_chans(self) -> int:
+        """Channels of the canonical image: those of the picture, then one for the mask where there is one."""
+        return self.in_chans + (self.mask != "none")
 
     @property
     def decode_min_side(self) -> int | None:

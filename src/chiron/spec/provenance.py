@@ -10,6 +10,17 @@ DISCLAIMER = (
 )
 
 
+class WeightsOrigin(Frozen):
+    """Where the first weights of a network come from."""
+
+    source: str  # a repository and file of the Hub, or the name of an imported file: never a path or an address
+    revision: str | None  # the commit of the repository, where there is one
+    license: str | None  # of the weights; None where the source names none
+    sha256: str  # of the file
+    num_loaded: int  # parameters taken from the file
+    num_drawn: int  # parameters drawn at random: the head, and what the source lacks
+
+
 class Provenance(Frozen):
     """What made the weights, as far as it may leave the run folder."""
 
@@ -22,6 +33,7 @@ class Provenance(Frozen):
     grouping: str
     accepted_leaks: int
     init: str
+    weights: WeightsOrigin | None = None
     num_parameters: int
     best_epoch: int
     selected_by: str

@@ -16,8 +16,23 @@ class ModelRecipe(Frozen):
     """Which network, and what its weights start from."""
 
     name: str = Field(description="a name that `chiron models` lists: a Chiron family or any timm model")
-    init: Literal["scratch", "imagenet"] = Field(description="where the first weights come from; asked for by name")
+    init: Literal["scratch", "imagenet", "imported"] = Field(
+        description="where the first weights come from; asked for by name"
+    )
+    weights: str | None = Field(default=None, description="file that `chiron weights import` wrote, for init: imported")
     args: dict[str, Any] = Field(default_factory=dict, description="further arguments of the model, e.g. drop_rate")
+    head: str | None = Field(
+        default=None, description="a file of models/heads in place of the model's own head: linear, simple, acrnn, ..."
+    )
+    head_args: dict[str, Any] = Field(default_factory=dict, description="arguments of that head, e.g. drop_rate")
+
+    @model_validator(mode="after")
+    def _weights_for_imported(self) -> Self:
+        if (self.init == "imported") != (self.weights is not None):
+            raise ValueError("init: imported and weights belong together; `chiron weights import` writes the file")
+        if self.head_args and self.head is None:
+            raise ValueError("head_args needs a head; for example head: simple")
+        return self
 
 
 class LabelRecipe(Frozen):

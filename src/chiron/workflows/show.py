@@ -125,7 +125,7 @@ def _label(row: dict, manifest: Manifest) -> str:
 def _finished(stored: StoredImage, spec: InputSpec) -> np.ndarray:
     """What `finish` makes, before it is normalized, in the stored value range."""
     finish = Finish(spec)
-    values = (finish(to_tensor(stored)[None]) - finish.shift) / finish.scale
+    values = (finish(to_tensor(stored)[None])[0] - finish.shift) / finish.scale
     return values[0].permute(1, 2, 0).numpy()
 
 

@@ -20,9 +20,9 @@ def test_identity_warp_equals_finish(image, canonical, size, depth):
     spec = InputSpec(img_size=size, canonical_size=canonical, bit_depth=depth)
     stored = canonical_resize(image, spec)
     finish = Finish(spec)
-    evaluated = finish(torch.from_numpy(stored.transpose(2, 0, 1).astype(np.float32))[None])
+    evaluated = finish(torch.from_numpy(stored.transpose(2, 0, 1).astype(np.float32))[None])[0]
     drawn = augment(stored, draw_augmentation(AugmentRecipe(), 3), spec)
-    trained = finish(torch.from_numpy(drawn.transpose(2, 0, 1).copy())[None])
+    trained = finish(torch.from_numpy(drawn.transpose(2, 0, 1).copy())[None])[0]
     gray_levels = (evaluated - trained).abs() * torch.tensor(spec.channel_std).view(1, 3, 1, 1) * 255
     assert gray_levels.mean() < 0.01
 
@@ -60,9 +60,9 @@ def test_erased_box_is_the_mean_or_black_and_nothing_else_changes(image):
     box = Box(x=12 / 96, y=24 / 96, width=48 / 96, height=36 / 96)
     erased = augment(stored, Draw(erased=box), spec)
     finish = Finish(spec)
-    normalized = finish(torch.from_numpy(erased.transpose(2, 0, 1).copy())[None])[0]
+    normalized = finish(torch.from_numpy(erased.transpose(2, 0, 1).copy())[None])[0][0]
     expected = tv.erase(
-        finish(torch.from_numpy(stored.transpose(2, 0, 1).copy())[None])[0], 24, 12, 36, 48, torch.zeros(1)
+        finish(torch.from_numpy(stored.transpose(2, 0, 1).copy())[None])[0][0], 24, 12, 36, 48, torch.zeros(1)
     )
     np.testing.assert_allclose(normalized, expected, atol=1e-5)
     black = augment(stored, Draw(erased=box, erase_fill="black"), spec)
