@@ -1,9 +1,10 @@
 """H-CoAtNet: a ConvNeXt with two transformer blocks in its middle and a head that keeps only the strongest tokens.
 
 Source: H-CoAtNet (github.com/Cyrax321/H-CoAtNet-Ichthyosis), rebuilt from the facts of its code, class "CoAtGFT";
-convolution blocks from Liu et al., A ConvNet for the 2020s, arXiv:2201.03545. Weights: none.
-Departures from the code: position embeddings interpolate, so that any size the stride allows works; tokens are ranked
-by their length itself instead of a softmax of it, which has the same order and no rounding ties.
+convolution blocks from Liu et al., A ConvNet for the 2020s, arXiv:2201.03545. Weights: ConvNeXt-Tiny's of ImageNet-1k
+for stem and stages, as in the code. Departures from the code: position embeddings interpolate, so that any size the
+stride allows works; tokens are ranked by their length itself (layers/token_pruning.py). As in the code, pruning comes
+after the last stage: it saves next to nothing and its scores learn nothing; `h_coatnet_corrected` mends that.
 Shapes at 224 pixels: B batch, C channels, H W pixels, D width, N tokens (28x28 in the middle, 7x7 at the end).
 """
 
@@ -12,7 +13,7 @@ from typing import Any, cast
 
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from timm.layers import LayerNorm, LayerNorm2d, resample_abs_pos_embed, to_2tuple, trunc_normal_
 from timm.models import checkpoint_seq
 from timm.models.convnext import ConvNeXtStage
@@ -20,42 +21,11 @@ from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
 from chiron.layers.token_block import TokenBlock
+from chiron.layers.token_pruning import HierarchicalSE, keep_top, num_kept, token_importance
 from chiron.models.outputs import ModelOutput
-from chiron.models.registry import register_model
+from chiron.models.registry import Donor, register_model
 
-__all__ = ["HCoAtNet", "HierarchicalSE", "keep_top", "token_importance"]
-
-
-class HierarchicalSE(nn.Module):
-    """Squeeze-excitation over tokens: their mean gates the channels, then a token's length is its score."""
-
-    def __init__(self, dim: int, *, reduction: int = 16, drop_rate: float = 0.05) -> None:
-        super().__init__()
-        hidden = dim // reduction
-        self.gate = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(drop_rate), nn.Linear(hidden, dim), nn.Sigmoid()
-        )
-
-    def forward(self, tokens: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
-        """Gated tokens and their L2 norms (at least fp32, for bf16 would make ties)."""
-        gate = self.gate(reduce(tokens, "b n d -> b 1 d", "mean"))
-        gated = tokens * gate
-        exact = gated.to(torch.promote_types(gated.dtype, torch.float32))
-        return gated, torch.linalg.vector_norm(exact, dim=-1)
-
-
-def token_importance(scores: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """Softmax over tokens of the standardized scores: larger is stronger, sums to 1, the order is that of `scores`."""
-    centered = scores - scores.mean(dim=-1, keepdim=True)
-    return (centered / (centered.std(dim=-1, keepdim=True, correction=0) + 1e-6)).softmax(dim=-1)
-
-
-def keep_top(
-    tokens: Float[Tensor, "b n d"], scores: Float[Tensor, "b n"], num_keep: int
-) -> tuple[Float[Tensor, "b kept d"], Int[Tensor, "b kept"]]:
-    """The `num_keep` tokens of highest score, strongest first, and where they stood. Scores get no gradient."""
-    indices = scores.topk(num_keep, dim=-1).indices
-    return tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])), indices
+__all__ = ["HCoAtNet", "positions_at", "without_convnext_head"]
 
 
 class HCoAtNet(nn.Module):
@@ -69,9 +39,9 @@ class HCoAtNet(nn.Module):
         num_classes: int = 1000,
         in_chans: int = 3,
         img_size: int | tuple[int, int] = 224,
-        depths: tuple[int, int, int, int] = (3, 3, 9, 3),
-        dims: tuple[int, int, int, int] = (96, 192, 384, 768),
-        stage_strides: tuple[int, int, int, int] = (1, 2, 2, 2),
+        depths: tuple[int, ...] = (3, 3, 9, 3),
+        dims: tuple[int, ...] = (96, 192, 384, 768),
+        stage_strides: tuple[int, ...] = (1, 2, 2, 2),
         stage1_passes: int = 3,
         token_depth: int = 2,
         num_heads: int = 6,
@@ -98,7 +68,7 @@ class HCoAtNet(nn.Module):
             raise ModelError(f"keep_ratios must fall within (0, 1]. Got {keep_ratios}. For example (0.75, 0.5).")
         self.num_classes = num_classes
         self.in_chans = in_chans
-        self.num_features = self.head_hidden_size = dims[3]
+        self.num_features = self.head_hidden_size = dims[-1]
         self.stage1_passes = stage1_passes
         self.keep_ratios = keep_ratios
         self.grad_checkpointing = False
@@ -128,13 +98,13 @@ class HCoAtNet(nn.Module):
         self.token_blocks = nn.Sequential(
             *[TokenBlock(dims[1], num_heads, mlp_ratio=mlp_ratio, drop_path=next(rates)) for _ in range(token_depth)]
         )
-        self.stages = nn.Sequential(*first_half, stage(2), stage(3))
+        self.stages = nn.Sequential(*first_half, *[stage(i) for i in range(2, len(depths))])
         self.gates = nn.ModuleList(
-            [HierarchicalSE(dims[3], reduction=se_reduction, drop_rate=se_drop_rate) for _ in keep_ratios]
+            [HierarchicalSE(dims[-1], reduction=se_reduction, drop_rate=se_drop_rate) for _ in keep_ratios]
         )
-        self.norm = nn.LayerNorm(dims[3])
+        self.norm = nn.LayerNorm(dims[-1])
         self.head_drop = nn.Dropout(drop_rate)
-        self.head = nn.Linear(dims[3], num_classes) if num_classes else nn.Identity()
+        self.head = nn.Linear(dims[-1], num_classes) if num_classes else nn.Identity()
         self.apply(init_weights)
 
     def _check_size(self, height: int, width: int) -> None:
@@ -153,19 +123,18 @@ class HCoAtNet(nn.Module):
             x = self.stages[0](x)
         x = self.stages[1](x)  # b 192 28 28
         x = self._mix_tokens(x)
-        return self.stages[3](self.stages[2](x))  # b 768 7 7
+        for stage in self.stages[2:]:
+            x = stage(x)
+        return x  # b 768 7 7
 
     def _mix_tokens(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         height, width = x.shape[-2:]
-        pos_embed = self.pos_embed
-        if (height, width) != self.token_grid:
-            pos_embed = resample_abs_pos_embed(pos_embed, [height, width], list(self.token_grid), num_prefix_tokens=0)
-        tokens = rearrange(x, "b d h w -> b (h w) d") + pos_embed
-        if self.grad_checkpointing and self.training:
-            tokens = checkpoint_seq(self.token_blocks, tokens)
-        else:
-            tokens = self.token_blocks(tokens)
+        tokens = rearrange(x, "b d h w -> b (h w) d") + positions_at(self.pos_embed, (height, width), self.token_grid)
+        tokens = self._run_blocks(self.token_blocks, tokens)
         return rearrange(tokens, "b (h w) d -> b d h w", h=height)
+
+    def _run_blocks(self, blocks: nn.Sequential, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        return checkpoint_seq(blocks, tokens) if self.grad_checkpointing and self.training else blocks(tokens)
 
     def prune(
         self, maps: Float[Tensor, "b d gh gw"]
@@ -177,7 +146,7 @@ class HCoAtNet(nn.Module):
         scores: list[Tensor] = []
         for gate, ratio in zip(self.gates, self.keep_ratios, strict=True):
             tokens, score = gate(tokens)
-            tokens, indices = keep_top(tokens, score, max(1, int(num_tokens * ratio)))
+            tokens, indices = keep_top(tokens, score, num_kept(num_tokens, ratio))
             kept.append(kept[-1].gather(1, indices) if kept else indices)  # always indices into the whole grid
             scores.append(score)
         return tokens, tuple(kept), tuple(scores)
@@ -199,9 +168,9 @@ class HCoAtNet(nn.Module):
 
     def forward_named(self, x: Float[Tensor, "b c h w"]) -> ModelOutput:
         """Logits with the tokens that each pruning kept, strongest first, and the importance of all before it."""
-        tokens, kept, scores = self.prune(self.forward_maps(x))
+        features, kept, scores = self.prune(self.forward_maps(x))
         return ModelOutput(
-            self.forward_head(tokens),
+            self.forward_head(features),
             kept_tokens=kept,
             token_scores=tuple(token_importance(score) for score in scores),
         )
@@ -252,6 +221,15 @@ class HCoAtNet(nn.Module):
         return {"stem": r"^stem", "early": conv("0|1"), "tokens": tokens, "late": conv("2|3"), "gates": r"^gates"}
 
 
+def positions_at(
+    pos_embed: Float[Tensor, "1 _n d"], grid: tuple[int, int], made_for: tuple[int, ...]
+) -> Float[Tensor, "1 _m d"]:
+    """Position embeddings of a grid, interpolated from those of the grid that they were made for."""
+    if grid == made_for:
+        return pos_embed
+    return resample_abs_pos_embed(pos_embed, list(grid), list(made_for), num_prefix_tokens=0)
+
+
 def init_weights(module: nn.Module) -> None:
     """ConvNeXt's: convolutions and linear layers normal with deviation 0.02, their biases zero."""
     if isinstance(module, nn.Conv2d | nn.Linear):
@@ -260,7 +238,14 @@ def init_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-@register_model(img_size=224, first_conv="stem.0")
+def without_convnext_head(name: str) -> str | None:
+    """The own name of a tensor of timm's ConvNeXt: the same, but its final norm and classifier are left out."""
+    return None if name.startswith("head.") else name
+
+
+@register_model(
+    img_size=224, first_conv="stem.0", donor=Donor(name="convnext_tiny.fb_in1k", rename=without_convnext_head)
+)
 def chiron_h_coatnet(**kwargs: Any) -> HCoAtNet:
     """29,012,165 parameters at 5 classes and 224 pixels."""
     return HCoAtNet(**kwargs)

@@ -1,11 +1,13 @@
 """The contract itself: each check must catch the network that breaks it."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from timm.models import _registry
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from chiron.core.errors import ModelError
 from chiron.models.contract import check_model
@@ -87,6 +89,15 @@ class ConstantWeights(FairCNN):
         nn.init.zeros_(self.head.bias)
 
 
+class OtherDropoutAgain(FairCNN):
+    def forward_features(self, x):
+        drop = partial(nn.functional.dropout, training=self.training)
+        x = super().forward_features(x)
+        if not self.grad_checkpointing:
+            return drop(x)
+        return checkpoint(drop, x, use_reentrant=False, preserve_rng_state=False)
+
+
 @pytest.fixture
 def check(monkeypatch):
     for table in ["_model_entrypoints", "_model_to_module", "_module_to_models", "_model_default_cfgs"]:
@@ -113,6 +124,7 @@ def check(monkeypatch):
         (WronglyDeclared, "check gradients: head.weight is in parameters_not_learned and must have no gradient"),
         (Unsaved, "check save: Loaded weights must give equal logits"),
         (NoReset, "check classifier: Outputs must be"),
+        (OtherDropoutAgain, "check checkpointing: Checkpointing must not change the gradient of"),
         (DetachedMap, "check cam_layer: The CAM gradient must not be zero"),
         (Homeless, "check named_stages: stages.1.0.0.weight must be in one stage"),
         (FixedBatch, "check export: "),

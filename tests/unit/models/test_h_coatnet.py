@@ -5,13 +5,12 @@ from collections import defaultdict
 import pytest
 import timm
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from timm.models import group_parameters
 from timm.models.convnext import ConvNeXt
 
 from chiron.core.errors import ModelError
-from chiron.models.h_coatnet import HCoAtNet, HierarchicalSE, keep_top, token_importance
+from chiron.models.h_coatnet import HCoAtNet
+from chiron.models.registry import DONORS
 
 TINY = {"img_size": 64, "depths": (1, 2, 1, 1), "dims": (8, 12, 16, 32), "num_heads": 2, "num_classes": 3}
 
@@ -106,55 +105,6 @@ def test_stage_one_runs_three_times_with_the_same_weights():
     assert not torch.allclose(model.forward_maps(images), expected, atol=1e-4)
 
 
-def test_hierarchical_se_equals_a_naive_loop():
-    torch.manual_seed(0)
-    layer = HierarchicalSE(32, reduction=16).double().eval()
-    tokens = torch.randn(2, 6, 32, dtype=torch.float64)
-    first, second = layer.gate[0], layer.gate[3]
-    gated, scores = layer(tokens)
-    importance = token_importance(scores)
-    for b in range(2):
-        mean = sum(tokens[b, n] for n in range(6)) / 6
-        hidden = torch.stack([first.weight[h] @ mean + first.bias[h] for h in range(2)])
-        hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
-        gate = torch.stack([1 / (1 + torch.exp(-(second.weight[d] @ hidden + second.bias[d]))) for d in range(32)])
-        lengths = []
-        for n in range(6):
-            vector = [tokens[b, n, d] * gate[d] for d in range(32)]
-            assert max(abs(gated[b, n, d] - vector[d]) for d in range(32)) <= 1e-9
-            lengths.append(sum(value**2 for value in vector) ** 0.5)
-        mean_length = sum(lengths) / 6
-        deviation = (sum((length - mean_length) ** 2 for length in lengths) / 6) ** 0.5
-        powers = [torch.exp((length - mean_length) / (deviation + 1e-6)) for length in lengths]
-        for n in range(6):
-            assert abs(scores[b, n] - lengths[n]) <= 1e-9
-            assert abs(importance[b, n] - powers[n] / sum(powers)) <= 1e-9
-
-
-@given(st.lists(st.floats(0.01, 100), min_size=2, max_size=49, unique_by=lambda x: round(x, 3)))
-def test_importance_ranks_as_the_norm_does(norms):
-    scores = torch.tensor([norms], dtype=torch.float64)
-    importance = token_importance(scores)
-    assert torch.equal(importance.argsort(), scores.argsort())
-    assert importance.sum().item() == pytest.approx(1)
-
-
-def test_importance_of_one_or_of_equal_tokens_is_even():
-    assert token_importance(torch.tensor([[3.0]])).tolist() == [[1.0]]
-    assert token_importance(torch.full((1, 4), 2.0)).tolist() == [[0.25] * 4]
-
-
-def test_keep_top_takes_the_highest_and_gives_scores_no_gradient():
-    tokens = torch.arange(8.0).reshape(1, 4, 2).requires_grad_()
-    scores = torch.tensor([[0.1, 3.0, 2.0, 0.2]], requires_grad=True)
-    kept, indices = keep_top(tokens, scores, 2)
-    assert indices.tolist() == [[1, 2]]
-    assert kept.tolist() == [[[2.0, 3.0], [4.0, 5.0]]]
-    kept.sum().backward()
-    assert scores.grad is None
-    assert tokens.grad[0, :, 0].tolist() == [0, 1, 1, 0]
-
-
 def test_kept_tokens_are_grid_indices_of_the_strongest():
     torch.manual_seed(0)
     model = HCoAtNet(**{**TINY, "img_size": 224}).eval()
@@ -170,13 +120,6 @@ def test_kept_tokens_are_grid_indices_of_the_strongest():
     again = gated[0, first[0]].unsqueeze(0)
     expected = model.gates[1](again)[0][0][[first[0].tolist().index(n) for n in second[0].tolist()]]
     assert torch.allclose(tokens[0], expected)
-
-
-def test_scores_are_exact_under_bf16():
-    layer = HierarchicalSE(32).eval()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, scores = layer(torch.randn(1, 4, 32).bfloat16())
-    assert scores.dtype == torch.float32
 
 
 def test_position_embedding_interpolates():
@@ -265,3 +208,19 @@ def test_nano_overfits():
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     assert (model.eval()(images).argmax(dim=1) == targets).all()
+
+
+def test_donor_fills_stem_and_stages(full):
+    donor = DONORS["chiron_h_coatnet"]
+    with torch.device("meta"):
+        theirs = timm.create_model(donor.name, pretrained=False).state_dict()
+    ours = full.state_dict()
+    names = {donor.rename(name): tensor.shape for name, tensor in theirs.items() if donor.rename(name)}
+    assert {name: ours[name].shape for name in names} == names
+    assert set(names) == {name for name in ours if name.startswith(("stem.", "stages."))}
+    assert {name for name in theirs if donor.rename(name) is None} == {
+        "head.norm.weight",
+        "head.norm.bias",
+        "head.fc.weight",
+        "head.fc.bias",
+    }

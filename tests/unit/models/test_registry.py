@@ -74,6 +74,11 @@ def test_pretrained_without_weights_is_an_error():
 
 
 def test_families_keep_their_input_size():
-    sizes = {name: timm.models.get_pretrained_cfg(name).input_size for name in chiron_model_names("*coatnet*")}
-    assert sizes == {"chiron_h_coatnet": (3, 224, 224), "chiron_h_coatnet_nano": (3, 96, 96)}
+    sizes = {name: timm.models.get_pretrained_cfg(name).input_size for name in chiron_model_names("h_coatnet*")}
+    assert sizes == {
+        "chiron_h_coatnet": (3, 224, 224),
+        "chiron_h_coatnet_corrected": (3, 224, 224),
+        "chiron_h_coatnet_corrected_nano": (3, 96, 96),
+        "chiron_h_coatnet_nano": (3, 96, 96),
+    }
     assert isinstance(timm.create_model("chiron_fair_cnn_nano", num_classes=2).head, torch.nn.Linear)
