@@ -1,6 +1,7 @@
 """Every verb's ordinary use, and its JSON."""
 
 import json
+import re
 
 import pytest
 
@@ -75,9 +76,33 @@ def test_split_shares_must_sum_to_one(tmp_path, class_folders, capsys):
 
 def test_models_are_listed_by_pattern(result):
     assert "chiron_h_coatnet_nano" in result("models").split()
-    assert "resnet18" in json.loads(result("models", "resnet1?", "--json"))
-    described = json.loads(result("models", "chiron_h_coatnet", "--details"))
+    assert "resnet18" in json.loads(result("models", "list", "resnet1?", "--json"))
+    described = json.loads(result("models", "list", "chiron_h_coatnet", "--details"))
     assert {model["name"] for model in described} == {"chiron_h_coatnet", "chiron_h_coatnet_nano"}
+
+
+def test_models_alone_are_chirons_families(result):
+    assert result("models") == result("models", "list") == result("models", "list", "chiron_*")
+
+
+def test_models_audit_is_a_row_a_claim(result):
+    header, cells = [re.split("  +", line) for line in result("models", "audit", "fair_cnn").splitlines()]
+    told = dict(zip(header, cells, strict=True))
+    assert (told["model"], told["classes"], told["px"]) == ("chiron_fair_cnn", "5", "224")
+    assert (told["counted"], told["claimed"], told["verdict"]) == ("242,181", "-", "none claimed")
+    assert (told["init"], told["GMACs"]) == ("scratch", "3.74")
+    (row,) = json.loads(result("models", "audit", "fair_cnn", "--json"))
+    assert (row["counted"], row["claimed"], row["verdict"]) == (242_181, None, "none claimed")
+    lines = result("models", "audit", "*h_coatnet").splitlines()
+    assert "1.38 times the claim" in lines[3]
+    assert "" in lines  # notes follow the table
+    assert "second and third pass of stage 1" in lines[-1]
+
+
+def test_models_audit_tells_that_there_is_no_claim(capsys):
+    assert run(["models", "audit", "zzz"]) == 2
+    told = capsys.readouterr().err
+    assert "must fit an audited model. Got 'zzz'. `chiron models audit` alone shows all." in told
 
 
 def test_recipes_show_prints_what_can_be_trained(tmp_path, result):

@@ -26,7 +26,7 @@ app.command("report")(report.report_command)
 app.command("predict")(predict.predict_command)
 app.command("demo")(demo.demo_command)
 app.command("check")(check.check_command)
-app.command("models")(models.models_command)
+app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 

@@ -117,13 +117,20 @@ def describe_model(
     )
     return ModelDescription(
         name=name,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=count_parameters(model)["total"],
         num_macs=count_macs(model, in_chans, img_size),
         num_classes=num_classes,
         in_chans=in_chans,
         img_size=img_size,
         weight_tags={tag: config.license for tag, config in weight_tags(architecture).items()},
     )
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Number of all parameters (`total`) and of those that training changes (`trainable`); a shared one counts once."""
+    parameters = list(model.parameters())
+    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return {"total": sum(parameter.numel() for parameter in parameters), "trainable": trainable}
 
 
 def count_macs(model: nn.Module, in_chans: int, img_size: int) -> int:

@@ -1,5 +1,6 @@
-"""`chiron models`: names without loading torch, details with it."""
+"""`chiron models`: names without loading torch, details and audits with it."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from fnmatch import fnmatch
 from typing import Any
@@ -15,12 +16,7 @@ def find_models(pattern: str) -> list[str]:
     Raises:
         ModelError: none does.
     """
-    names = sorted(known_model_names())
-    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    found = [name for name in names if fnmatch(name, wanted)]
-    if not found:
-        raise ModelError(f"A pattern must fit a model. Got {pattern!r}. {did_you_mean(pattern, names)}".rstrip())
-    return found
+    return _fitting(pattern, known_model_names(), "A pattern must fit a model", "`chiron models` lists the families")
 
 
 def describe_models(names: list[str]) -> list[dict[str, Any]]:
@@ -28,3 +24,27 @@ def describe_models(names: list[str]) -> list[dict[str, Any]]:
     from chiron.models.create import describe_model
 
     return [asdict(describe_model(name)) for name in names]
+
+
+def audit_models(pattern: str = "*") -> list[dict[str, Any]]:
+    """What the sources of the fitting models claim of their size, beside what is counted here, a row each.
+
+    Raises:
+        ModelError: there is no claim of a model that fits, or a model cannot be built.
+    """
+    from chiron.models.claims import audit_claims, read_claims
+
+    claims = read_claims()
+    audited = (claim.model for claim in claims)
+    names = _fitting(pattern, audited, "A pattern must fit an audited model", "`chiron models audit` alone shows all")
+    rows = [asdict(row) for row in audit_claims(claim for claim in claims if claim.model in names)]
+    return [{**row.pop("claim"), **row} for row in rows]
+
+
+def _fitting(pattern: str, names: Iterable[str], rule: str, what_next: str) -> list[str]:
+    choices = sorted(set(names))
+    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    found = [name for name in choices if fnmatch(name, wanted)]
+    if not found:
+        raise ModelError(f"{rule}. Got {pattern!r}. {did_you_mean(pattern, choices) or what_next + '.'}")
+    return found
