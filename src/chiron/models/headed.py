@@ -31,6 +31,9 @@ Backbone = Any  # an nn.Module with timm's further methods, which no type of tim
 class HeadedModel(nn.Module):
     """Features of the backbone, logits of the head; keeps timm's whole contract."""
 
+    pretrained_cfg: Any  # timm's, as is default_cfg
+    default_cfg: Any
+
     def __init__(self, backbone: Backbone, head: Head, *, cam_layer: str | None = None) -> None:
         """Takes the backbone over: its own classifier, and its pooling where the head reads tokens, are gone.
 

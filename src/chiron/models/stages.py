@@ -1,18 +1,19 @@
 """The stages of any network, in order from the image to the logits: what freezing goes by."""
 
 from collections import defaultdict
+from typing import Any
 
 from timm.models._manipulate import group_with_matcher
-from torch import nn
-
 from chiron.core.errors import ModelError
 
 __all__ = ["named_stages"]
 
+Model = Any  # an nn.Module with timm's further methods, which no type of timm describes
+
 _UNMATCHED = "~"  # a name that no pattern of timm's matches
 
 
-def named_stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
+def named_stages(model: Model) -> dict[str, tuple[str, ...]]:
     """Prefixes of parameter names by stage; every parameter is in one stage, the last, `head`, has the classifier.
 
     A Chiron family names its stages itself. Those of a timm model are its coarse `group_matcher` groups: `stem`,
@@ -39,7 +40,7 @@ def named_stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
     return {**body, "head": tuple(head)}
 
 
-def _classifier_names(model: nn.Module) -> set[str]:
+def _classifier_names(model: Model) -> set[str]:
     """Parameters of the classifier, or of both where timm's distilled models have two."""
     classifier = model.get_classifier()
     layers = classifier if isinstance(classifier, tuple | list) else (classifier,)

@@ -22,6 +22,7 @@ class ClassTokenHead(Head):
     """Projection, class token, position code, encoder; the class token and the mean of the places give the logits."""
 
     reads_tokens = True
+    position_code: Tensor
 
     def __init__(
         self,
