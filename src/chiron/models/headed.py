@@ -42,12 +42,23 @@ class HeadedModel(nn.Module):
         """
         super().__init__()
         self.backbone = backbone
-        self.head = head
         self.cam_layer = None if cam_layer is None else f"backbone.{cam_layer}"
-        self.num_classes = head.classifier.out_features if isinstance(head.classifier, nn.Linear) else 0
         self.num_features = backbone.num_features
+        self.set_head(head, pooling=None)
+
+    def set_head(self, head: Head, *, pooling: str | None = "avg") -> None:
+        """Puts another head in place.
+
+        Args:
+            pooling: timm's name for how the backbone pools for a head that reads a vector; None leaves it as it is.
+        """
+        if head.reads_tokens:
+            _take_pooling_away(self.backbone)
+        else:
+            self.backbone.reset_classifier(0, pooling)
+        self.head = head
         self.head_hidden_size = head.num_features
-        _drop_classifier(backbone, unpool=head.reads_tokens)
+        self.num_classes = head.classifier.out_features if isinstance(head.classifier, nn.Linear) else 0
 
     @property
     def parameters_not_learned(self) -> tuple[str, ...]:
@@ -142,17 +153,18 @@ def put_head(
     Raises:
         ModelError: unknown head or argument, or a network that does not give what the head reads.
     """
-    backbone = model.backbone if isinstance(model, HeadedModel) else model
-    if "mask" in getattr(backbone, "input_names", ()):
+    if isinstance(model, HeadedModel):
+        model.set_head(make_head(name, head_args, width=model.backbone.head_hidden_size, num_classes=num_classes))
+        return model
+    if "mask" in getattr(model, "input_names", ()):
         raise ModelError(
-            f"Another head needs a network that takes an image alone. Got {type(backbone).__name__}, which takes a "
-            "mask too. Leave model.head out."
+            f"Another head needs a network that takes an image alone. Got {type(model).__name__}, which takes a mask "
+            "too. Leave model.head out."
         )
-    layer = _last_map(backbone, in_chans, img_size)
-    width = getattr(backbone, "head_hidden_size", backbone.num_features)
-    head = make_head(name, head_args, width=width, num_classes=num_classes)
-    headed = HeadedModel(backbone, head, cam_layer=layer)
-    headed.pretrained_cfg = headed.default_cfg = getattr(backbone, "pretrained_cfg", {})
+    layer = _last_map(model, in_chans, img_size)
+    width = getattr(model, "head_hidden_size", model.num_features)
+    headed = HeadedModel(model, make_head(name, head_args, width=width, num_classes=num_classes), cam_layer=layer)
+    headed.pretrained_cfg = headed.default_cfg = getattr(model, "pretrained_cfg", {})
     return headed
 
 
@@ -194,10 +206,7 @@ def _require_types(make: Any, name: str, arguments: dict[str, Any]) -> None:
             raise ModelError(f"model.head_args.{key} of {name} must be a {wanted.__name__}. Got {value!r}. Change it.")
 
 
-def _drop_classifier(backbone: Backbone, *, unpool: bool) -> None:
-    if not unpool:
-        backbone.reset_classifier(0)
-        return
+def _take_pooling_away(backbone: Backbone) -> None:
     try:
         backbone.reset_classifier(0, "")
     except ModelError as error:

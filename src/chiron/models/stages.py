@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 from timm.models._manipulate import group_with_matcher
+
 from chiron.core.errors import ModelError
 
 __all__ = ["named_stages"]
