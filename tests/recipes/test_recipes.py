@@ -31,7 +31,10 @@ def test_recipe(name):
 
     positive = recipe.labels.positive or "a"
     labels = LabelSpace(names=tuple(sorted({positive, "zz"})), positive=positive)
-    model = build_network(NetworkSpec(name=recipe.model.name, args=recipe.model.args), recipe.input, labels)
+    network = NetworkSpec(
+        name=recipe.model.name, args=recipe.model.args, head=recipe.model.head, head_args=recipe.model.head_args
+    )
+    model = build_network(network, recipe.input, labels)
     loss = load_leaf("chiron.engine.losses", recipe.train.loss, kind="loss")
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.train.lr)
     random = np.random.default_rng(0)

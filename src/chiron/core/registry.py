@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 from importlib.abc import InspectLoader
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -17,9 +18,8 @@ from chiron.core.suggest import did_you_mean
 
 
 def leaf_names(package: str) -> list[str]:
-    """Sorted names of the public leaf modules of `package`; none of them is imported."""
-    parent = importlib.import_module(package)
-    modules = pkgutil.iter_modules(parent.__path__)
+    """Sorted names of the public leaf modules of `package`; neither they nor the package are imported."""
+    modules = pkgutil.iter_modules(_folders(package))
     own = {module.name for module in modules if not module.ispkg and not module.name.startswith("_")}
     outside = {entry.name for entry in importlib.metadata.entry_points(group=package)}
     if own & outside:
@@ -57,7 +57,8 @@ def leaf_literal(package: str, name: str, constant: str) -> Any:
     """
     outside = {entry.name: entry.module for entry in importlib.metadata.entry_points(group=package)}
     module = outside.get(name, f"{package}.{name}")
-    found = importlib.util.find_spec(module)
+    # An outside module is found by importing what it lies in; Chiron's own packages may load torch and are only read.
+    found = importlib.util.find_spec(module) if name in outside else PathFinder.find_spec(module, _folders(package))
     source = found.loader.get_source(module) if found and isinstance(found.loader, InspectLoader) else None
     for statement in ast.parse(source or "").body:
         if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
@@ -71,3 +72,16 @@ def leaf_literal(package: str, name: str, constant: str) -> Any:
                     f"{constant} of {module} must be a plain literal. Got an expression. Write the values out."
                 ) from error
     return None
+
+
+def _folders(package: str) -> list[str]:
+    """Where the modules of a package lie; only the outermost package is imported on the way."""
+    top, *inner = package.split(".")
+    folders = list(importlib.import_module(top).__path__)
+    for part in inner:
+        top = f"{top}.{part}"
+        found = PathFinder.find_spec(top, folders)
+        if found is None or found.submodule_search_locations is None:
+            raise ModuleNotFoundError(f"No package named {top!r}", name=top)
+        folders = list(found.submodule_search_locations)
+    return folders

@@ -5,7 +5,18 @@ A family is a file here, or an entry point of the group `chiron.models` whose na
 
 from chiron.core.registry import leaf_names, load_leaf
 
-_NOT_FAMILIES = {"claims", "contract", "create", "index", "outputs", "pretrained", "registry"}
+_NOT_FAMILIES = {
+    "claims",
+    "contract",
+    "create",
+    "head",
+    "headed",
+    "index",
+    "outputs",
+    "pretrained",
+    "registry",
+    "stages",
+}
 
 for _name in leaf_names(__name__):
     if _name not in _NOT_FAMILIES:

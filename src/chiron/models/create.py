@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chiron.core.errors import ModelError
 from chiron.core.suggest import did_you_mean
+from chiron.models.headed import put_head
 from chiron.models.pretrained import imagenet_config, no_weights, weight_tags, weights_file
 from chiron.models.registry import chiron_model_names
 
@@ -41,6 +42,7 @@ def create_model(
     Args:
         name: a Chiron family or any timm model; `architecture.tag` names one set of ImageNet weights.
         img_size: side of the square input, pixels; told to the models that want to know it.
+        head: a file of `models/heads` in place of the network's own head; `head_args` are its arguments.
         with_mask: whether there is a mask for `model(image, mask)`; None where the caller makes the inputs.
         init: `imagenet` loads timm's weights and draws only the head, `scratch` draws all.
         model_args: passed on, for example `drop_rate`.
@@ -48,8 +50,8 @@ def create_model(
         ModelError: unknown name or argument, an input that does not fit, or weights that cannot be had.
     """
     _require_known(name)
-    if head is not None or weights is not None:
-        raise ModelError("Other heads and imported weights are not built yet.")
+    if weights is not None:
+        raise ModelError("Imported weights are not built yet.")
     if init not in ("scratch", "imagenet"):
         raise ModelError(f"init must be 'scratch' or 'imagenet'. Got {init!r}. Choose one by name.")
     if num_classes < 1 or in_chans < 1:
@@ -59,8 +61,9 @@ def create_model(
         )
     architecture = name.partition(".")[0]
     arguments = {"num_classes": num_classes, "in_chans": in_chans, **model_args}
+    other_head = None if head is None else (head, head_args)
     config = imagenet_config(name) if init == "imagenet" else None  # before anything is built or fetched
-    model = _build(architecture, arguments, img_size, seed)
+    model = _build(architecture, arguments, img_size, seed, other_head)
     if with_mask is not None:
         _require_mask(model, name, with_mask)
     _require_fit(model, name, num_classes, in_chans, img_size)
@@ -70,7 +73,13 @@ def create_model(
     overlay = {"file": str(file)} if file else {}
     try:
         return _build(
-            f"{architecture}.{config.tag}", arguments, img_size, seed, pretrained=True, pretrained_cfg_overlay=overlay
+            f"{architecture}.{config.tag}",
+            arguments,
+            img_size,
+            seed,
+            other_head,
+            pretrained=True,
+            pretrained_cfg_overlay=overlay,
         )
     except ModelError:
         raise
@@ -175,12 +184,23 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _build(name: str, arguments: dict[str, Any], img_size: int, seed: int, **timm_arguments: Any) -> nn.Module:
-    """timm's model; `img_size` is left out where the architecture has no such argument."""
+def _build(
+    name: str,
+    arguments: dict[str, Any],
+    img_size: int,
+    seed: int,
+    head: tuple[str, dict[str, Any] | None] | None,
+    **timm_arguments: Any,
+) -> nn.Module:
+    """timm's model, under another head if there is one; `img_size` is left out where it is no argument."""
     for sizes in ({"img_size": img_size}, {}):
         try:
             with _seeded(seed):
-                return timm.create_model(name, **timm_arguments, **{**sizes, **arguments})
+                model = timm.create_model(name, **timm_arguments, **{**sizes, **arguments})
+                if head is None:
+                    return model
+                told = {key: arguments[key] for key in ("num_classes", "in_chans")}
+                return put_head(model, *head, **told, img_size=img_size)
         except TypeError as error:
             unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
             if unknown is None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from importlib.metadata import version
 
 from chiron.core.registry import leaf_literal, leaf_names
+from chiron.core.suggest import did_you_mean
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names
 from chiron.spec.reading import read_recipe
@@ -11,6 +12,7 @@ from chiron.spec.recipe import Recipe, TrainRecipe
 from chiron.spec.strict_yaml import KeyPath
 
 _LOSSES = "chiron.engine.losses"
+_HEADS = "chiron.models.heads"
 
 
 def check_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -21,6 +23,7 @@ def check_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """
     registries: dict[tuple[str | int, ...], Collection[str]] = {
         ("model", "name"): _ModelNames(),
+        ("model", "head"): leaf_names(_HEADS),
         ("train", "loss"): leaf_names(_LOSSES),
         ("data", "reader"): leaf_names("chiron.data.readers"),
     }
@@ -107,7 +110,21 @@ def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
 
 def _rules(recipe: Recipe) -> dict[KeyPath, str]:
     """Everything that only the loss, or the kind of labels that the recipe asks for, makes wrong."""
-    return _ignored_by_the_loss(recipe) | (multi_label_problems(recipe) if recipe.data.labels == "multi" else {})
+    several = multi_label_problems(recipe) if recipe.data.labels == "multi" else {}
+    return _unknown_to_the_head(recipe) | _ignored_by_the_loss(recipe) | several
+
+
+def _unknown_to_the_head(recipe: Recipe) -> dict[KeyPath, str]:
+    """Arguments that the chosen head does not take."""
+    head = recipe.model.head
+    taken = () if head is None else leaf_literal(_HEADS, head, "OPTIONS") or ()
+    return {
+        ("model", "head_args", key): (
+            f"model.head_args of {head} must be among {', '.join(taken)}. Got {key!r}. {did_you_mean(key, taken)}"
+        ).rstrip()
+        for key in recipe.model.head_args
+        if key not in taken
+    }
 
 
 def _ignored_by_the_loss(recipe: Recipe) -> dict[KeyPath, str]:
