@@ -95,3 +95,24 @@ def test_command_line(class_folders, tmp_path, capsys):
     assert capsys.readouterr().out == f"2 images, 1 draws each: {out}\n"
     assert run([*arguments[:4], str(tmp_path / "sheet.jpg"), "--preset", "derm"]) == 2
     assert "must be a .png file" in capsys.readouterr().err
+
+
+def test_the_outline_is_the_mask_that_the_network_is_given(tmp_path):
+    from chiron.workflows.phantoms import make_phantoms
+
+    make_phantoms("phantom-cxr", tmp_path / "chests", num_images=6, img_size=128)
+    changes = ["input.img_size=128", "input.canonical_size=128", "input.mask=lung", "input.in_chans=1"]
+    recipe = show_recipe(None, "cxr_safe", changes)
+    sheets = {}
+    for masks in (False, True):
+        shown = show_data(tmp_path / "chests", tmp_path / f"{masks}.png", recipe, count=3, draws=2, masks=masks)
+        sheets[masks] = np.asarray(Image.open(tmp_path / f"{masks}.png").convert("RGB")).astype(int)
+    assert shown.num_lungs_found is not None
+    assert shown.num_lungs_found >= 2
+    gray = sheets[False][18:146, 6:134]
+    assert (gray == gray[..., :1]).all()  # the mask is no color of the picture
+    drawn = (sheets[True] != sheets[False]).any(axis=2)
+    stored, finished, first, second = (drawn[18:146, 6 + 134 * place : 134 + 134 * place] for place in range(4))
+    np.testing.assert_array_equal(stored, finished)
+    assert (stored != first).any()
+    assert (first != second).any()
