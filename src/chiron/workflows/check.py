@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from chiron.core.registry import leaf_literal, leaf_names
 from chiron.spec.augment import AugmentRecipe
-from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names
+from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names, needs_mask
 from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import Recipe, TrainRecipe
 from chiron.spec.strict_yaml import KeyPath
@@ -106,8 +106,20 @@ def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
 
 
 def _rules(recipe: Recipe) -> dict[KeyPath, str]:
-    """Everything that only the loss, or the kind of labels that the recipe asks for, makes wrong."""
-    return _ignored_by_the_loss(recipe) | (multi_label_problems(recipe) if recipe.data.labels == "multi" else {})
+    """Everything that only the model, the loss, or the kind of labels that the recipe asks for, makes wrong."""
+    several = multi_label_problems(recipe) if recipe.data.labels == "multi" else {}
+    return _mask_problems(recipe) | _ignored_by_the_loss(recipe) | several
+
+
+def _mask_problems(recipe: Recipe) -> dict[KeyPath, str]:
+    """A model without the mask that it needs, or a mask that it does not take; one off the index is told when built."""
+    name, mask = recipe.model.name, recipe.input.mask
+    needed = needs_mask(name)
+    if needed and mask == "none":
+        return {("input", "mask"): f"{name} takes an image and its mask. Got input.mask none. Set input.mask: lung."}
+    if needed is False and mask != "none":
+        return {("input", "mask"): f"{name} takes an image alone. Got input.mask {mask}. Leave it out."}
+    return {}
 
 
 def _ignored_by_the_loss(recipe: Recipe) -> dict[KeyPath, str]:

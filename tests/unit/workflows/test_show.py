@@ -101,8 +101,11 @@ def test_the_outline_is_the_mask_that_the_network_is_given(tmp_path):
     from chiron.workflows.phantoms import make_phantoms
 
     make_phantoms("phantom-cxr", tmp_path / "chests", num_images=6, img_size=128)
-    changes = ["input.img_size=128", "input.canonical_size=128", "input.mask=lung", "input.in_chans=1"]
-    recipe = show_recipe(None, "cxr_safe", changes)
+    (tmp_path / "r.yaml").write_text(
+        "model: {name: chiron_hybrid_lung_vit_nano, init: scratch}\n"
+        "input: {img_size: 128, in_chans: 1, mask: lung}\naugment: {preset: cxr_safe}\n"
+    )
+    recipe = show_recipe(str(tmp_path / "r.yaml"), None)
     sheets = {}
     for masks in (False, True):
         shown = show_data(tmp_path / "chests", tmp_path / f"{masks}.png", recipe, count=3, draws=2, masks=masks)

@@ -22,9 +22,11 @@ Picture = Float[np.ndarray, "img_size img_size in_chans"]
 def augment(image: StoredImage, draw: Draw, spec: InputSpec) -> Float[np.ndarray, "_img_size _img_size _channels"]:
     """The augmented image at its final size, float32 in the stored value range; outside the image lies black."""
     warp = warp_of(draw, stored_size=image.shape[0], img_size=spec.img_size)
-    moved = warp_image(image, warp, spec.img_size)
-    picture, mask = moved[..., : spec.in_chans], moved[..., spec.in_chans :]
-    return np.concatenate([_change_values(np.ascontiguousarray(picture), draw, spec), mask], axis=2)
+    picture = _change_values(warp_image(image[..., : spec.in_chans], warp, spec.img_size), draw, spec)
+    if spec.mask == "none":
+        return picture
+    # By itself: two channels at once OpenCV would sample at 32nds of a pixel.
+    return np.concatenate([picture, warp_image(image[..., spec.in_chans :], warp, spec.img_size)], axis=2)
 
 
 def _change_values(pixels: Picture, draw: Draw, spec: InputSpec) -> Picture:

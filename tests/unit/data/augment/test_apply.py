@@ -125,19 +125,16 @@ def test_identity_warp_gives_the_mask_of_finish(chest, canonical, size, depth):
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("depth", [8, 16])
 def test_mask_moves_as_the_picture_and_nothing_else_touches_it(chest, preset, depth):
-    """A picture of the mask itself stays on it wherever it goes, and the picture is what it is without a mask."""
+    """The mask goes where a picture of it would go, and the picture is what it is without a mask."""
     numbers = {"img_size": 64, "canonical_size": 72, "in_chans": 1, "bit_depth": depth}
     spec = InputSpec(**numbers, mask="lung")
     stored = canonical_resize(chest, spec)
-    on_itself = np.repeat(stored[..., 1:], 2, axis=2)
     for seed in range(12):
         draw = draw_augmentation(AugmentRecipe(preset=preset), seed)
         moved = augment(stored, draw, spec)
         np.testing.assert_array_equal(moved[..., :1], augment(stored[..., :1], draw, InputSpec(**numbers)))
         bare = Draw(**{name: getattr(draw, name) for name in GEOMETRIC}, policy=geometric_steps(draw))
-        same = augment(on_itself, bare, spec)
-        np.testing.assert_array_equal(same[..., 0], same[..., 1])
-        np.testing.assert_array_equal(same[..., 1], moved[..., 1])
+        np.testing.assert_array_equal(moved[..., 1:], augment(stored[..., 1:], bare, InputSpec(**numbers)))
 
 
 GEOMETRIC = ["crop", "mirror_x", "mirror_y", "quarter_turns", "degrees", "shear", "magnification"]

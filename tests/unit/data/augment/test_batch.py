@@ -32,7 +32,7 @@ def distances(images, draws, spec):
         InputSpec(img_size=48, canonical_size=56),
         InputSpec(img_size=48, in_chans=1),
         InputSpec(img_size=48, canonical_size=64, bit_depth=16),
-        InputSpec(img_size=48, canonical_size=56, in_chans=1, mask="lung"),
+        InputSpec(img_size=48, canonical_size=56, mask="lung"),
     ],
     ids=["color", "gray", "deep", "mask"],
 )
