@@ -319,3 +319,13 @@ def test_tables_that_are_not_there(tmp_path, tiny_recipe, class_folders, labels,
     assert "Got another file" in fails("data", "inspect", table, "--images", table)
     said = fails("data", "inspect", table, "--images", class_folders, "--group-by", "ward")
     assert "A column to group by must be one of" in said
+
+
+def test_a_model_and_its_mask_belong_together(tiny_recipe, class_folders, tmp_path, fails):
+    needs = ["--set", "model.name=chiron_hybrid_lung_vit_nano"]
+    sentence = "input.mask none. Set input.mask: lung."
+    assert fails("check", tiny_recipe, *needs).endswith(f"takes an image and its mask. Got {sentence}")
+    assert sentence in fails(*train_arguments(tiny_recipe, class_folders, tmp_path), *needs)
+    told = fails("check", tiny_recipe, "--set", "input.mask=lung")
+    assert told.endswith("chiron_fair_cnn_nano takes an image alone. Got input.mask lung. Leave it out.")
+    assert run(["check", str(tiny_recipe), *needs, "--set", "input.mask=lung"]) == 0

@@ -6,12 +6,24 @@ import zipfile
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from dicom_files import dicom_file
 from PIL import Image
 
 import chiron
+from chiron.bundle import NetworkSpec
+from chiron.classifier import Classifier
+from chiron.data.cache import cache_images
+from chiron.data.dataset import DrawKey, StoredImages, TrainingImages
+from chiron.data.phantoms.cxr import draw_phantom_cxr
 from chiron.data.predictions import Predictions
+from chiron.data.reading import read_dataset
+from chiron.data.source import ImageSource
+from chiron.predictor import Predictor, find_inputs
 from chiron.preprocess.decode import decode_image
+from chiron.spec.augment import AugmentRecipe
+from chiron.spec.input_spec import InputSpec
+from chiron.spec.labels import LabelSpace
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.predict import predict
 from chiron.workflows.train import train
@@ -124,3 +136,90 @@ def test_prediction_says_what_it_is(run_and_data):
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
     assert prediction.probabilities[prediction.predicted_class] == prediction.confidence
     assert "not a medical device" in prediction.to_dict()["disclaimer"]
+
+
+MASKED_RECIPE = """\
+model: {name: chiron_hybrid_lung_vit_nano, init: scratch}
+input: {img_size: 64, canonical_size: 72, in_chans: 1, resize: letterbox, mask: lung}
+labels: {positive: b}
+data: {privacy: project}
+train: {epochs: 1, batch_size: 8, lr: 1e-3}
+evaluate: {num_resamples: 200}
+"""
+
+
+@pytest.fixture(scope="module")
+def chests(tmp_path_factory):
+    """Phantom chests as a PNG, a 16-bit PNG and DICOM in turn, in two classes."""
+    folder = tmp_path_factory.mktemp("chests")
+    images = draw_phantom_cxr(num_images=24, img_size=96, seed=11).images
+    for k, image in enumerate(images):
+        split = ("train", "train", "val", "test")[k // 6]
+        path = folder / split / "ab"[k % 2] / f"{k:02d}.{('png', 'png', 'dcm')[k // 2 % 3]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = np.pad(image[: 90 - k], ((0, 0), (4, 4)))
+        if path.suffix == ".dcm":
+            path.write_bytes(dicom_file(image.astype(np.uint16) * 16, bits_stored=12, PatientID=path.stem))
+        else:
+            Image.fromarray(image if k // 2 % 3 == 0 else image.astype(np.uint16) * 257).save(path)
+    return folder
+
+
+class Seen(torch.nn.Module):
+    """Keeps the masks that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks: list[np.ndarray] = []
+
+    def forward(self, image, mask):
+        self.masks += list(mask[:, 0].numpy())
+        return image.mean(dim=(2, 3)).expand(-1, 2)
+
+
+def test_every_path_gives_the_same_mask(chests, tmp_path):
+    manifest = read_dataset(chests)
+    spec = InputSpec(img_size=64, canonical_size=80, in_chans=1, resize="letterbox", mask="lung")
+    source, paths = ImageSource(manifest.root), manifest.frame["path"].to_list()
+    cached = cache_images(manifest, spec, tmp_path / "cache")
+    training = {"sample_ids": paths, "recipe": AugmentRecipe(), "seed": 0}
+    seen = Seen()
+    classifier = Classifier(
+        [seen], network_spec=NetworkSpec(name="seen"), input_spec=spec, labels=LabelSpace(names=("a", "b"))
+    )
+    ways = {
+        "scored": lambda k: classifier.logits(StoredImages(source, paths, spec)[k][0][None]),
+        "trained": lambda k: seen(
+            *classifier.finish(TrainingImages(source, paths, spec, **training)[DrawKey(k, 0)][0][None])
+        ),
+        "cached": lambda k: classifier.logits(StoredImages(source, paths, spec, cached=cached)[k][0][None]),
+        "trained from the cache": lambda k: seen(
+            *classifier.finish(TrainingImages(source, paths, spec, **training, cached=cached)[DrawKey(k, 0)][0][None])
+        ),
+        "path": lambda k: classifier.predict(chests / paths[k]),
+        "bytes": lambda k: classifier.predict((chests / paths[k]).read_bytes()),
+        "array": lambda k: classifier.predict(source.decode(paths[k])),
+        "file": lambda k: list(Predictor(classifier).rows(find_inputs([chests / paths[k]]))),
+    }
+    for k in range(6):
+        seen.masks.clear()
+        for way in ways.values():
+            way(k)
+        assert len(seen.masks) == len(ways)
+        for way, mask in zip(ways, seen.masks, strict=True):
+            np.testing.assert_array_equal(mask, seen.masks[0], err_msg=f"{paths[k]} {way}")
+        assert set(np.unique(mask)) == {0, 1}
+        assert 0.05 < mask.mean() < 0.6
+
+
+def test_a_run_with_masks_predicts_as_it_was_scored(chests, tmp_path):
+    (tmp_path / "r.yaml").write_text(MASKED_RECIPE)
+    run = train(str(tmp_path / "r.yaml"), chests, tmp_path / "run", score_test=True, device="cpu")
+    scored = Predictions.load(run.predictions("test"))
+    paths = dict(pl.read_csv(run.path / "manifest.csv").select("sample_id", "path").iter_rows())
+    classifier = chiron.load(run.bundle)
+    assert classifier.input_spec.mask == "lung"
+    for name, expected in zip(scored.scored["sample_id"], scored.y_prob, strict=True):
+        got = np.array(list(classifier.predict(chests / paths[name]).probabilities.values()))
+        assert np.abs(got - expected).max() <= TOLERANCE
+    assert len({round(float(values[0]), 9) for values in scored.y_prob}) > 1

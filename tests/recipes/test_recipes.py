@@ -39,7 +39,7 @@ def test_recipe(name):
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.train.lr)
     random = np.random.default_rng(0)
     size = recipe.input.stored_size
-    pixels = torch.from_numpy(random.integers(0, 256, (4, recipe.input.in_chans, size, size), dtype=np.uint8))
+    pixels = torch.from_numpy(random.integers(0, 256, (4, recipe.input.stored_chans, size, size), dtype=np.uint8))
     targets = loss.make_targets(torch.tensor([0, 1, 0, 1]), labels)
     for _ in range(2):
         value = loss.loss(model(*Finish(recipe.input)(pixels)), targets)

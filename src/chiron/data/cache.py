@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL
 import polars as pl
@@ -161,10 +162,11 @@ def prune_caches(cache: Path, *, idle_days: float) -> list[CacheEntry]:
 
 
 def _key(spec: InputSpec, digests: Sequence[str]) -> str:
-    """The name of a cache; Pillow's version is in it because Pillow resizes."""
+    """The name of a cache; Pillow's version is in it because Pillow resizes, OpenCV's because it finds masks."""
     made_by = [
         *(spec.decode, spec.stored_size, spec.in_chans, spec.bit_depth, spec.resize, spec.interpolation),
         PIL.__version__,
+        *([] if spec.mask == "none" else [spec.mask, cv2.__version__]),
     ]
     return sha256_json([_FORMAT, made_by, list(digests)])[:24]
 

@@ -152,20 +152,21 @@ def count_macs(model: nn.Module, in_chans: int, img_size: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def takes_mask(model: nn.Module) -> bool:
+def takes_mask(model: nn.Module | type[nn.Module]) -> bool:
     """Whether the network's second input is a mask, as its `input_names` say; most take an image alone."""
     return "mask" in getattr(model, "input_names", ("image",))
 
 
 def example_inputs(model: nn.Module, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ h w"], ...]:
-    """All inputs of a network, made of images: for those that take a mask, two fields left and right of the middle."""
+    """All inputs of a network, made of images: for those that take a mask, two fields, each image's in another place."""
     if not takes_mask(model):
         return (images,)
     height, width = images.shape[-2:]
     mask = images.new_zeros(len(images), 1, height, width)
     rows = slice(height // 6, height - height // 6)
-    for left in (width // 8, width // 2 + width // 16):
-        mask[:, :, rows, left : left + width // 3] = 1
+    for k in range(len(images)):
+        for left in (width // 8, width // 2 - (k % 5) * width // 16):
+            mask[k, :, rows, left : left + width // 3] = 1
     return (images, mask)
 
 
@@ -239,7 +240,7 @@ def _require_known(name: str) -> None:
 def _require_mask(model: nn.Module, name: str, with_mask: bool) -> None:
     if takes_mask(model) != with_mask:
         raise ModelError(
-            f"{name} takes an image and its mask. Got an input without one. Set input.mask: lung."
+            f"{name} takes an image and its mask. Got input.mask none. Set input.mask: lung."
             if takes_mask(model)
             else f"{name} takes an image alone. Got an input with a mask. Leave input.mask out, or choose a model "
             "that takes one."

@@ -5,11 +5,12 @@ Run `python -m chiron.models.index` after a family was added or timm was raised.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import timm
 
 from chiron.core.files import write_text
+from chiron.models.create import takes_mask
 from chiron.models.pretrained import weight_tags
 from chiron.models.registry import chiron_model_names
 
@@ -18,11 +19,12 @@ _FAMILIES_HERE = __package__ + "."
 
 
 def build_index() -> dict[str, Any]:
-    """Names and weight tags of Chiron's own models and of timm's, with timm's version."""
+    """Names and weight tags of Chiron's own models and of timm's, those that take a mask, and timm's version."""
     own = [name for name in chiron_model_names() if _is_own(name)]
     others = [name for name in timm.list_models() if name not in chiron_model_names()]
     return {
         "timm_version": timm.__version__,
+        "with_mask": [name for name in own if _takes_mask(name)],
         "chiron": {name: list(weight_tags(name)) for name in own},
         "timm": {name: list(weight_tags(name)) for name in others},
     }
@@ -34,14 +36,22 @@ def index_text(index: dict[str, Any]) -> str:
     def lines(models: dict[str, list[str]]) -> str:
         return ",\n".join(f"{json.dumps(name)}: {json.dumps(tags)}" for name, tags in models.items())
 
-    version = json.dumps(index["timm_version"])
+    version, with_mask = json.dumps(index["timm_version"]), json.dumps(index["with_mask"])
     chiron, others = lines(index["chiron"]), lines(index["timm"])
-    return f'{{"timm_version": {version},\n"chiron": {{\n{chiron}\n}},\n"timm": {{\n{others}\n}}}}\n'
+    return (
+        f'{{"timm_version": {version},\n"with_mask": {with_mask},\n'
+        f'"chiron": {{\n{chiron}\n}},\n"timm": {{\n{others}\n}}}}\n'
+    )
 
 
 def _is_own(name: str) -> bool:
     """Whether the model is defined in this package; those of outside packages are not ours to list."""
     return timm.model_entrypoint(name).__module__.startswith(_FAMILIES_HERE)
+
+
+def _takes_mask(name: str) -> bool:
+    """Whether the model class that the variant's function says it returns takes a mask."""
+    return takes_mask(get_type_hints(timm.model_entrypoint(name))["return"])
 
 
 if __name__ == "__main__":

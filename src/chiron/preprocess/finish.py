@@ -7,6 +7,9 @@ from torch.nn import functional
 
 from chiron.spec.input_spec import InputSpec
 
+# Half, less a hair: a pixel that is exactly half covered is inside, however a warp's arithmetic rounds it.
+_INSIDE = 0.499
+
 
 class Finish(nn.Module):
     """From stored pixel values to the network's inputs.
@@ -21,7 +24,7 @@ class Finish(nn.Module):
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
         self.img_size, self.in_chans = spec.img_size, spec.in_chans
-        self.threshold = spec.max_value / 2
+        self.threshold = _INSIDE * spec.max_value
         mean, std = (torch.tensor(v, dtype=torch.float64) for v in (spec.channel_mean, spec.channel_std))
         # Not saved: they belong to the InputSpec, which the bundle keeps.
         self.register_buffer("scale", (1 / (spec.max_value * std)).float().view(1, -1, 1, 1), persistent=False)

@@ -27,6 +27,14 @@ def is_known_model(name: str) -> bool:
     return any(name.partition(".")[0].startswith(f"chiron_{entry.name}") for entry in outside)
 
 
+def needs_mask(name: str) -> bool | None:
+    """Whether the network takes a mask beside the image; None where the index does not know it."""
+    architecture = name.partition(".")[0]
+    if architecture in _index()["with_mask"]:
+        return True
+    return False if architecture in _index()["chiron"] or architecture in _index()["timm"] else None
+
+
 def indexed_timm_version() -> str:
     """The timm release that the index was made with."""
     return _index()["timm_version"]

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from chiron.core.registry import leaf_literal, leaf_names
 from chiron.core.suggest import did_you_mean
 from chiron.spec.augment import AugmentRecipe
-from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names
+from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names, needs_mask
 from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import Recipe, TrainRecipe
 from chiron.spec.strict_yaml import KeyPath
@@ -109,9 +109,9 @@ def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
 
 
 def _rules(recipe: Recipe) -> dict[KeyPath, str]:
-    """Everything that only the loss, or the kind of labels that the recipe asks for, makes wrong."""
+    """Everything that only the model, its head, the loss, or the kind of labels that the recipe asks for, makes wrong."""
     several = multi_label_problems(recipe) if recipe.data.labels == "multi" else {}
-    return _unknown_to_the_head(recipe) | _ignored_by_the_loss(recipe) | several
+    return _mask_problems(recipe) | _unknown_to_the_head(recipe) | _ignored_by_the_loss(recipe) | several
 
 
 def _unknown_to_the_head(recipe: Recipe) -> dict[KeyPath, str]:
@@ -125,6 +125,17 @@ def _unknown_to_the_head(recipe: Recipe) -> dict[KeyPath, str]:
         for key in recipe.model.head_args
         if key not in taken
     }
+
+
+def _mask_problems(recipe: Recipe) -> dict[KeyPath, str]:
+    """A model without the mask that it needs, or a mask that it does not take; one off the index is told when built."""
+    name, mask = recipe.model.name, recipe.input.mask
+    needed = needs_mask(name)
+    if needed and mask == "none":
+        return {("input", "mask"): f"{name} takes an image and its mask. Got input.mask none. Set input.mask: lung."}
+    if needed is False and mask != "none":
+        return {("input", "mask"): f"{name} takes an image alone. Got input.mask {mask}. Leave it out."}
+    return {}
 
 
 def _ignored_by_the_loss(recipe: Recipe) -> dict[KeyPath, str]:

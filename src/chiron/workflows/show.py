@@ -74,7 +74,8 @@ def show_data(
 
     Args:
         draws: augmented images a row.
-        masks: draw the outline of the lungs as `lung_mask` finds them on the stored image, moved along.
+        masks: draw the outline of the lungs, moved along: the mask that the network is given, or, where its input has
+            none, what `lung_mask` finds on the stored image.
     Raises:
         DataError: no image can be read.
     """
@@ -84,18 +85,25 @@ def show_data(
     chosen = _choose(manifest, count, seed)
     source = StoredImages(ImageSource(manifest.root), [path for _, path, _ in chosen], recipe.input)
     rows, found = [], 0
-    for place, (sample_id, _, label) in enumerate(chosen):
+    for place, (sample_id, path, label) in enumerate(chosen):
         stored = source.stored(place)
         own = [
             draw_augmentation(recipe.augment, seed_of("augment", seed, epoch, sample_id, 0)) for epoch in range(draws)
         ]
-        tiles = [stored, _finished(stored, recipe.input), *(augment(stored, draw, recipe.input) for draw in own)]
+        augmented = [augment(stored, draw, recipe.input) for draw in own]
+        tiles = [stored, _finished(stored, recipe.input), *augmented]
         outlines: list[np.ndarray] = []
         if masks:
-            lungs = lung_mask(stored)
+            is_given = recipe.input.mask == "lung"
+            decoded = source.source.decode(path, min_side=recipe.input.decode_min_side) if is_given else stored
+            lungs = lung_mask(decoded)
             found += not lungs.is_fallback
             label += " (two boxes)" if lungs.is_fallback else ""
-            outlines = [lungs.mask, *(_moved(lungs.mask, draw, recipe.input) for draw in (Draw(), *own))]
+            if is_given:
+                outlines = [(stored[..., -1] > 0).astype(np.uint8)]
+                outlines += [_given_mask(pixels, recipe.input) for pixels in (stored, *augmented)]
+            else:
+                outlines = [lungs.mask, *(_moved(lungs.mask, draw, recipe.input) for draw in (Draw(), *own))]
         rows.append(SheetRow(label, tuple(_visible(tile, recipe.input) for tile in tiles), tuple(outlines)))
     write_bytes(out, contact_sheet(rows, ["stored", "finished", *(f"draw {k + 1}" for k in range(draws))]))
     return Shown(len(rows), found if masks else None)
@@ -129,10 +137,15 @@ def _finished(stored: StoredImage, spec: InputSpec) -> np.ndarray:
     return values[0].permute(1, 2, 0).numpy()
 
 
+def _given_mask(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """The mask of 0 and 1 that `finish` hands to the network."""
+    return Finish(spec)(to_tensor(pixels)[None])[1][0, 0].numpy().astype(np.uint8)
+
+
 def _moved(mask: np.ndarray, draw: Draw, spec: InputSpec) -> np.ndarray:
     return warp_mask(mask, warp_of(draw, stored_size=spec.stored_size, img_size=spec.img_size), spec.img_size)
 
 
 def _visible(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Pixels in the stored range as uint8."""
-    return np.clip(np.rint(pixels * np.float32(255 / spec.max_value)), 0, 255).astype(np.uint8)
+    """The picture in the stored range as uint8."""
+    return np.clip(np.rint(pixels[..., : spec.in_chans] * np.float32(255 / spec.max_value)), 0, 255).astype(np.uint8)

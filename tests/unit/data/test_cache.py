@@ -16,7 +16,7 @@ from PIL import Image
 
 from chiron.core.errors import DataError
 from chiron.data import cache as cache_module
-from chiron.data.cache import CachedImages, cache_images, is_whole, list_caches, prune_caches
+from chiron.data.cache import CachedImages, _key, cache_images, is_whole, list_caches, prune_caches
 from chiron.data.dataset import DrawKey, StoredImages, TrainingImages
 from chiron.data.reading import read_dataset
 from chiron.data.source import ImageSource
@@ -258,3 +258,25 @@ def test_a_cache_that_cannot_be_touched_is_read(manifest, place, monkeypatch):
 
     monkeypatch.setattr(os, "utime", refuse)
     assert read_sum(cache_images(manifest, SPEC, place)) > 0
+
+
+def test_a_mask_makes_another_cache_and_lies_in_it(manifest, place):
+    masked = SPEC.model_copy(update={"mask": "lung"})
+    plain, cached = cache_images(manifest, SPEC, place), cache_images(manifest, masked, place)
+    assert plain.folder != cached.folder
+    source = ImageSource(manifest.root)
+    for path in manifest.frame["path"].head(4):
+        stored = cached.read(path)
+        assert stored.shape == (32, 32, 2)
+        np.testing.assert_array_equal(stored, source.stored(path, masked))
+        np.testing.assert_array_equal(stored[..., :1], plain.read(path))
+    assert len(list_caches(place)) == 2
+    assert cache_images(manifest, masked, place).folder == cached.folder
+
+
+def test_the_version_that_finds_masks_names_their_cache_and_no_other(monkeypatch):
+    masked = SPEC.model_copy(update={"mask": "lung"})
+    before = {spec: _key(spec, ["a"]) for spec in (SPEC, masked)}
+    monkeypatch.setattr("cv2.__version__", "0")
+    assert _key(SPEC, ["a"]) == before[SPEC]
+    assert _key(masked, ["a"]) != before[masked]

@@ -54,3 +54,51 @@ def test_stochastic_depth_only_in_training():
 def test_width_must_fit_the_heads():
     with pytest.raises(ModelError, match=r"multiple of num_heads. Got width 10 and 3 heads"):
         TokenBlock(10, 3)
+
+
+def encoder_layer(block):
+    """torch's pre-norm layer with the weights and the dropout of a block."""
+    layer = nn.TransformerEncoderLayer(
+        24,
+        3,
+        dim_feedforward=48,
+        dropout=0.3,
+        activation="gelu",
+        layer_norm_eps=1e-6,
+        batch_first=True,
+        norm_first=True,
+    )
+    names = {"self_attn.in_proj_": "attn.qkv.", "self_attn.out_proj.": "attn.proj.", "linear": "mlp.fc"}
+    state = block.state_dict()
+    renamed = {}
+    for key in layer.state_dict():
+        name = key
+        for theirs, ours in names.items():
+            name = name.replace(theirs, ours)
+        renamed[key] = state[name]
+    layer.load_state_dict(renamed)
+    return layer
+
+
+def test_block_with_dropout_equals_torchs_encoder_layer():
+    """In evaluation exactly; in training in mean and spread over many draws."""
+    torch.manual_seed(0)
+    block = TokenBlock(24, 3, mlp_ratio=2.0, qkv_bias=True, drop_rate=0.3).double()
+    layer = encoder_layer(block).double()
+    tokens = torch.randn(1, 5, 24, dtype=torch.float64)
+    assert (block.eval()(tokens) - layer.eval()(tokens)).abs().max() < 1e-9
+    many = tokens.expand(4000, -1, -1)
+    with torch.no_grad():
+        ours, theirs = block.train()(many), layer.train()(many)
+    assert (ours.mean(0) - theirs.mean(0)).abs().max() < 0.05
+    assert (ours.std(0) / theirs.std(0) - 1).abs().max() < 0.1
+    assert ours.std(0).min() > 0.01
+
+
+@pytest.mark.parametrize("layer", ["attn", "mlp"])
+def test_dropout_only_in_training(layer):
+    torch.manual_seed(0)
+    part = getattr(TokenBlock(8, 2, drop_rate=0.5), layer)
+    tokens = torch.randn(4, 3, 8)
+    assert not torch.equal(part.train()(tokens), part(tokens))
+    assert torch.equal(part.eval()(tokens), part(tokens))

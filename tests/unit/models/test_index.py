@@ -7,10 +7,11 @@ from importlib.metadata import EntryPoint
 import pytest
 import timm
 
-from chiron.models.create import list_models
+from chiron.models.create import list_models, takes_mask
 from chiron.models.index import INDEX_FILE, build_index, index_text
+from chiron.models.registry import chiron_model_names
 from chiron.spec import model_names
-from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names
+from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names, needs_mask
 
 
 def test_index_equals_the_registries():
@@ -42,3 +43,11 @@ def test_names_of_outside_packages(monkeypatch):
     monkeypatch.setattr(model_names.importlib.metadata, "entry_points", lambda group: [entry])
     assert is_known_model("chiron_fancy_small")
     assert not is_known_model("chiron_other")
+
+
+def test_index_knows_which_models_take_a_mask():
+    for name in chiron_model_names("*_nano"):
+        assert needs_mask(name) == takes_mask(timm.create_model(name)), name
+    assert needs_mask("chiron_hybrid_lung_vit_nano") is True
+    assert needs_mask("resnet18.tv_in1k") is False
+    assert needs_mask("chiron_other") is None

@@ -95,3 +95,27 @@ def test_command_line(class_folders, tmp_path, capsys):
     assert capsys.readouterr().out == f"2 images, 1 draws each: {out}\n"
     assert run([*arguments[:4], str(tmp_path / "sheet.jpg"), "--preset", "derm"]) == 2
     assert "must be a .png file" in capsys.readouterr().err
+
+
+def test_the_outline_is_the_mask_that_the_network_is_given(tmp_path):
+    from chiron.workflows.phantoms import make_phantoms
+
+    make_phantoms("phantom-cxr", tmp_path / "chests", num_images=6, img_size=128)
+    (tmp_path / "r.yaml").write_text(
+        "model: {name: chiron_hybrid_lung_vit_nano, init: scratch}\n"
+        "input: {img_size: 128, in_chans: 1, mask: lung}\naugment: {preset: cxr_safe}\n"
+    )
+    recipe = show_recipe(str(tmp_path / "r.yaml"), None)
+    sheets = {}
+    for masks in (False, True):
+        shown = show_data(tmp_path / "chests", tmp_path / f"{masks}.png", recipe, count=3, draws=2, masks=masks)
+        sheets[masks] = np.asarray(Image.open(tmp_path / f"{masks}.png").convert("RGB")).astype(int)
+    assert shown.num_lungs_found is not None
+    assert shown.num_lungs_found >= 2
+    gray = sheets[False][18:146, 6:134]
+    assert (gray == gray[..., :1]).all()  # the mask is no color of the picture
+    drawn = (sheets[True] != sheets[False]).any(axis=2)
+    stored, finished, first, second = (drawn[18:146, 6 + 134 * place : 134 + 134 * place] for place in range(4))
+    np.testing.assert_array_equal(stored, finished)
+    assert (stored != first).any()
+    assert (first != second).any()

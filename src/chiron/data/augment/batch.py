@@ -31,14 +31,15 @@ def augment_batch(stored: Shaped[Tensor, "batch channels s s"], draws: Sequence[
     """
     warps = [warp_of(draw, stored_size=stored.shape[-1], img_size=spec.img_size) for draw in draws]
     pixels = _smooth(stored.float(), [warp.presmooth for warp in warps], [None] * len(draws))
-    pixels = _warp(pixels, warps, spec.img_size)
+    moved = _warp(pixels, warps, spec.img_size)
+    pixels, mask = moved[:, : spec.in_chans], moved[:, spec.in_chans :]  # of the mask the values stay
     pixels = _smooth(pixels, [draw.blur_sigma for draw in draws], [draw.blur_kernel for draw in draws])
     pixels = _change_tones(pixels, [tone_steps(draw) for draw in draws], spec.max_value)
     for image, draw in zip(pixels, draws, strict=True):
         if draw.erased is not None:
             rows, columns = pixels_of(draw.erased, spec.img_size)
             image[:, rows, columns] = image.new_tensor(erase_values(draw, spec))[:, None, None]
-    return pixels
+    return torch.cat([pixels, mask], dim=1)
 
 
 def _warp(pixels: Batch, warps: Sequence[Warp], img_size: int) -> Batch:

@@ -6,6 +6,10 @@ import torchvision.transforms.v2.functional as tv
 
 from chiron.data.augment.apply import augment
 from chiron.data.augment.draw import Box, Draw, draw_augmentation
+from chiron.data.augment.policies import GEOMETRY, Step
+from chiron.data.augment.warp import warp_mask, warp_of
+from chiron.data.dataset import to_tensor
+from chiron.data.phantoms.cxr import draw_phantom_cxr
 from chiron.preprocess.finish import Finish
 from chiron.preprocess.resize import canonical_resize
 from chiron.spec.augment import AugmentRecipe
@@ -96,3 +100,88 @@ def test_depths_agree(image):
         shallow = augment(stored, draw, specs[0])
         deep = augment(stored.astype(np.uint16) * 257, draw, specs[1])
         assert np.abs(deep / 257 - shallow).mean() < 0.1
+
+
+@pytest.fixture(scope="module")
+def chest():
+    return draw_phantom_cxr(num_images=1, img_size=160, seed=11).images[0][..., None]
+
+
+def given(pixels, spec):
+    """What the network is given of a stored or augmented image."""
+    return [each[0].numpy() for each in Finish(spec)(to_tensor(pixels)[None])]
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize(("canonical", "size"), [(None, 96), (112, 96), (128, 96), (144, 96), (192, 96), (257, 224)])
+def test_identity_warp_gives_the_mask_of_finish(chest, canonical, size, depth):
+    spec = InputSpec(img_size=size, canonical_size=canonical, bit_depth=depth, in_chans=1, mask="lung")
+    stored = canonical_resize(chest, spec)
+    drawn = augment(stored, draw_augmentation(AugmentRecipe(), 3), spec)
+    np.testing.assert_array_equal(given(drawn, spec)[1], given(stored, spec)[1])
+    assert 0.1 < given(drawn, spec)[1].mean() < 0.6
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("depth", [8, 16])
+def test_mask_moves_as_the_picture_and_nothing_else_touches_it(chest, preset, depth):
+    """The mask goes where a picture of it would go, and the picture is what it is without a mask."""
+    numbers = {"img_size": 64, "canonical_size": 72, "in_chans": 1, "bit_depth": depth}
+    spec = InputSpec(**numbers, mask="lung")
+    stored = canonical_resize(chest, spec)
+    for seed in range(12):
+        draw = draw_augmentation(AugmentRecipe(preset=preset), seed)
+        moved = augment(stored, draw, spec)
+        np.testing.assert_array_equal(moved[..., :1], augment(stored[..., :1], draw, InputSpec(**numbers)))
+        bare = Draw(**{name: getattr(draw, name) for name in GEOMETRIC}, policy=geometric_steps(draw))
+        np.testing.assert_array_equal(moved[..., 1:], augment(stored[..., 1:], bare, InputSpec(**numbers)))
+
+
+GEOMETRIC = ["crop", "mirror_x", "mirror_y", "quarter_turns", "degrees", "shear", "magnification"]
+GEOMETRIC += ["shift_x", "shift_y", "corners"]
+
+
+def geometric_steps(draw):
+    return tuple(step for step in draw.policy if step.name in GEOMETRY)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        Draw(blur_sigma=3.0),
+        Draw(gain=0.3, contrast=1.5),
+        Draw(erased=Box(0.1, 0.1, 0.8, 0.8)),
+        *(Draw(policy=(Step(n, 0.7),)) for n in ("solarize", "autocontrast", "equalize", "sharpness", "brightness")),
+    ],
+)
+def test_what_changes_values_leaves_the_mask(chest, draw):
+    spec = InputSpec(img_size=64, in_chans=1, mask="lung")
+    stored = canonical_resize(chest, spec)
+    changed = augment(stored, draw, spec)
+    np.testing.assert_array_equal(changed[..., 1], stored[..., 1])
+    assert (changed[..., 0] != stored[..., 0]).any()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [Draw(degrees=25), Draw(mirror_x=True, shift_x=0.2), Draw(crop=Box(0.2, 0.1, 0.6, 0.5)), Draw(magnification=0.6)],
+)
+def test_mask_agrees_with_the_nearest_pixel(chest, draw):
+    """All but pixels on its edge; and nothing lies inside the mask beyond the image."""
+    spec = InputSpec(img_size=96, canonical_size=112, in_chans=1, mask="lung")
+    stored = canonical_resize(chest, spec)
+    ours = given(augment(stored, draw, spec), spec)[1][0]
+    warp = warp_of(draw, stored_size=112, img_size=96)
+    nearest = warp_mask((stored[..., 1] > 0).astype(np.uint8), warp, 96)
+    assert (ours != nearest).mean() < 0.02
+    full = np.full((112, 112, 2), 255, np.uint8)
+    beyond = warp_mask(np.ones((112, 112), np.uint8), warp, 96)
+    assert (given(augment(full, draw, spec), spec)[1][0] != beyond).mean() < 0.02
+
+
+def test_mirroring_stored_pixels_mirrors_picture_and_mask(chest):
+    spec = InputSpec(img_size=64, canonical_size=80, in_chans=1, mask="lung")
+    stored = canonical_resize(chest, spec)
+    plain, mirrored = given(stored, spec), given(np.ascontiguousarray(stored[:, ::-1]), spec)
+    for a, b in zip(plain, mirrored, strict=True):
+        np.testing.assert_allclose(a[..., ::-1], b, atol=1e-5)

@@ -6,6 +6,7 @@ from chiron.data.augment.apply import augment
 from chiron.data.augment.batch import augment_batch
 from chiron.data.augment.draw import Box, Draw, draw_augmentation
 from chiron.data.augment.policies import Step
+from chiron.preprocess.finish import Finish
 from chiron.preprocess.resize import canonical_resize
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.augment_presets import PRESETS
@@ -31,8 +32,9 @@ def distances(images, draws, spec):
         InputSpec(img_size=48, canonical_size=56),
         InputSpec(img_size=48, in_chans=1),
         InputSpec(img_size=48, canonical_size=64, bit_depth=16),
+        InputSpec(img_size=48, canonical_size=56, mask="lung"),
     ],
-    ids=["color", "gray", "deep"],
+    ids=["color", "gray", "deep", "mask"],
 )
 def test_batch_equals_one_by_one(image, preset, spec):
     """Below 0.1 gray levels an image, 0.01 on average; the limit promised is 0.5."""
@@ -88,3 +90,18 @@ def test_images_of_a_batch_do_not_touch_each_other(image):
     other = draw_augmentation(AugmentRecipe(preset="h_coatnet.code"), 2)
     together = augment_batch(torch.cat([noise, stored, noise]), [other, draw, Draw(blur_sigma=2.0)], spec)[1]
     np.testing.assert_allclose(alone, together, atol=1e-3)
+
+
+@pytest.mark.parametrize("preset", ["derm", "h_coatnet.code", "dermalyze.heavy"])
+def test_masks_of_a_batch_equal_those_one_by_one(image, preset):
+    """After `finish` but for pixels on an edge, which may fall to the other side."""
+    spec = InputSpec(img_size=48, canonical_size=56, mask="lung")
+    stored = np.stack([canonical_resize(np.ascontiguousarray(np.roll(image, 9 * k, axis=1)), spec) for k in range(8)])
+    draws = [draw_augmentation(AugmentRecipe(preset=preset), seed) for seed in range(8)]
+    batch = augment_batch(torch.from_numpy(stored.transpose(0, 3, 1, 2).copy()), draws, spec)
+    alone = np.stack([augment(pixels, draw, spec) for pixels, draw in zip(stored, draws, strict=True)])
+    finish = Finish(spec)
+    ours, expected = finish(batch)[1], finish(torch.from_numpy(alone.transpose(0, 3, 1, 2).copy()))[1]
+    assert (ours != expected).float().mean() < 1e-3
+    assert 0.05 < ours.mean() < 0.9
+    assert len({mask.numpy().tobytes() for mask in ours}) == 8
