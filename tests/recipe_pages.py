@@ -1,6 +1,6 @@
 """What the headers of the packaged recipes say, and the reference page made of it.
 
-`python tests/recipe_pages.py` writes the page anew; `tests/docs/test_coming_from.py` holds it to the recipes.
+`python tests/recipe_pages.py` writes the page anew; `tests/docs/test_recipe_pages.py` holds it to the recipes.
 """
 
 import re
@@ -23,20 +23,22 @@ INTRODUCTION = """\
 | `code` | its code, where that differs |
 | `paper` | its paper, where that differs |
 | `corrected` | the same network with the flaws mended; the header says what is ours |
-| `own` | nobody else's |
+| `own` | Chiron's own |
 
-What the first three follow, this version may lack: the header's `Missing` line names it. Patients, lesions and copies of a
-picture stay in one split in every reading, also where the original divides images; the `Differs` line says so. The last
-column is what the sources claim, not what Chiron found; none of it is reproduced here.
+This version may lack what a source does: the header's `Missing` line names it. Patients, lesions and copies of a
+picture stay in one split in every reading, also where the original divides images; the `Differs` line says so. The
+last column is what the sources claim, not what Chiron found; none of it is reproduced here.
 
 Coming from [H-CoAtNet](../how-to/coming-from-h-coatnet.md), [ConvNeXtV2 with separable
 attention](../how-to/coming-from-convnextv2-ssa.md), [Qing](../how-to/coming-from-qing.md),
 [Dermalyze](../how-to/coming-from-dermalyze.md), [HybridLungViT](../how-to/coming-from-hybrid-lung-vit.md).
 """
 
+_COLUMNS = "| recipe | what | not in this version | claimed by its source |\n|---|---|---|---|\n"
+
 
 def header(text: str) -> dict[str, str]:
-    """The named lines above a recipe's first key, continued lines joined: What, Data, Command, Expected, Claimed, ..."""
+    """The named lines above a recipe's first key, continued lines joined: What, Data, Command, Expected, ..."""
     lines: dict[str, str] = {}
     name = ""
     for line in text.split("\nabout:")[0].splitlines():
@@ -65,7 +67,9 @@ def page() -> str:
                 f"\n## {folder}\n\n| recipe | what | not in this version | claimed by its source |\n|---|---|---|---|\n"
             )
         lacking = ", ".join(f"`{item}`" for item in missing(text)) or "-"
-        parts.append(f"| `{name}` | {said['What']} | {lacking} | {said.get('Claimed', '-')} |\n")
+        claimed = said.get("Claimed", "-")
+        claimed = "-" if claimed.startswith("none for this protocol") else claimed
+        parts.append(f"| `{name}` | {said['What']} | {lacking} | {claimed} |\n")
     return "".join(parts)
 
 

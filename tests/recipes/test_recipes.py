@@ -38,7 +38,8 @@ def test_header(name):
     assert {"What", "Data", "Command", "Expected"} <= set(said)
     assert ("Claimed" in said) == (reading != "own"), "who follows a system says what that claims"
     command = re.search(r"chiron train (\S+) ", said["Command"])
-    assert command and find_recipe(command[1])[0] == name
+    assert command
+    assert find_recipe(command[1])[0] == name
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -102,7 +103,7 @@ def label_space(recipe: Recipe) -> LabelSpace:
 
 
 def small_network(recipe: Recipe, labels: LabelSpace) -> tuple[torch.nn.Module, InputSpec]:
-    """The recipe's network for the smallest input that it takes, so that large ones are cheap to try; and that input."""
+    """The recipe's network for the smallest input that it takes, so that large ones are cheap; and that input."""
     model = recipe.model
     network = NetworkSpec(name=model.name, args=model.args, head=model.head, head_args=model.head_args)
     sizes = sorted({min(size, recipe.input.img_size) for size in (64, 96, recipe.input.img_size)})
