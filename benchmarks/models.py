@@ -134,9 +134,10 @@ def main() -> None:
     parser.add_argument("--img-size", type=int, help="pixels; without it the size that the Chiron model is made for")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    pairs = chosen_pairs(options.models)
     print(f"batch {BATCH}, fp32, {torch.get_num_threads()} threads, {options.rounds} rounds; median (range)")
     print(f"  {'':<14} {'Chiron, ms':>20} {'other, ms':>20}   other / Chiron")
-    for pair in chosen_pairs(options.models):
+    for pair in pairs:
         config = timm.models.get_pretrained_cfg(pair.name) if timm.is_model(pair.name) else None
         measure(pair, options.img_size or (config.input_size[-1] if config else 224), options.rounds)
 
