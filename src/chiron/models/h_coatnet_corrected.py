@@ -9,7 +9,7 @@ Shapes at 224 pixels: B batch, D width, N tokens (14x14 = 196, then 147, then 98
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange, reduce
@@ -103,7 +103,7 @@ class HCoAtNetCorrected(HCoAtNet):
             tokens, indices = keep_top(tokens, score, num_kept(height * width, ratio))
             strength = score.gather(1, indices)
             strength = strength / strength.mean(dim=-1, keepdim=True).clamp_min(1e-6)  # the way back to the scores
-            tokens = self._run_blocks(blocks, tokens * strength.unsqueeze(-1).to(tokens.dtype))
+            tokens = self._run_blocks(cast(nn.Sequential, blocks), tokens * strength.unsqueeze(-1).to(tokens.dtype))
             kept.append(kept[-1].gather(1, indices) if kept else indices)  # always indices into the whole grid
             scores.append(score)
         grid = rearrange(scatter_tokens(tokens, kept[-1], height * width), "b (h w) d -> b d h w", h=height)

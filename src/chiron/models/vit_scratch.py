@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from timm.layers import to_2tuple
 from timm.models import checkpoint_seq
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
@@ -55,7 +55,8 @@ class ScratchViT(VisionTransformer):
         Raises:
             ModelError: the size does not fit the patches, or the width the heads.
         """
-        _check_size(*to_2tuple(img_size), patch_size)
+        height, width = to_2tuple(img_size)
+        _check_size(height, width, patch_size)
         if embed_dim % num_heads:
             raise ModelError(
                 f"embed_dim must be a multiple of num_heads. Got {embed_dim} and {num_heads}. Change one of them."
@@ -126,7 +127,7 @@ class ScratchViT(VisionTransformer):
         super().reset_classifier(num_classes)
 
 
-def _attention_weights(block: nn.Module, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b _heads n n"]:
+def _attention_weights(block: Block, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b _heads n n"]:
     """What timm's fused attention of this block weighs the tokens by."""
     qkv = block.attn.qkv(block.norm1(tokens))
     q, k, v = rearrange(qkv, "b n (three h d) -> three b h n d", three=3, h=block.attn.num_heads)
