@@ -77,8 +77,8 @@ def test_split_shares_must_sum_to_one(tmp_path, class_folders, capsys):
 def test_models_are_listed_by_pattern(result):
     assert "chiron_h_coatnet_nano" in result("models").split()
     assert "resnet18" in json.loads(result("models", "list", "resnet1?", "--json"))
-    described = json.loads(result("models", "list", "chiron_h_coatnet", "--details"))
-    assert {model["name"] for model in described} == {"chiron_h_coatnet", "chiron_h_coatnet_nano"}
+    described = json.loads(result("models", "list", "chiron_fair_cnn", "--details"))
+    assert {model["name"] for model in described} == {"chiron_fair_cnn", "chiron_fair_cnn_nano"}
 
 
 def test_models_alone_are_chirons_families(result):
