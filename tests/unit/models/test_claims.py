@@ -98,8 +98,8 @@ def test_neighbors_of_one_network_build_it_once(monkeypatch):
     built = []
     create = module.create_model
     monkeypatch.setattr(module, "create_model", lambda name, **given: built.append(name) or create(name, **given))
-    others = [{"quantity": "MACs"}, {"args": {"mlp_ratio": 2.0}}, {"img_size": 96}, {"num_classes": 9}]
-    first, second, third, large, wide = audit_claims([SSA, *(dataclasses.replace(SSA, **other) for other in others)])
+    others = [{"quantity": "MACs"}, {"img_size": 96}, {"num_classes": 9}, {"args": {"mlp_ratio": 2.0}}]
+    first, second, large, wide, third = audit_claims([SSA, *(dataclasses.replace(SSA, **other) for other in others)])
     assert len(built) == 4
     assert large.num_macs > 2 * first.num_macs
     assert wide.num_parameters == 487_970 + 7 * 129

@@ -361,6 +361,13 @@ def test_drop_path_grows_with_depth_and_head_drops():
     assert not any(type(module).__name__ == "DropPath" for module in silent.modules())
 
 
+def test_a_dropped_path_leaves_the_tokens():
+    block = SeparableBlock(6, attn_layer=SeparableSelfAttention, mlp_ratio=4, drop_path=1 - 1e-9)
+    x = torch.randn(2, 3, 6)
+    assert torch.equal(block(x)[0], x)
+    assert not torch.equal(block.eval()(x)[0], x)
+
+
 def test_layer_groups_follow_the_depth():
     model = ConvNeXtV2SSA(**TINY)
     layers = group_parameters(model, model.group_matcher(), reverse=True)
