@@ -1,6 +1,6 @@
 """Time and kept memory of separable self-attention beside softmax attention, over the number of tokens.
 
-    python benchmarks/separable_attention.py [--dim 384] [--heads 6] [--rounds 7] [--device cpu]
+    python benchmarks/separable_attention.py [--dim 384] [--heads 6] [--rounds 3] [--device cpu]
 
 One layer each, of equal width, forward and backward of one image in fp32. Softmax attention comes twice: as the token
 block has it, by torch's fused kernel, and with its map made, as a layer that shows its weights must. Rounds are
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--heads", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     prepare_process()

@@ -140,7 +140,7 @@ def judge(counted: int | str, claimed: str | None) -> tuple[float | None, str]:
     ratio = counted / value
     if counted == value:
         return ratio, "equal"
-    if unit > 1 and abs(counted - value) <= half_a_digit:
+    if abs(counted - value) <= half_a_digit:
         return ratio, "equal as rounded"
     if abs(ratio - 1) < 0.01:
         return ratio, f"{100 * abs(ratio - 1):.2f} % {'above' if ratio > 1 else 'below'} the claim"

@@ -98,9 +98,11 @@ def test_neighbors_of_one_network_build_it_once(monkeypatch):
     built = []
     create = module.create_model
     monkeypatch.setattr(module, "create_model", lambda name, **given: built.append(name) or create(name, **given))
-    rows = [SSA, dataclasses.replace(SSA, quantity="MACs"), dataclasses.replace(SSA, args={"mlp_ratio": 2.0})]
-    first, second, third = audit_claims(rows)
-    assert len(built) == 2
+    others = [{"quantity": "MACs"}, {"img_size": 96}, {"num_classes": 9}, {"args": {"mlp_ratio": 2.0}}]
+    first, second, large, wide, third = audit_claims([SSA, *(dataclasses.replace(SSA, **other) for other in others)])
+    assert len(built) == 4
+    assert large.num_macs > 2 * first.num_macs
+    assert wide.num_parameters == 487_970 + 7 * 129
     assert first.num_parameters == second.num_parameters == 487_970 > third.num_parameters
     assert second.counted == second.num_macs == first.num_macs
 

@@ -269,6 +269,40 @@ def test_random_weights_follow_their_sources():
         assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
 
 
+def test_head_is_the_normed_mean_token():
+    torch.manual_seed(0)
+    model = ConvNeXtV2SSA(**TINY).double().eval()
+    torch.nn.init.normal_(model.norm.weight)
+    maps = torch.randn(2, 24, 2, 3, dtype=torch.float64)
+    for b in range(2):
+        mean = sum(maps[b, :, i, j] for i in range(2) for j in range(3)) / 6
+        centered = mean - mean.mean()
+        vector = centered / (centered.square().mean() + 1e-6).sqrt() * model.norm.weight + model.norm.bias
+        assert (model.forward_head(maps, pre_logits=True)[b] - vector).abs().max() <= EXACT
+        assert (model.forward_head(maps)[b] - (model.head.weight @ vector + model.head.bias)).abs().max() <= EXACT
+
+
+def test_checkpointing_runs_every_block_again_in_training_alone():
+    model = ConvNeXtV2SSA(**TINY)
+    calls = []
+    for block in (*model.stages[2].blocks, *model.stages[3].blocks):
+        block.norm1.register_forward_hook(lambda *_: calls.append(1))
+    images = torch.randn(1, 3, 64, 64)
+    for enable, training, expected in [(False, True, 3), (True, True, 6), (True, False, 3)]:
+        calls.clear()
+        model.set_grad_checkpointing(enable)
+        model.train(training)(images).sum().backward()
+        assert len(calls) == expected
+
+
+def test_a_new_classifier_begins_as_the_first_one_did():
+    model = ConvNeXtV2SSA(**TINY).double()
+    model.reset_classifier(500)
+    assert model.head.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert not model.head.bias.any()
+    assert model.head.weight.dtype == torch.float64
+
+
 def test_named_outputs_are_the_context_scores_of_every_block():
     torch.manual_seed(0)
     model = ConvNeXtV2SSA(**TINY).eval()
@@ -325,6 +359,13 @@ def test_drop_path_grows_with_depth_and_head_drops():
     assert model.head_drop.p == 0.3
     silent = ConvNeXtV2SSA(**TINY)
     assert not any(type(module).__name__ == "DropPath" for module in silent.modules())
+
+
+def test_a_dropped_path_leaves_the_tokens():
+    block = SeparableBlock(6, attn_layer=SeparableSelfAttention, mlp_ratio=4, drop_path=1 - 1e-9)
+    x = torch.randn(2, 3, 6)
+    assert torch.equal(block(x)[0], x)
+    assert not torch.equal(block.eval()(x)[0], x)
 
 
 def test_layer_groups_follow_the_depth():
