@@ -7,6 +7,7 @@ from typing import Any
 import safetensors.torch
 import timm
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
@@ -162,13 +163,13 @@ def check_classifier(model: Network, inputs: Inputs) -> None:
 
 
 def check_grad_checkpointing(model: Network, inputs: Inputs) -> None:
-    """Gradients with checkpointing equal those without it. Dropout and batch statistics stay out of the comparison."""
+    """Gradients with checkpointing equal those without it. Dropout, drop path and batch statistics are left out."""
     plain, saving = model, copy.deepcopy(model)
     saving.set_grad_checkpointing(True)
     for network in (plain, saving):
         network.train()
         for layer in network.modules():
-            if isinstance(layer, nn.Dropout | nn.modules.batchnorm._BatchNorm):
+            if isinstance(layer, nn.Dropout | DropPath | nn.modules.batchnorm._BatchNorm):
                 layer.eval()
         network(*inputs).square().sum().backward()
     for (name, a), b in zip(plain.named_parameters(), saving.parameters(), strict=True):
