@@ -203,7 +203,8 @@ def _require_types(make: Any, name: str, arguments: dict[str, Any]) -> None:
         wanted = inspect.signature(make).parameters[key].annotation
         fits = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
         if not fits or (isinstance(value, bool) and wanted is not bool):
-            raise ModelError(f"model.head_args.{key} of {name} must be a {wanted.__name__}. Got {value!r}. Change it.")
+            kind = getattr(wanted, "__name__", str(wanted))
+            raise ModelError(f"model.head_args.{key} of {name} must be of type {kind}. Got {value!r}. Change it.")
 
 
 def _take_pooling_away(backbone: Backbone) -> None:

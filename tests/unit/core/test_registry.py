@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from chiron.core.errors import ChironError
@@ -20,8 +23,6 @@ def test_load_leaf():
 
 
 def test_literals_are_read_without_importing_the_leaf(tmp_path, monkeypatch):
-    import sys
-
     (tmp_path / "leafy").mkdir()
     (tmp_path / "leafy" / "__init__.py").touch()
     (tmp_path / "leafy" / "one.py").write_text("import nothing_of_this_name\nOPTIONS: tuple = ('a', 'b')\n")
@@ -32,3 +33,18 @@ def test_literals_are_read_without_importing_the_leaf(tmp_path, monkeypatch):
     assert "leafy.one" not in sys.modules
     with pytest.raises(ChironError, match=r"OPTIONS of leafy\.two must be a plain literal"):
         leaf_literal("leafy", "two", "OPTIONS")
+
+
+def test_packages_that_load_much_are_not_imported():
+    code = (
+        "import sys; from chiron.core.registry import leaf_literal, leaf_names\n"
+        "assert {'linear', 'simple'} <= set(leaf_names('chiron.models.heads'))\n"
+        "assert leaf_literal('chiron.models.heads', 'simple', 'OPTIONS') == ('drop_rate',)\n"
+        "assert 'torch' not in sys.modules and 'chiron.models' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_package_is_a_mistake_of_the_program():
+    with pytest.raises(ModuleNotFoundError, match=r"No package named 'chiron.engine.loses'"):
+        leaf_names("chiron.engine.loses")
