@@ -154,8 +154,7 @@ def chests(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chests")
     images = draw_phantom_cxr(num_images=24, img_size=96, seed=11).images
     for k, image in enumerate(images):
-        split = ("train", "train", "val", "test")[k // 6]
-        path = folder / split / "ab"[k % 2] / f"{k:02d}.{('png', 'png', 'dcm')[k // 2 % 3]}"
+        path = folder / "ab"[k % 2] / f"{k:02d}.{('png', 'png', 'dcm')[k // 2 % 3]}"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = np.pad(image[: 90 - k], ((0, 0), (4, 4)))
         if path.suffix == ".dcm":
@@ -185,7 +184,10 @@ def test_every_path_gives_the_same_mask(chests, tmp_path):
     training = {"sample_ids": paths, "recipe": AugmentRecipe(), "seed": 0}
     seen = Seen()
     classifier = Classifier(
-        [seen], network_spec=NetworkSpec(name="seen"), input_spec=spec, labels=LabelSpace(names=("a", "b"))
+        [seen],
+        network_spec=NetworkSpec(name="seen", args={}),
+        input_spec=spec,
+        labels=LabelSpace(names=("a", "b"), positive="b"),
     )
     ways = {
         "scored": lambda k: classifier.logits(StoredImages(source, paths, spec)[k][0][None]),

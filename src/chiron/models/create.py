@@ -158,7 +158,7 @@ def takes_mask(model: nn.Module | type[nn.Module]) -> bool:
 
 
 def example_inputs(model: nn.Module, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ h w"], ...]:
-    """All inputs of a network, made of images: for those that take a mask, two fields, each image's in another place."""
+    """All inputs of a network, made of images: with a mask two fields, for each image elsewhere."""
     if not takes_mask(model):
         return (images,)
     height, width = images.shape[-2:]

@@ -29,8 +29,7 @@ def canonical_resize(image: CanonicalImage, spec: InputSpec) -> StoredImage:
 
 def _stored_mask(image: CanonicalImage, spec: InputSpec) -> StoredImage:
     """The lung fields of the decoded image, placed as the picture is; nearest pixel, so that they stay 0 or 1."""
-    height, width = image.shape[:2]
-    rows, columns = _place(height, width, spec)
+    rows, columns = _place(image.shape[0], image.shape[1], spec)
     inner = (columns.stop - columns.start, rows.stop - rows.start)
     boxed = np.zeros((spec.stored_size, spec.stored_size, 1), np.uint8 if spec.bit_depth == 8 else np.uint16)
     found = cv2.resize(lung_mask(image).mask, inner, interpolation=cv2.INTER_NEAREST_EXACT)
@@ -50,7 +49,7 @@ def _with_channels(image: CanonicalImage, in_chans: int) -> CanonicalImage:
 
 
 def _resized(image: CanonicalImage, spec: InputSpec) -> CanonicalImage:
-    rows, columns = _place(*image.shape[:2], spec)
+    rows, columns = _place(image.shape[0], image.shape[1], spec)
     inner = _scaled(image, rows.stop - rows.start, columns.stop - columns.start, spec.interpolation)
     if spec.resize == "squash":
         return inner

@@ -104,6 +104,7 @@ def test_the_outline_is_the_mask_that_the_network_is_given(tmp_path):
     (tmp_path / "r.yaml").write_text(
         "model: {name: chiron_hybrid_lung_vit_nano, init: scratch}\n"
         "input: {img_size: 128, in_chans: 1, mask: lung}\naugment: {preset: cxr_safe}\n"
+        "labels: {positive: sick}\ntrain: {epochs: 1, batch_size: 8, lr: 1e-3}\n"
     )
     recipe = show_recipe(str(tmp_path / "r.yaml"), None)
     sheets = {}
