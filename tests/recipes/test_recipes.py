@@ -1,6 +1,7 @@
 """Every packaged recipe validates, is headed by what it trains, and makes two steps on synthetic data."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,29 @@ def test_no_reading_switches_grouping_off():
         assert read_recipe(name).data.accept_leaks == ()
 
 
-@pytest.mark.parametrize("name", RECIPES)
+def what_a_step_sees(name: str) -> str:
+    """The parts of a recipe that decide a step: those that agree in them are tried once, as some networks are large."""
+    recipe = read_recipe(name)
+    network = recipe.model.model_dump(exclude={"init", "weights"})
+    loss = {key: getattr(recipe.train, key) for key in ("loss", "label_smoothing", "label_smoothing_over")}
+    return repr((network, recipe.input.img_size, recipe.input.stored_chans, recipe.labels, loss))
+
+
+def differing_steps() -> list[Any]:
+    """A recipe a step that differs; large networks are slow where a smaller one of the family is tried by default."""
+    large = {
+        "ham10000/effnetv2_l.documented",
+        "ham10000/effnetv2_m.documented",
+        "isic2019/convnextv2_ssa.documented",
+        "pediatric_cxr/hybrid_lung_vit.corrected",
+        "pediatric_cxr/hybrid_lung_vit.documented",
+    }
+    names = {what_a_step_sees(name): name for name in RECIPES}.values()
+    assert large <= set(names)
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in large else []) for name in names]
+
+
+@pytest.mark.parametrize("name", differing_steps())
 def test_two_steps(name):
     recipe = read_recipe(name)
     labels = label_space(recipe)
