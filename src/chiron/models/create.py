@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -16,8 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chiron.core.errors import ModelError
 from chiron.core.suggest import did_you_mean
-from chiron.models.pretrained import imagenet_config, no_weights, weight_tags, weights_file
-from chiron.models.registry import chiron_model_names
+from chiron.models.fill import count_loaded
+from chiron.models.imported import fill_imported
+from chiron.models.pretrained import Published, no_weights, origin_of, published_weights, weight_tags, weights_file
+from chiron.models.registry import DONORS, chiron_model_names
 
 
 def create_model(
@@ -42,16 +45,23 @@ def create_model(
         name: a Chiron family or any timm model; `architecture.tag` names one set of ImageNet weights.
         img_size: side of the square input, pixels; told to the models that want to know it.
         with_mask: whether there is a mask for `model(image, mask)`; None where the caller makes the inputs.
-        init: `imagenet` loads timm's weights and draws only the head, `scratch` draws all.
+        init: `imagenet` loads published weights and draws only what they lack, `imported` those of a file, `scratch`
+            draws all. After the first two the network's `weights_origin` says what was loaded.
+        weights: file that `chiron weights import` wrote, for `imported`.
         model_args: passed on, for example `drop_rate`.
     Raises:
         ModelError: unknown name or argument, an input that does not fit, or weights that cannot be had.
     """
     _require_known(name)
-    if head is not None or weights is not None:
-        raise ModelError("Other heads and imported weights are not built yet.")
-    if init not in ("scratch", "imagenet"):
-        raise ModelError(f"init must be 'scratch' or 'imagenet'. Got {init!r}. Choose one by name.")
+    if head is not None:
+        raise ModelError("Other heads are not built yet.")
+    if init not in ("scratch", "imagenet", "imported"):
+        raise ModelError(f"init must be 'scratch', 'imagenet' or 'imported'. Got {init!r}. Choose one by name.")
+    if (init == "imported") != (weights is not None):
+        raise ModelError(
+            f"init 'imported' and a file of weights belong together. Got init {init!r} and weights {weights}. "
+            "`chiron weights import FILE --as NAME` writes the file."
+        )
     if num_classes < 1 or in_chans < 1:
         raise ModelError(
             f"A classifier needs at least one class and one channel. Got num_classes {num_classes}, "
@@ -59,23 +69,43 @@ def create_model(
         )
     architecture = name.partition(".")[0]
     arguments = {"num_classes": num_classes, "in_chans": in_chans, **model_args}
-    config = imagenet_config(name) if init == "imagenet" else None  # before anything is built or fetched
+    published = imagenet_weights(name) if init == "imagenet" else None  # before anything is built or fetched
     model = _build(architecture, arguments, img_size, seed)
     if with_mask is not None:
         _require_mask(model, name, with_mask)
     _require_fit(model, name, num_classes, in_chans, img_size)
-    if config is None:
-        return model
-    file = weights_file(config)
-    overlay = {"file": str(file)} if file else {}
+    if published is not None:
+        return _build_pretrained(architecture, published, arguments, img_size, seed)
+    if weights is not None:
+        model.weights_origin = fill_imported(model, name, Path(weights))  # type: ignore[assignment]
+    return model
+
+
+def imagenet_weights(name: str) -> Published:
+    """What `init: imagenet` loads into a model: the set of its donor, or timm's own.
+
+    Raises:
+        ModelError: there is none.
+    """
+    donor = DONORS.get(name.partition(".")[0])
+    return published_weights(name if donor is None else donor.name)
+
+
+def _build_pretrained(
+    architecture: str, published: Published, arguments: dict[str, Any], img_size: int, seed: int
+) -> nn.Module:
+    file = weights_file(published)
     try:
-        return _build(
-            f"{architecture}.{config.tag}", arguments, img_size, seed, pretrained=True, pretrained_cfg_overlay=overlay
-        )
+        if architecture in DONORS:
+            return _build(architecture, arguments, img_size, seed, pretrained=True)
+        overlay = {"file": str(file)}
+        model = _build(published.name, arguments, img_size, seed, pretrained=True, pretrained_cfg_overlay=overlay)
     except ModelError:
         raise
-    except Exception as error:  # a damaged file, a full disk, a lost connection: errors of several libraries
-        raise no_weights(f"{architecture}.{config.tag}", config.hf_hub_id or config.url or "", error) from error
+    except Exception as error:  # a damaged file, a full disk: errors of several libraries
+        raise no_weights(published, error) from error
+    model.weights_origin = origin_of(published, file, *count_loaded(model))  # type: ignore[assignment]
+    return model
 
 
 @dataclass(frozen=True)
@@ -122,8 +152,15 @@ def describe_model(
         num_classes=num_classes,
         in_chans=in_chans,
         img_size=img_size,
-        weight_tags={tag: config.license for tag, config in weight_tags(architecture).items()},
+        weight_tags=_licenses(architecture),
     )
+
+
+def _licenses(architecture: str) -> dict[str, str | None]:
+    if architecture in DONORS:
+        published = imagenet_weights(architecture)
+        return {published.name: published.license}
+    return {tag: config.license for tag, config in weight_tags(architecture).items()}
 
 
 def count_macs(model: nn.Module, in_chans: int, img_size: int) -> int:

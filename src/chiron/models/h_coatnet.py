@@ -1,7 +1,8 @@
 """H-CoAtNet: a ConvNeXt with two transformer blocks in its middle and a head that keeps only the strongest tokens.
 
 Source: H-CoAtNet (github.com/Cyrax321/H-CoAtNet-Ichthyosis), rebuilt from the facts of its code, class "CoAtGFT";
-convolution blocks from Liu et al., A ConvNet for the 2020s, arXiv:2201.03545. Weights: none.
+convolution blocks from Liu et al., A ConvNet for the 2020s, arXiv:2201.03545. Weights: with
+`init: imagenet` those of ConvNeXt-Tiny (ImageNet-1k, Apache-2.0).
 Departures from the code: position embeddings interpolate, so that any size the stride allows works; tokens are ranked
 by their length itself instead of a softmax of it, which has the same order and no rounding ties.
 Shapes at 224 pixels: B batch, C channels, H W pixels, D width, N tokens (28x28 in the middle, 7x7 at the end).
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from chiron.core.errors import ModelError
 from chiron.layers.token_block import TokenBlock
 from chiron.models.outputs import ModelOutput
-from chiron.models.registry import register_model
+from chiron.models.registry import Donor, register_model
 
 __all__ = ["HCoAtNet", "HierarchicalSE", "keep_top", "token_importance"]
 
@@ -260,7 +261,12 @@ def init_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-@register_model(img_size=224, first_conv="stem.0")
+def _from_convnext(name: str) -> str | None:
+    """ConvNeXt's stem and stages have the same names here; its last norm and classifier have no place."""
+    return None if name.startswith("head.") else name
+
+
+@register_model(img_size=224, first_conv="stem.0", donor=Donor("convnext_tiny.fb_in1k", _from_convnext))
 def chiron_h_coatnet(**kwargs: Any) -> HCoAtNet:
     """29,012,165 parameters at 5 classes and 224 pixels."""
     return HCoAtNet(**kwargs)
