@@ -56,7 +56,7 @@ def import_command(
         return
     say(f"{done.facts.source} read as {done.facts.kind}, from {done.facts.taken}; {done.num_classes} classes")
     say(_line("matched", done.matched))
-    say(_line("missing", done.missing, "will be drawn at random"))
+    say(_line("missing", done.missing, "stay as the model draws them"))
     say(_line("unexpected", done.unexpected, "left out"))
     if done.left_out:
         say(_line("classifier", done.left_out, "left out as asked"))
@@ -67,7 +67,7 @@ def import_command(
 
 
 def _line(what: str, names: Sequence[str], fate: str = "") -> str:
-    """`missing: 2 tensors, will be drawn at random (fc.weight, fc.bias)`."""
+    """`missing: 2 tensors, stay as the model draws them (fc.weight, fc.bias)`."""
     if not names:
         return f"{what}: none"
     shown = ", ".join(name[:90] for name in names[:_NUM_NAMES]) + (", ..." if len(names) > _NUM_NAMES else "")

@@ -8,7 +8,6 @@ The reading that finds most names of the network is taken.
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import timm
 import torch
@@ -47,12 +46,13 @@ def convert(tensors: dict[str, Tensor], name: str, model: nn.Module) -> Reading:
 
 
 def _recognized(tensors: dict[str, Tensor], name: str) -> Iterator[Reading]:
-    yield Reading(tensors, (), "names of the model")
-    for stem in leaf_names(_IMPORTING):
-        leaf: ModuleType = load_leaf(_IMPORTING, stem, kind="kind of checkpoint")
-        if leaf.recognizes(tensors):
-            notes = (leaf.NOTE,) if leaf.NOTE else ()
-            yield Reading(leaf.convert(tensors, name), (), leaf.KIND, notes, leaf.MEAN, leaf.STD)
+    leaves = [load_leaf(_IMPORTING, stem, kind="kind of checkpoint") for stem in leaf_names(_IMPORTING)]
+    found = [leaf for leaf in leaves if leaf.recognizes(tensors)]
+    if all(leaf.NAMES_AS_THEY_ARE for leaf in found):
+        yield Reading(tensors, (), "names of the model")
+    for leaf in found:
+        notes = (leaf.NOTE,) if leaf.NOTE else ()
+        yield Reading(leaf.convert(tensors, name), (), leaf.KIND, notes, leaf.MEAN, leaf.STD)
 
 
 def _readings(first: Reading, name: str, own: Collection[str]) -> Iterator[Reading]:

@@ -41,7 +41,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, keep_c
     classifier = () if keep_classifier else classifier_names(model)
     fitted: dict[str, Tensor] = {}
     left_out, wrong = [], []
-    for name in own.keys() & tensors.keys():
+    for name in [name for name in own if name in tensors]:
         tensor = _fit(model, name, tensors[name], own[name])
         if tensor is not None:
             fitted[name] = tensor
@@ -50,9 +50,10 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, keep_c
         else:
             wrong.append(f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}")
     if wrong:
+        hint = " A classifier of other classes can be left out: --leave-out-classifier." if keep_classifier else ""
         raise ModelError(
             f"The shapes of {source} must be those of the network. Got {first_names(wrong)}. "
-            "Choose the model, its arguments and its number of classes that the weights were made with."
+            f"Choose the model and arguments that the weights were made with.{hint}"
         )
     if not fitted:
         raise ModelError(

@@ -107,7 +107,7 @@ def _of_torchvision(name: str) -> Published:
 
     try:
         weights = torchvision.models.get_weight(name)
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         raise ModelError(f"torchvision must have the set of weights. Got {name!r}: {error}. Choose another.") from error
     steps = weights.transforms()
     return Published(

@@ -6,6 +6,7 @@ and of further types numbers of numpy and the options of a command line, which o
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from chiron.core.errors import ModelError
 from chiron.models.fill import first_names
 
 _RAW = ("state_dict", "model_state_dict", "model_state", "model")
+_OBJECTS = re.compile(
+    r"(?i)global|class|allowlisted|unrecognized function|instantiate"
+)  # what torch says of refused ones
 _AVERAGED = ("ema_state", "ema_state_dict", "state_dict_ema", "model_ema", "ema")
 _HOLDS_VALUES = [
     argparse.Namespace,
@@ -57,7 +61,7 @@ def read_weight_file(path: Path) -> Any:
     except OSError as error:
         raise ModelError(f"A weights file must be readable. Got {error.strerror or error} at {path}.") from error
     except pickle.UnpicklingError as error:
-        if "nsupported" not in str(error):  # "Unsupported global", "Unsupported class"
+        if not _OBJECTS.search(str(error)):
             raise _damaged(path, error) from error
         raise ModelError(
             f"A weights file must hold tensors and plain values alone. Got {path.name} with code or objects in it, of "
@@ -68,7 +72,7 @@ def read_weight_file(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
-    reason = str(error).strip().split("\n")[0].rstrip(".")[:160] or type(error).__name__
+    reason = re.split(r"\n|\. ", str(error).strip())[0].rstrip(".")[:160] or type(error).__name__
     return ModelError(f"A weights file must be whole. Got {path.name}: {reason}. Copy or download it again.")
 
 

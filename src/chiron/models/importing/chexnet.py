@@ -10,6 +10,7 @@ from chiron.models.importing.densenet import with_present_names
 from chiron.spec.input_spec import IMAGENET_MEAN, IMAGENET_STD
 
 KIND = "CheXNet, DenseNet-121 without its classifier"
+NAMES_AS_THEY_ARE = False
 NOTE = ""
 MEAN, STD = IMAGENET_MEAN, IMAGENET_STD
 

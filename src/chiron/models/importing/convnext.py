@@ -8,6 +8,7 @@ import re
 from torch import Tensor
 
 KIND = "ConvNeXt or ConvNeXtV2 in its authors' names"
+NAMES_AS_THEY_ARE = False
 NOTE = "Weights that the authors published are licensed CC BY-NC 4.0 (V2) or MIT (V1)."
 MEAN = STD = None
 

@@ -5,6 +5,7 @@ import re
 from torch import Tensor
 
 KIND = "torchvision DenseNet in its old names"
+NAMES_AS_THEY_ARE = False
 NOTE = ""
 MEAN = STD = None
 

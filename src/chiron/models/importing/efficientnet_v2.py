@@ -10,6 +10,7 @@ from torch import Tensor
 from chiron.core.errors import ModelError
 
 KIND = "torchvision EfficientNetV2"
+NAMES_AS_THEY_ARE = True  # of a family whose donor is torchvision
 NOTE = "torchvision's batch norm has another epsilon than timm's: train with --set model.args.bn_eps=0.001."
 MEAN = STD = None  # those of the large model are others than those of the small ones
 

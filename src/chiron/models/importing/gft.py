@@ -8,6 +8,7 @@ import re
 from torch import Tensor
 
 KIND = "GFT without its running averages of a batch"
+NAMES_AS_THEY_ARE = False
 NOTE = ""
 MEAN = STD = None
 

@@ -12,6 +12,7 @@ from chiron.core.errors import ModelError
 from chiron.models.fill import first_names
 
 KIND = "Qing, its doubled DenseNet once"
+NAMES_AS_THEY_ARE = False
 NOTE = ""
 MEAN = STD = None
 
