@@ -1,6 +1,5 @@
 """The file that `chiron weights import` writes: tensors under a network's own names, and where they come from."""
 
-import json
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -61,7 +60,7 @@ def read_facts(path: Path) -> ImportedFacts:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise ValueError("a file without its metadata")
-        return ImportedFacts.model_validate(json.loads(metadata["facts"]))
+        return ImportedFacts.model_validate_json(metadata["facts"])
     except (OSError, ValueError, KeyError, SafetensorError, ValidationError) as error:
         raise ModelError(
             f"The file of model.weights must be one that `chiron weights import` wrote. Got {path.name}: "

@@ -21,9 +21,7 @@ from chiron.core.errors import ModelError
 from chiron.models.fill import first_names
 
 _RAW = ("state_dict", "model_state_dict", "model_state", "model")
-_OBJECTS = re.compile(
-    r"(?i)global|class|allowlisted|unrecognized function|instantiate"
-)  # what torch says of refused ones
+_OBJECTS = re.compile(r"(?i)unsupported global|allowlisted|instantiat|unrecognized|malicious")  # as torch refuses them
 _AVERAGED = ("ema_state", "ema_state_dict", "state_dict_ema", "model_ema", "ema")
 _HOLDS_VALUES = [
     argparse.Namespace,
