@@ -29,6 +29,10 @@ def stand_in():
                 answer = answer.pop(0) if len(answer) > 1 else answer[0]
             answer(self)
 
+        def do_HEAD(self):
+            answer = server.answers.get(urlsplit(self.path).path, status(404))
+            (answer[0] if isinstance(answer, list) else answer)(self)
+
         def log_message(self, *arguments):
             pass
 
@@ -50,8 +54,9 @@ def file(
     ranges: bool = True,
     stop_after: int | None = None,
     length: bool = True,
+    headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Serves bytes as RFC 9110 asks; hangs up after `stop_after` of them."""
+    """Serves bytes as RFC 9110 asks, without them to HEAD; hangs up after `stop_after` of them."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         asked, mark = handler.headers.get("Range"), handler.headers.get("If-Range")
@@ -70,8 +75,10 @@ def file(
             handler.send_header("ETag", etag)
         if modified:
             handler.send_header("Last-Modified", modified)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
         handler.end_headers()
-        body = content[start:]
+        body = b"" if handler.command == "HEAD" else content[start:]
         handler.wfile.write(body if stop_after is None else body[:stop_after])
 
     return answer

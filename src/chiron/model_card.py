@@ -29,6 +29,7 @@ def model_card(
         if provenance.accepted_leaks
         else "None was found between splits (ids, bytes, pixels)."
     )
+    first_weights = _first_weights(provenance)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance.library_versions.items()))
     return f"""# {model_name} ({bundle_id})
 
@@ -46,7 +47,7 @@ Reference standard: {intended_use.reference_standard or NOT_STATED}
 
 ## How it was made
 Network: {model_name}, {provenance.num_parameters:,} parameters, init: {provenance.init}.
-Chosen by {provenance.selected_by} on the val split: epoch {provenance.best_epoch}, {selection}.
+{first_weights}Chosen by {provenance.selected_by} on the val split: epoch {provenance.best_epoch}, {selection}.
 Probabilities are the network's own; they are not calibrated. {decided}
 Made {provenance.created} with Chiron {provenance.chiron_version} ({versions}).
 
@@ -68,3 +69,12 @@ import chiron
 print(chiron.load("path/to/this/folder").predict("image.png"))
 ```
 """
+
+
+def _first_weights(provenance: Provenance) -> str:
+    """A line of where they came from, and one more where their license binds what is trained from them."""
+    origin = provenance.weights
+    if origin is None:
+        return ""
+    bound = "**Their license forbids commercial use.**\n" if origin.is_noncommercial else ""
+    return f"First weights: {origin.describe()}; SHA-256 of the file `{origin.sha256}`.\n{bound}"

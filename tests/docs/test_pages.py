@@ -76,6 +76,19 @@ def test_multi_label_runs_as_written(tmp_path, monkeypatch):
     assert "y_true_Lung Opacity" in (tmp_path / "runs/findings/predictions/test.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+def test_pretrained_weights_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = "how-to/pretrained-weights.md"
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, {})
+    for arguments in commands(page):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    card = (tmp_path / "runs/transfer/bundle/README.md").read_text(encoding="utf-8")
+    assert "First weights: " in card
+    assert "from checkpoint.pth.tar (license: not stated)" in card
+
+
 # Two epochs show that a command works; what it learns in them is of no interest.
 SHORT = {"train": ["--set", "train.epochs=2", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"]}
 

@@ -40,6 +40,9 @@ class Progress:
     recipe: str = ""  # digest: a checkpoint belongs to one recipe
     data: str = ""  # and to one manifest
     ema_updates: int = 0
+    weights: dict[str, Any] | None = (
+        None  # where the first weights came from, a WeightsOrigin; None where all are drawn
+    )
 
     def begin_next_epoch(self) -> None:
         """Closes the epoch: what is counted within one starts anew."""

@@ -33,6 +33,7 @@ from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
 from chiron.engine.setup import Setup, set_up
 from chiron.spec.labels import LabelSpace
+from chiron.spec.provenance import WeightsOrigin
 from chiron.spec.recipe import Recipe
 
 log = logging.getLogger("chiron.train")
@@ -45,6 +46,11 @@ class Fitted:
     network: nn.Module
     network_spec: NetworkSpec
     progress: Progress
+
+    @property
+    def weights_origin(self) -> WeightsOrigin | None:
+        """What was loaded before the first step, also of a run that was resumed; None where all was drawn."""
+        return None if self.progress.weights is None else WeightsOrigin(**self.progress.weights)
 
 
 def fit(
@@ -72,7 +78,8 @@ def fit(
         DataError: the recipe asks for class weights, and a class has no training image.
         OutputError: a checkpoint cannot be written.
     """
-    setup = set_up(recipe, manifest, labels, runtime, cached)
+    resumes = checkpoints is not None and bool(list_checkpoints(checkpoints))
+    setup = set_up(recipe, manifest, labels, runtime, cached, resumes=resumes)
     _resume(setup, checkpoints, manifest)
     state, progress = setup.state, setup.state.progress
     loader = runtime.loader(setup.images, batches=setup.batches)
@@ -145,7 +152,7 @@ def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
-        state.progress = Progress(setting=setting, recipe=recipe, data=data)
+        state.progress = Progress(setting=setting, recipe=recipe, data=data, weights=_tell_weights(state.model))
         return
     load_checkpoint(found[-1], state)
     progress = state.progress
@@ -159,6 +166,21 @@ def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     if changed:
         log.warning("resumed, not byte-equal to an uninterrupted run: %s", ", ".join(changed))
     log.info("resumed at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
+
+
+def _tell_weights(model: nn.Module) -> dict[str, Any] | None:
+    """One line of what was loaded, where anything was."""
+    origin = getattr(model, "weights_origin", None)
+    if origin is None:
+        return None
+    log.info("weights: %s", origin.describe())
+    if origin.is_noncommercial:
+        log.warning(
+            "warning: the license of the first weights (%s) forbids commercial use, which holds for what is trained "
+            "from them.",
+            origin.license,
+        )
+    return origin.model_dump(mode="json")
 
 
 def _set_learning_rate(setup: Setup) -> None:

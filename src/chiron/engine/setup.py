@@ -54,12 +54,19 @@ class Setup:
 
 
 def set_up(
-    recipe: Recipe, manifest: Manifest, labels: LabelSpace, runtime: Runtime, cached: CachedImages | None = None
+    recipe: Recipe,
+    manifest: Manifest,
+    labels: LabelSpace,
+    runtime: Runtime,
+    cached: CachedImages | None = None,
+    *,
+    resumes: bool = False,
 ) -> Setup:
     """The run at its first step.
 
     Args:
         cached: decoded images of the manifest, where there are any.
+        resumes: a checkpoint replaces all weights, so that those of `model.init` need not be had again.
 
     Raises:
         SpecError: the loss does not fit the labels.
@@ -73,7 +80,7 @@ def set_up(
     )
     loss, targets = _loss(recipe, train_part.targets(labels.uncertain), labels, runtime.device)
     return Setup(
-        state=_first_state(recipe, network_spec, labels, runtime.device),
+        state=_first_state(recipe, network_spec, labels, runtime.device, resumes=resumes),
         network_spec=network_spec,
         recipe=recipe,
         labels=labels,
@@ -101,11 +108,12 @@ def set_up(
     )
 
 
-def _first_state(recipe: Recipe, network_spec: NetworkSpec, labels: LabelSpace, device: torch.device) -> TrainingState:
+def _first_state(
+    recipe: Recipe, network_spec: NetworkSpec, labels: LabelSpace, device: torch.device, *, resumes: bool
+) -> TrainingState:
     train = recipe.train
-    model = build_network(
-        network_spec, recipe.input, labels, init=recipe.model.init, weights=recipe.model.weights, seed=train.seed
-    ).to(device)
+    init, weights = ("scratch", None) if resumes else (recipe.model.init, recipe.model.weights)
+    model = build_network(network_spec, recipe.input, labels, init=init, weights=weights, seed=train.seed).to(device)
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)

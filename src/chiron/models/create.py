@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -16,9 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chiron.core.errors import ModelError
 from chiron.core.suggest import did_you_mean
+from chiron.models.fill import count_loaded
 from chiron.models.headed import put_head
-from chiron.models.pretrained import imagenet_config, no_weights, weight_tags, weights_file
-from chiron.models.registry import chiron_model_names
+from chiron.models.imported import fill_imported
+from chiron.models.pretrained import Published, no_weights, origin_of, published_weights, weight_tags, weights_file
+from chiron.models.registry import DONORS, chiron_model_names
+
+
+OtherHead = tuple[str, dict[str, Any] | None] | None  # its name and arguments
 
 
 def create_model(
@@ -44,16 +50,21 @@ def create_model(
         img_size: side of the square input, pixels; told to the models that want to know it.
         head: a file of `models/heads` in place of the network's own head; `head_args` are its arguments.
         with_mask: whether there is a mask for `model(image, mask)`; None where the caller makes the inputs.
-        init: `imagenet` loads timm's weights and draws only the head, `scratch` draws all.
+        init: `imagenet` loads published weights and draws only what they lack, `imported` those of a file, `scratch`
+            draws all. After the first two the network's `weights_origin` says what was loaded.
+        weights: file that `chiron weights import` wrote, for `imported`.
         model_args: passed on, for example `drop_rate`.
     Raises:
         ModelError: unknown name or argument, an input that does not fit, or weights that cannot be had.
     """
     _require_known(name)
-    if weights is not None:
-        raise ModelError("Imported weights are not built yet.")
-    if init not in ("scratch", "imagenet"):
-        raise ModelError(f"init must be 'scratch' or 'imagenet'. Got {init!r}. Choose one by name.")
+    if init not in ("scratch", "imagenet", "imported"):
+        raise ModelError(f"init must be 'scratch', 'imagenet' or 'imported'. Got {init!r}. Choose one by name.")
+    if (init == "imported") != (weights is not None):
+        raise ModelError(
+            f"init 'imported' and a file of weights belong together. Got init {init!r} and weights {weights}. "
+            "`chiron weights import FILE --as NAME` writes the file."
+        )
     if num_classes < 1 or in_chans < 1:
         raise ModelError(
             f"A classifier needs at least one class and one channel. Got num_classes {num_classes}, "
@@ -62,29 +73,46 @@ def create_model(
     architecture = name.partition(".")[0]
     arguments = {"num_classes": num_classes, "in_chans": in_chans, **model_args}
     other_head = None if head is None else (head, head_args)
-    config = imagenet_config(name) if init == "imagenet" else None  # before anything is built or fetched
+    published = imagenet_weights(name) if init == "imagenet" else None  # before anything is built or fetched
     model = _build(architecture, arguments, img_size, seed, other_head)
     if with_mask is not None:
         _require_mask(model, name, with_mask)
     _require_fit(model, name, num_classes, in_chans, img_size)
-    if config is None:
-        return model
-    file = weights_file(config)
-    overlay = {"file": str(file)} if file else {}
+    if published is not None:
+        model = _build_pretrained(architecture, published, arguments, img_size, seed, other_head)
+    if weights is not None:
+        model.weights_origin = fill_imported(model, name, Path(weights))  # type: ignore[assignment]
+    for parameter in getattr(model, "parameters_not_learned", ()):
+        model.get_parameter(parameter).requires_grad_(False)  # or resuming asks for a state that no optimizer keeps
+    return model
+
+
+def imagenet_weights(name: str) -> Published:
+    """What `init: imagenet` loads into a model: the set of its donor, or timm's own.
+
+    Raises:
+        ModelError: there is none.
+    """
+    donor = DONORS.get(name.partition(".")[0])
+    return published_weights(name if donor is None else donor.name)
+
+
+def _build_pretrained(
+    architecture: str, published: Published, arguments: dict[str, Any], img_size: int, seed: int, head: OtherHead
+) -> nn.Module:
+    """The network with published weights below the head that is asked for; `weights_origin` says what they are."""
+    file = weights_file(published)
+    own = architecture in DONORS
+    name, overlay = (architecture, {}) if own else (published.name, {"file": str(file)})
     try:
-        return _build(
-            f"{architecture}.{config.tag}",
-            arguments,
-            img_size,
-            seed,
-            other_head,
-            pretrained=True,
-            pretrained_cfg_overlay=overlay,
-        )
+        model = _build(name, arguments, img_size, seed, head, pretrained=True, pretrained_cfg_overlay=overlay)
     except ModelError:
         raise
-    except Exception as error:  # a damaged file, a full disk, a lost connection: errors of several libraries
-        raise no_weights(f"{architecture}.{config.tag}", config.hf_hub_id or config.url or "", error) from error
+    except Exception as error:  # a damaged file, a full disk: errors of several libraries
+        raise no_weights(published, error) from error
+    if not own:
+        model.weights_origin = origin_of(published, file, *count_loaded(model))  # type: ignore[assignment]
+    return model
 
 
 @dataclass(frozen=True)
@@ -131,7 +159,7 @@ def describe_model(
         num_classes=num_classes,
         in_chans=in_chans,
         img_size=img_size,
-        weight_tags={tag: config.license for tag, config in weight_tags(architecture).items()},
+        weight_tags=_licenses(architecture),
     )
 
 
@@ -140,6 +168,13 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     parameters = list(model.parameters())
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return {"total": sum(parameter.numel() for parameter in parameters), "trainable": trainable}
+
+
+def _licenses(architecture: str) -> dict[str, str | None]:
+    if architecture in DONORS:
+        published = imagenet_weights(architecture)
+        return {published.name: published.license}
+    return {tag: config.license for tag, config in weight_tags(architecture).items()}
 
 
 def count_macs(model: nn.Module, in_chans: int, img_size: int) -> int:
@@ -190,7 +225,7 @@ def _build(
     arguments: dict[str, Any],
     img_size: int,
     seed: int,
-    head: tuple[str, dict[str, Any] | None] | None,
+    head: OtherHead,
     **timm_arguments: Any,
 ) -> nn.Module:
     """timm's model, under another head if there is one; `img_size` is left out where it is no argument."""

@@ -218,8 +218,6 @@ class CodeGFT(GFT):
         self.base_head = nn.Linear(embed_dim, base_classes).apply(init_weights)
         entering = [self.num_places, *self.num_kept(self.token_grid)]
         self.gala = nn.ModuleList([CodeStage(embed_dim, num_heads, num_tokens=n) for n in entering[:-1]])
-        for name in self.parameters_not_learned:  # no optimizer keeps a state for them, and resuming asks for one
-            self.get_parameter(name).requires_grad_(False)
 
     @property
     def parameters_not_learned(self) -> tuple[str, ...]:

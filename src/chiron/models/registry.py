@@ -15,6 +15,7 @@ from timm.models import register_model as register_in_timm
 from torch import nn
 
 from chiron.core.errors import ModelError
+from chiron.models.pretrained import load_donor
 from chiron.spec.input_spec import IMAGENET_MEAN, IMAGENET_STD
 
 PREFIX = "chiron_"
@@ -43,7 +44,8 @@ def register_model(
     """A decorator that puts a model's entry function into timm's registry under its own name.
 
     The function takes model arguments alone; timm's `pretrained`, `pretrained_cfg`, `pretrained_cfg_overlay` and
-    `cache_dir` are taken out here. The module may define `default_cfgs` with weights, as timm's modules do.
+    `cache_dir` are taken out here, and `pretrained` loads the donor's weights. The module may define `default_cfgs`
+    with weights, as timm's modules do.
 
     Args:
         img_size: side of the input that the numbers of this variant are made for, pixels.
@@ -94,7 +96,8 @@ def _without_timm_arguments(entry: Entry, name: str) -> Entry:
         cache_dir: Any = None,
         **model_args: Any,
     ) -> nn.Module:
-        if pretrained:
+        donor = DONORS.get(name)
+        if pretrained and donor is None:
             raise ModelError(
                 f"Pretrained weights must exist for the model. Got {name!r}, which has none. "
                 "Ask for random weights by name: init: scratch."
@@ -102,6 +105,8 @@ def _without_timm_arguments(entry: Entry, name: str) -> Entry:
         model = entry(**model_args)
         config = timm.models.resolve_pretrained_cfg(name, pretrained_cfg, pretrained_cfg_overlay)
         model.pretrained_cfg = model.default_cfg = config.to_dict()
+        if pretrained and donor is not None:
+            model.weights_origin = load_donor(model, donor.name, donor.rename)  # type: ignore[assignment]
         return model
 
     return build

@@ -1,5 +1,6 @@
 """Provenance: where a bundle comes from. Nothing in it names a person, a path or a machine."""
 
+import re
 from typing import Any
 
 from chiron.spec.frozen import Frozen
@@ -8,6 +9,9 @@ DISCLAIMER = (
     "Research use only. Chiron is not a medical device; "
     "a model output is not a diagnosis and does not rule out disease."
 )
+
+# cc-by-nc-4.0, fair-noncommercial-research-license; those of Apple's AMLR, SEER and SWAG are for research alone too.
+_NONCOMMERCIAL = re.compile(r"(?:^|[^a-z])nc(?:[^a-z]|$)|non-?\s?commercial|amlr|seer|swag")
 
 
 class WeightsOrigin(Frozen):
@@ -19,6 +23,19 @@ class WeightsOrigin(Frozen):
     sha256: str  # of the file
     num_loaded: int  # parameters taken from the file
     num_drawn: int  # parameters drawn at random: the head, and what the source lacks
+
+    @property
+    def is_noncommercial(self) -> bool:
+        """Whether the license is known to forbid commercial use; a license that is not stated may do so as well."""
+        return self.license is not None and _NONCOMMERCIAL.search(self.license.lower()) is not None
+
+    def describe(self) -> str:
+        """One line for logs and the model card."""
+        revision = f", revision {self.revision[:12]}" if self.revision else ""
+        return (
+            f"{self.num_loaded:,} parameters from {self.source}{revision} (license: {self.license or 'not stated'}), "
+            f"{self.num_drawn:,} drawn at random"
+        )
 
 
 class Provenance(Frozen):

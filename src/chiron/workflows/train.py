@@ -40,6 +40,7 @@ from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.overfit import note_overfit, overfit_settings, pick_images, refuse_overfit_check
 from chiron.workflows.privacy import as_kept_with_recipe
 from chiron.workflows.run_folder import RunFolder, library_versions, new_run, open_run
+from chiron.workflows.weights import with_input_of_weights
 
 log = logging.getLogger("chiron.train")
 _RECOGNIZED = Layout()
@@ -86,7 +87,7 @@ def train(
     else:
         if data is None:
             raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz, table or manifest.")
-        settings = check_recipe(recipe, overrides)
+        settings, notes = with_input_of_weights(check_recipe(recipe, overrides))
         if score_test and settings.train.overfit_images is not None:
             raise SpecError("An overfit check has no bundle to score. Got --score-test as well. Leave one of them out.")
         require_new(folder, force=force)  # this and the device are told before a large data set is read
@@ -94,7 +95,7 @@ def train(
         runtime = _runtime(settings, device, threads)
         layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
         manifest, labels = prepare(settings, Path(data), layout)
-        for warning in recipe_warnings(settings):
+        for warning in recipe_warnings(settings) + notes:
             log.warning("warning: %s", warning)
         if settings.train.overfit_images is not None:
             manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
@@ -161,7 +162,7 @@ def _reopen(
     run = open_run(folder)
     kept = read_recipe(str(run.recipe))
     refuse_overfit_check(run.path, kept, to="resume")
-    if (overrides and not recipe) or (recipe and check_recipe(recipe, overrides) != kept):
+    if (overrides and not recipe) or (recipe and with_input_of_weights(check_recipe(recipe, overrides))[0] != kept):
         raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)
     if data is not None and not is_manifest(Path(data)) and not is_private(manifest):
@@ -201,6 +202,7 @@ def _make_bundle(
             grouping=manifest.grouping,
             accepted_leaks=len(require_no_leaks(manifest, recipe.data.accept_leaks).accepted),
             init=recipe.model.init,
+            weights=fitted.weights_origin,
             num_parameters=sum(p.numel() for p in fitted.network.parameters()),
             best_epoch=fitted.progress.best_epoch or 0,
             selected_by=f"val_{recipe.train.select_by}",
@@ -223,8 +225,10 @@ def _make_bundle(
 
 
 def _shareable(recipe: Recipe) -> dict[str, Any]:
-    """The recipe without sample names: a bundle leaves the run folder."""
+    """The recipe without sample names and paths: a bundle leaves the run folder."""
     values = recipe.model_dump(mode="json")
+    if recipe.model.weights is not None:
+        values["model"]["weights"] = Path(recipe.model.weights).name
     values["data"]["accept_leaks"] = [f"{len(recipe.data.accept_leaks)} pairs, named in the run folder"] * bool(
         recipe.data.accept_leaks
     )

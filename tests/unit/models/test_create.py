@@ -63,7 +63,7 @@ def test_channels_and_arguments_are_passed_on():
         ("chiron_fair_cnn", {"img_sise": 3}, "Got 'img_sise'"),
         ("chiron_h_coatnet_nano", {"img_size": 100}, "multiples of 16 pixels. Got 100 x 100"),
         ("test_vit", {"embed_dim": 65}, "The arguments of test_vit must fit together. Got num_classes=3"),
-        ("test_resnet", {"init": "random"}, "init must be 'scratch' or 'imagenet'. Got 'random'"),
+        ("test_resnet", {"init": "random"}, "init must be 'scratch', 'imagenet' or 'imported'. Got 'random'"),
         ("test_resnet", {"num_classes": 0}, "at least one class and one channel. Got num_classes 0"),
         ("chiron_fair_cnn", {"init": "imagenet"}, "needs a model with ImageNet weights. Got 'chiron_fair_cnn'"),
     ],
