@@ -23,6 +23,7 @@ from chiron.models.imported import fill_imported
 from chiron.models.pretrained import Published, no_weights, origin_of, published_weights, weight_tags, weights_file
 from chiron.models.registry import DONORS, chiron_model_names
 
+
 OtherHead = tuple[str, dict[str, Any] | None] | None  # its name and arguments
 
 

@@ -164,10 +164,3 @@ def test_list_has_chiron_first_and_no_name_twice():
     assert "resnet18" in names
     assert len(set(names)) == len(names)
     assert list_models("chiron_fair*") == ["chiron_fair_cnn", "chiron_fair_cnn_nano"]
-
-
-def test_what_cannot_learn_asks_for_no_gradient():
-    """Resuming asks for an optimizer's state of every parameter that does."""
-    model = create_model("chiron_gft_nano", num_classes=2, img_size=64, init="scratch", seed=0)
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    assert frozen == set(model.parameters_not_learned) != set()
