@@ -23,7 +23,6 @@ from chiron.models.imported import fill_imported
 from chiron.models.pretrained import Published, no_weights, origin_of, published_weights, weight_tags, weights_file
 from chiron.models.registry import DONORS, chiron_model_names
 
-
 OtherHead = tuple[str, dict[str, Any] | None] | None  # its name and arguments
 
 
@@ -82,8 +81,6 @@ def create_model(
         model = _build_pretrained(architecture, published, arguments, img_size, seed, other_head)
     if weights is not None:
         model.weights_origin = fill_imported(model, name, Path(weights))  # type: ignore[assignment]
-    for parameter in getattr(model, "parameters_not_learned", ()):
-        model.get_parameter(parameter).requires_grad_(False)  # or resuming asks for a state that no optimizer keeps
     return model
 
 

@@ -109,7 +109,7 @@ def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
 
 
 def _rules(recipe: Recipe) -> dict[KeyPath, str]:
-    """Everything that only the model, its head, the loss, or the kind of labels that the recipe asks for, makes wrong."""
+    """Everything that only the model, its head, the loss or the kind of labels makes wrong."""
     several = multi_label_problems(recipe) if recipe.data.labels == "multi" else {}
     return _mask_problems(recipe) | _unknown_to_the_head(recipe) | _ignored_by_the_loss(recipe) | several
 
