@@ -117,7 +117,10 @@ def _first_state(
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)
-    return TrainingState(model, make_optimizer(train, model.parameters()), average)
+    # A parameter without gradient never gets a state of the optimizer, which a checkpoint would then lack.
+    idle = getattr(model, "parameters_not_learned", ())
+    learned = [parameter for name, parameter in model.named_parameters() if name not in idle]
+    return TrainingState(model, make_optimizer(train, learned), average)
 
 
 def _loss(

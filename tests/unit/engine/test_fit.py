@@ -365,3 +365,12 @@ def test_positive_class_with_three_classes_is_told_before_training(tmp_path, cla
     with pytest.raises(DataError, match=r"belongs to two classes. Got 'sick' with 3 classes"):
         train(str(tiny_recipe), class_folders, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_with_parameters_that_are_not_learned_resumes(quick_fit):
+    changes = ["model.name=chiron_hybrid_lung_vit_nano", "input.mask=lung", "train.epochs=1"]
+    first = quick_fit(*changes).network
+    assert first.parameters_not_learned
+    again = quick_fit(*changes).network  # from the checkpoint of the end
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
