@@ -42,7 +42,7 @@ def test_importing_has_no_effect(module):
     """No logging set-up, seeds, environment writes or warning filters."""
     script = f"""
 import logging, os, random, warnings
-import torch, timm, matplotlib, polars, scipy.stats, cv2  # theirs are not ours
+import torch, timm, matplotlib, polars, scipy.stats, cv2, pydicom.pixels  # theirs are not ours
 
 def look():
     return dict(os.environ), list(warnings.filters), logging.root.handlers[:], random.getstate()
