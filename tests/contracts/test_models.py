@@ -27,7 +27,7 @@ LAYOUTS = ["test_mambaout", "test_vit", "test_convnext2", "test_resnet"]  # ever
 SMALL = {"class_token": {"embed_dim": 16, "num_heads": 2, "ffn_dim": 16}}
 
 
-@pytest.mark.parametrize(("head", "name"), zip(leaf_names("chiron.models.heads"), cycle(LAYOUTS), strict=False))
+@pytest.mark.parametrize(("head", "name"), list(zip(leaf_names("chiron.models.heads"), cycle(LAYOUTS), strict=False)))
 def test_head(head, name):
     passed = check_model(name, img_size=64, head=head, head_args=SMALL.get(head))
     assert set(passed) == ALL | {"cam_layer", "named_stages", "named_outputs"}
