@@ -21,7 +21,8 @@ import torch
 from torch import nn
 
 from chiron.core.errors import ChironError, ModelError
-from chiron.models.create import count_macs, create_model, example_inputs
+from chiron.models.create import create_model, example_inputs
+from chiron.models.describe import count_macs
 
 BATCH, NUM_CLASSES = 8, 5
 EQUAL = 0.25  # multiply-adds of a pair may differ by this share of the other model's

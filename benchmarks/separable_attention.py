@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from chiron.core.process import prepare_process
 from chiron.layers.attention import attend
 from chiron.layers.token_block import SelfAttention
-from chiron.models.convnextv2_ssa import SeparableSelfAttention
+from chiron.models.families.convnextv2_ssa import SeparableSelfAttention
 
 SIDES = (14, 20, 28, 40, 56, 80, 112)  # 196 to 12,544 tokens, twice as many each time
 MAX_MAP_SIDE = 56  # a map of 12,544 tokens alone has 3.8 GB

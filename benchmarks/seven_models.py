@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 from chiron.core.process import prepare_process
-from chiron.models.create import describe_model
+from chiron.models.describe import describe_model
 from chiron.workflows.run_folder import RunFolder, is_run, open_run
 from chiron.workflows.train import train
 

@@ -8,14 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import timm
 from timm.models.convnext import ConvNeXtBlock
 from torch import nn
 
 from chiron.core.errors import ModelError
-from chiron.models.create import count_macs, count_parameters, create_model
-from chiron.models.pretrained import imagenet_config, weight_tags
+from chiron.models.create import create_model, imagenet_weights
+from chiron.models.describe import count_macs, count_parameters
 from chiron.models.registry import DONORS
+from chiron.models.weights.pretrained import weight_tags
 
 CLAIMS_FILE = Path(__file__).with_name("claims.json")
 IN_CHANS = 3  # of every claim
@@ -150,11 +150,7 @@ def judge(counted: int | str, claimed: str | None) -> tuple[float | None, str]:
 def init_options(name: str) -> tuple[InitOption, ...]:
     """What `model.init` can be for a model: random weights always, published ones where there are some."""
     scratch = InitOption("scratch")
-    if name in DONORS:
-        weights = DONORS[name].name
-    elif weight_tags(name):
-        weights = f"{name}.{imagenet_config(name).tag}"
-    else:
+    if name not in DONORS and not weight_tags(name):
         return (scratch,)
-    config = timm.models.get_pretrained_cfg(weights) if timm.is_model(weights.partition(".")[0]) else None
-    return scratch, InitOption("imagenet", weights, config.license if config else None)
+    published = imagenet_weights(name)
+    return scratch, InitOption("imagenet", published.name, published.license)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,23 @@ import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from chiron.core.errors import ModelError
+from chiron.core.hashing import seed_of
 from chiron.core.suggest import did_you_mean
-from chiron.models.fill import count_loaded
 from chiron.models.headed import put_head
-from chiron.models.imported import fill_imported
-from chiron.models.pretrained import Published, no_weights, origin_of, published_weights, weight_tags, weights_file
 from chiron.models.registry import DONORS, chiron_model_names
+from chiron.models.weights.fill import count_loaded
+from chiron.models.weights.imported import fill_imported
+from chiron.models.weights.pretrained import (
+    Published,
+    no_weights,
+    origin_of,
+    published_weights,
+    weight_tags,
+    weights_file,
+)
+from chiron.spec.provenance import WeightsOrigin
 
 OtherHead = tuple[str, dict[str, Any] | None] | None  # its name and arguments
 
@@ -56,7 +62,7 @@ def create_model(
     Raises:
         ModelError: unknown name or argument, an input that does not fit, or weights that cannot be had.
     """
-    _require_known(name)
+    require_known(name)
     if init not in ("scratch", "imagenet", "imported"):
         raise ModelError(f"init must be 'scratch', 'imagenet' or 'imported'. Got {init!r}. Choose one by name.")
     if (init == "imported") != (weights is not None):
@@ -73,14 +79,15 @@ def create_model(
     arguments = {"num_classes": num_classes, "in_chans": in_chans, **model_args}
     other_head = None if head is None else (head, head_args)
     published = imagenet_weights(name) if init == "imagenet" else None  # before anything is built or fetched
-    model = _build(architecture, arguments, img_size, seed, other_head)
+    model = _under_head(_build(architecture, arguments, img_size, seed), other_head, arguments, img_size, seed)
     if with_mask is not None:
         _require_mask(model, name, with_mask)
     _require_fit(model, name, num_classes, in_chans, img_size)
     if published is not None:
-        model = _build_pretrained(architecture, published, arguments, img_size, seed, other_head)
+        plain = _build_pretrained(architecture, published, arguments, img_size, seed)
+        return _under_head(plain, other_head, arguments, img_size, seed)
     if weights is not None:
-        model.weights_origin = fill_imported(model, name, Path(weights))  # type: ignore[assignment]
+        model.weights_origin = fill_imported(model, name, head, Path(weights))  # type: ignore[assignment]
     return model
 
 
@@ -95,14 +102,14 @@ def imagenet_weights(name: str) -> Published:
 
 
 def _build_pretrained(
-    architecture: str, published: Published, arguments: dict[str, Any], img_size: int, seed: int, head: OtherHead
+    architecture: str, published: Published, arguments: dict[str, Any], img_size: int, seed: int
 ) -> nn.Module:
-    """The network with published weights below the head that is asked for; `weights_origin` says what they are."""
+    """The network with published weights; `weights_origin` says what they are."""
     file = weights_file(published)
-    own = architecture in DONORS
+    own = architecture in DONORS  # whose entry loads them and counts
     name, overlay = (architecture, {}) if own else (published.name, {"file": str(file)})
     try:
-        model = _build(name, arguments, img_size, seed, head, pretrained=True, pretrained_cfg_overlay=overlay)
+        model = _build(name, arguments, img_size, seed, pretrained=True, pretrained_cfg_overlay=overlay)
     except ModelError:
         raise
     except Exception as error:  # a damaged file, a full disk: errors of several libraries
@@ -112,76 +119,21 @@ def _build_pretrained(
     return model
 
 
-@dataclass(frozen=True)
-class ModelDescription:
-    """What `chiron models` tells of a network."""
-
-    name: str
-    num_parameters: int
-    num_macs: int  # multiplications with addition for one image
-    num_classes: int
-    in_chans: int
-    img_size: int  # pixels
-    weight_tags: dict[str, str | None]  # sets of pretrained weights and their licenses, None where timm names none
-
-
-def describe_model(
-    name: str, *, num_classes: int = 2, in_chans: int = 3, img_size: int | None = None, **model_args: Any
-) -> ModelDescription:
-    """Counts of a network with random weights, found by building it and running one black image.
-
-    Args:
-        img_size: side of the input, pixels; None takes the size that the model was made for.
-    Raises:
-        ModelError: as `create_model`.
-    """
-    _require_known(name)
-    architecture = name.partition(".")[0]
-    if img_size is None:
-        config = timm.models.get_pretrained_cfg(architecture)
-        img_size = config.input_size[-1] if config else 224
-    model = create_model(
-        name,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        img_size=img_size,
-        init="scratch",
-        seed=0,
-        **model_args,
-    )
-    return ModelDescription(
-        name=name,
-        num_parameters=count_parameters(model)["total"],
-        num_macs=count_macs(model, in_chans, img_size),
-        num_classes=num_classes,
-        in_chans=in_chans,
-        img_size=img_size,
-        weight_tags=_licenses(architecture),
-    )
-
-
-def count_parameters(model: nn.Module) -> dict[str, int]:
-    """Number of all parameters (`total`) and of those that training changes (`trainable`); a shared one counts once."""
-    parameters = list(model.parameters())
-    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    return {"total": sum(parameter.numel() for parameter in parameters), "trainable": trainable}
-
-
-def _licenses(architecture: str) -> dict[str, str | None]:
-    if architecture in DONORS:
-        published = imagenet_weights(architecture)
-        return {published.name: published.license}
-    return {tag: config.license for tag, config in weight_tags(architecture).items()}
-
-
-def count_macs(model: nn.Module, in_chans: int, img_size: int) -> int:
-    """Multiply-adds of convolutions, linear layers and attention for one image."""
-    was_training = model.training
-    # The plain kernel is made of matrix products, which the counter knows on every version and device.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.eval()(*example_inputs(model, torch.zeros(1, in_chans, img_size, img_size)))
-    model.train(was_training)
-    return counter.get_total_flops() // 2
+def _under_head(model: nn.Module, head: OtherHead, arguments: dict[str, Any], img_size: int, seed: int) -> nn.Module:
+    """The network with the head that is asked for; of loaded weights those stay that the new head leaves in place."""
+    if head is None:
+        return model
+    origin: WeightsOrigin | None = getattr(model, "weights_origin", None)
+    with _seeded(seed_of("head", seed)):
+        headed = put_head(
+            model, *head, num_classes=arguments["num_classes"], in_chans=arguments["in_chans"], img_size=img_size
+        )
+    if origin is not None:
+        total, below = (sum(p.numel() for p in part.parameters()) for part in (headed, headed.backbone))
+        loaded = min(origin.num_loaded, below)
+        counted = origin.model_copy(update={"num_loaded": loaded, "num_drawn": total - loaded})
+        headed.weights_origin = counted  # type: ignore[assignment]
+    return headed
 
 
 def takes_mask(model: nn.Module | type[nn.Module]) -> bool:
@@ -222,18 +174,13 @@ def _build(
     arguments: dict[str, Any],
     img_size: int,
     seed: int,
-    head: OtherHead,
     **timm_arguments: Any,
 ) -> nn.Module:
-    """timm's model, under another head if there is one; `img_size` is left out where it is no argument."""
+    """timm's model; `img_size` is left out where it is no argument."""
     for sizes in ({"img_size": img_size}, {}):
         try:
             with _seeded(seed):
-                model = timm.create_model(name, **timm_arguments, **{**sizes, **arguments})
-                if head is None:
-                    return model
-                told = {key: arguments[key] for key in ("num_classes", "in_chans")}
-                return put_head(model, *head, **told, img_size=img_size)
+                return timm.create_model(name, **timm_arguments, **{**sizes, **arguments})
         except TypeError as error:
             unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
             if unknown is None:
@@ -256,7 +203,12 @@ def _misfit(name: str, arguments: dict[str, Any], error: Exception) -> ModelErro
     return ModelError(f"The arguments of {name} must fit together. Got {told}: {reason}. Change them.")
 
 
-def _require_known(name: str) -> None:
+def require_known(name: str) -> None:
+    """Stops at a name that neither Chiron nor timm has.
+
+    Raises:
+        ModelError: with the nearest name.
+    """
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         suggestion = did_you_mean(architecture, list_models())

@@ -11,11 +11,12 @@ import timm
 
 from chiron.core.files import write_text
 from chiron.models.create import takes_mask
-from chiron.models.pretrained import weight_tags
 from chiron.models.registry import chiron_model_names
+from chiron.models.weights.pretrained import weight_tags
+from chiron.spec.model_names import FAMILIES
 
 INDEX_FILE = Path(__file__).with_name("index.json")
-_FAMILIES_HERE = __package__ + "."
+_FAMILIES_HERE = FAMILIES + "."
 
 
 def build_index() -> dict[str, Any]:

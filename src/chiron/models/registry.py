@@ -15,7 +15,7 @@ from timm.models import register_model as register_in_timm
 from torch import nn
 
 from chiron.core.errors import ModelError
-from chiron.models.pretrained import load_donor
+from chiron.models.weights.pretrained import load_donor
 from chiron.spec.input_spec import IMAGENET_MEAN, IMAGENET_STD
 
 PREFIX = "chiron_"

@@ -6,7 +6,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-ENTRY_POINTS = "chiron.models"
+FAMILIES = "chiron.models.families"  # the package, and the group of entry points
 
 
 def known_model_names() -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def is_known_model(name: str) -> bool:
     """Whether the index has the name, or an outside package announces its family (`chiron_<entry point>...`)."""
     if name in known_model_names():
         return True
-    outside = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    outside = importlib.metadata.entry_points(group=FAMILIES)
     return any(name.partition(".")[0].startswith(f"chiron_{entry.name}") for entry in outside)
 
 

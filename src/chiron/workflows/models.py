@@ -21,7 +21,7 @@ def find_models(pattern: str) -> list[str]:
 
 def describe_models(names: list[str]) -> list[dict[str, Any]]:
     """Parameters and input size of each model, counted on the built one."""
-    from chiron.models.create import describe_model
+    from chiron.models.describe import describe_model
 
     return [asdict(describe_model(name)) for name in names]
 

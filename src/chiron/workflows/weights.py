@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from chiron.core.errors import ModelError
 from chiron.core.files import require_new
 from chiron.core.hashing import sha256_file
-from chiron.models.convert import convert
 from chiron.models.create import create_model, imagenet_weights
-from chiron.models.fill import classifier_names, fill, first_conv_names
-from chiron.models.imported import ImportedFacts, read_facts, write_imported
-from chiron.models.weight_files import read_weight_file, take_tensors
+from chiron.models.weights.convert import convert
+from chiron.models.weights.files import read_weight_file, take_tensors
+from chiron.models.weights.fill import classifier_names, fill, first_conv_names
+from chiron.models.weights.imported import ImportedFacts, read_facts, write_imported
 from chiron.spec.recipe import Recipe
 
 
@@ -68,6 +68,7 @@ def import_weights(
     unexpected = tuple(sorted({*filled.unexpected, *reading.outside}))
     facts = ImportedFacts(
         model=architecture,
+        head=head,
         source=source.name,
         sha256=sha256_file(source),
         kind=reading.kind,

@@ -10,7 +10,7 @@ from timm.models import get_pretrained_cfg
 from chiron.core.errors import ModelError
 from chiron.models import claims as module
 from chiron.models.claims import Claim, InitOption, audit_claims, count, init_options, judge, read_claims
-from chiron.models.create import count_parameters
+from chiron.models.describe import count_parameters
 from chiron.models.registry import DONORS, Donor
 
 FAIR = Claim("system", "chiron_fair_cnn", "code", 5, 224, "README", "242,181")

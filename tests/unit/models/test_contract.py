@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from chiron.core.errors import ModelError
 from chiron.models.contract import check_model
-from chiron.models.fair_cnn import FairCNN
+from chiron.models.families.fair_cnn import FairCNN
 from chiron.models.registry import register_model
 
 

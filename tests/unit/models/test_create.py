@@ -8,9 +8,10 @@ import torch
 from huggingface_hub import constants
 
 from chiron.core.errors import ModelError
-from chiron.models import pretrained
-from chiron.models.create import count_macs, create_model, describe_model, list_models
-from chiron.models.pretrained import imagenet_config
+from chiron.models.create import create_model, list_models
+from chiron.models.describe import count_macs, describe_model
+from chiron.models.weights import pretrained
+from chiron.models.weights.pretrained import imagenet_config
 
 
 def make(name, **changes):

@@ -39,7 +39,7 @@ def test_names_of_outside_packages(monkeypatch):
     assert is_known_model("chiron_h_coatnet")
     assert is_known_model("resnet18.tv_in1k")
     assert not is_known_model("chiron_fancy_small")
-    entry = EntryPoint("fancy", "fancy_package.models", "chiron.models")
+    entry = EntryPoint("fancy", "fancy_package.models", "chiron.models.families")
     monkeypatch.setattr(model_names.importlib.metadata, "entry_points", lambda group: [entry])
     assert is_known_model("chiron_fancy_small")
     assert not is_known_model("chiron_other")

@@ -10,7 +10,7 @@ from chiron.classifier import load
 from chiron.core.errors import ModelError, SpecError
 from chiron.core.files import write_text
 from chiron.models.create import create_model
-from chiron.models.imported import read_facts
+from chiron.models.weights.imported import read_facts
 from chiron.spec.recipe import Recipe
 from chiron.workflows.train import train
 from chiron.workflows.weights import import_weights, with_input_of_weights

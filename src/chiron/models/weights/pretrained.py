@@ -24,9 +24,9 @@ from torch import nn
 from chiron.core.errors import ModelError
 from chiron.core.files import move_into_place
 from chiron.core.hashing import sha256_file
-from chiron.models.fill import fill, require_names
-from chiron.models.importing.densenet import present_name
-from chiron.models.weight_files import read_weight_file, take_tensors
+from chiron.models.weights.files import read_weight_file, take_tensors
+from chiron.models.weights.fill import fill, require_names
+from chiron.models.weights.importing.densenet import present_name
 from chiron.spec.provenance import WeightsOrigin
 
 _IMAGENET_TAG = re.compile(r"(?:^|_)in(?:1k|12k|21k|22k|w21k)(?:_|$)")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chiron.core.errors import ModelError
-from chiron.models.fill import first_names
+from chiron.models.weights.fill import first_names
 
 KIND = "Qing, its doubled DenseNet once"
 NAMES_AS_THEY_ARE = False

@@ -6,7 +6,7 @@ left out.
 
 from torch import Tensor
 
-from chiron.models.importing.densenet import with_present_names
+from chiron.models.weights.importing.densenet import with_present_names
 from chiron.spec.input_spec import IMAGENET_MEAN, IMAGENET_STD
 
 KIND = "CheXNet, DenseNet-121 without its classifier"

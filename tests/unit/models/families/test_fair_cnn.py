@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from chiron.core.errors import ModelError
-from chiron.models.fair_cnn import FairCNN
+from chiron.models.families.fair_cnn import FairCNN
 
 
 @pytest.mark.parametrize(

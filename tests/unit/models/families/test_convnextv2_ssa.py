@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from timm.models import group_parameters
 
 from chiron.core.errors import ModelError
-from chiron.models.convnextv2_ssa import (
+from chiron.models.families.convnextv2_ssa import (
     ConvNeXtV2SSA,
     ScaledSeparableAttention,
     SeparableBlock,

@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from chiron.models.create import create_model
-from chiron.models.effnetv2 import torchvision_effnetv2_key
+from chiron.models.families.effnetv2 import torchvision_effnetv2_key
 from chiron.models.registry import DONORS
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from chiron.core.errors import ModelError
 from chiron.models.create import create_model
-from chiron.models.gft import CodeGFT, CorrectedGFT
+from chiron.models.families.gft import CodeGFT, CorrectedGFT
 from chiron.models.registry import DONORS
 
 TINY = {"img_size": 64, "embed_dim": 24, "depth": 2, "num_heads": 3, "mlp_ratio": 2.0, "num_classes": 3}

@@ -6,7 +6,7 @@ import torch
 
 from chiron.core.errors import ModelError
 from chiron.models.create import create_model
-from chiron.models.imported import ImportedFacts, read_facts, write_imported
+from chiron.models.weights.imported import ImportedFacts, read_facts, write_imported
 
 FACTS = ImportedFacts(
     model="test_resnet",
@@ -103,3 +103,36 @@ def test_another_shape_is_refused(tmp_path, source):
     write_imported(tmp_path / "x.safetensors", tensors, FACTS)
     with pytest.raises(ModelError, match=rf"shapes of x.safetensors .* Got {key} \(2, 2, 1, 1\) for \("):
         make("test_resnet", tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("head", ["simple", "acrnn"])
+def test_a_network_keeps_its_weights_below_another_head(file, source, head):
+    model = make("test_resnet", file, head=head)
+    for name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, source.state_dict()[name]), name
+    fresh = make("test_resnet", head=head)
+    assert all(torch.equal(a, b) for a, b in zip(model.head.parameters(), fresh.head.parameters(), strict=True))
+    origin = model.weights_origin
+    assert origin.num_loaded == sum(p.numel() for p in model.backbone.parameters())
+    assert origin.num_drawn == sum(p.numel() for p in model.head.parameters())
+
+
+def test_a_family_with_a_head_of_its_own_takes_another(tmp_path):
+    source = make("chiron_effnetv2_nano", seed=9)
+    facts = FACTS.model_copy(update={"model": "chiron_effnetv2_nano"})
+    write_imported(tmp_path / "own.safetensors", source.state_dict(), facts)
+    model = make("chiron_effnetv2_nano", tmp_path / "own.safetensors", head="linear")
+    assert torch.equal(next(model.backbone.parameters()), next(source.backbone.parameters()))
+    assert model.weights_origin.num_loaded == sum(p.numel() for p in model.backbone.parameters())
+
+
+def test_a_network_imported_under_a_head_needs_that_head(tmp_path):
+    source = make("test_resnet", head="simple", seed=9)
+    facts = FACTS.model_copy(update={"head": "simple"})
+    write_imported(tmp_path / "headed.safetensors", source.state_dict(), facts)
+    model = make("test_resnet", tmp_path / "headed.safetensors", head="simple")
+    assert model.weights_origin.num_drawn == 0
+    assert torch.equal(model.head.classifier.weight, source.head.classifier.weight)
+    for head in (None, "acrnn"):
+        with pytest.raises(ModelError, match=rf"under the head simple. Got model.head {head}. Take that head"):
+            make("test_resnet", tmp_path / "headed.safetensors", head=head)

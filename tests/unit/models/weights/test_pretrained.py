@@ -16,10 +16,11 @@ from huggingface_hub import constants
 from timm.models import _registry
 
 from chiron.core.errors import ModelError
-from chiron.models import pretrained
-from chiron.models.create import create_model, describe_model
-from chiron.models.pretrained import Published, published_weights, weights_file
+from chiron.models.create import create_model
+from chiron.models.describe import describe_model
 from chiron.models.registry import DONORS, Donor, register_model
+from chiron.models.weights import pretrained
+from chiron.models.weights.pretrained import Published, published_weights, weights_file
 from chiron.spec.provenance import WeightsOrigin
 
 COMMIT = "a" * 40
@@ -146,6 +147,17 @@ def test_a_donor_gives_its_tensors_and_the_rest_is_drawn(server, variants):
     gray = make("chiron_example", in_chans=1)
     torch.testing.assert_close(gray.body.stem[0].weight, published.stem[0].weight.sum(1, keepdim=True))
     assert describe_model("chiron_example", img_size=64).weight_tags == {"test_convnext.r160_in1k": "apache-2.0"}
+
+
+def test_another_head_stands_on_published_weights(server, variants):
+    published, _ = serve_hub(server, "test_resnet.r160_in1k")
+    serve_hub(server, "test_convnext.r160_in1k")
+    model = make("test_resnet", head="acrnn")
+    assert torch.equal(model.backbone.conv1[0].weight, published.conv1[0].weight)
+    origin = model.weights_origin
+    assert origin.num_loaded == sum(p.numel() for p in model.backbone.parameters())
+    assert origin.num_drawn == sum(p.numel() for p in model.head.parameters())
+    assert make("test_resnet", head="acrnn", num_classes=1000).weights_origin.num_loaded == origin.num_loaded
 
 
 def test_position_embeddings_go_to_the_grid_of_the_input(server, variants):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from chiron.core.errors import ModelError
 from chiron.models.create import create_model, example_inputs
-from chiron.models.hybrid_lung_vit import CrossAttentionFusion, HybridLungViT, cut_of_mask, pool_between
+from chiron.models.families.hybrid_lung_vit import CrossAttentionFusion, HybridLungViT, cut_of_mask, pool_between
 from chiron.models.registry import DONORS
 from chiron.preprocess.lung_mask import cut_of
 

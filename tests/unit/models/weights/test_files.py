@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from chiron.core.errors import ModelError
-from chiron.models.weight_files import read_weight_file, take_tensors
+from chiron.models.weights.files import read_weight_file, take_tensors
 
 TENSORS = {"conv.weight": torch.arange(4.0), "head.bias": torch.ones(2)}
 OTHERS = {"conv.weight": torch.zeros(4), "head.bias": torch.zeros(2)}

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from chiron.core.errors import ModelError
+from chiron.models.families.vit_scratch import ScratchViT
 from chiron.models.registry import DONORS
-from chiron.models.vit_scratch import ScratchViT
 
 TINY = {"img_size": 64, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 3}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
 from chiron.core.files import write_bytes
-from chiron.models.fill import Filled, fill
+from chiron.models.weights.fill import Filled, fill
 from chiron.spec.frozen import Frozen
 from chiron.spec.provenance import WeightsOrigin
 
@@ -21,6 +21,7 @@ class ImportedFacts(Frozen):
     """What the file says of itself."""
 
     model: str
+    head: str | None = None  # of `model.head`, where the network was imported under one
     source: str  # the name of the file that was imported, without its folder
     sha256: str  # of that file
     kind: str  # what it was recognized as
@@ -68,10 +69,20 @@ def read_facts(path: Path) -> ImportedFacts:
         ) from error
 
 
-def fill_imported(model: nn.Module, name: str, path: Path) -> WeightsOrigin:
+def _below_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names that a network's tensors have when it stands below another head (`HeadedModel`)."""
+    if any(name.startswith("backbone.") for name in tensors):  # it stood below one of its own
+        return {name: tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
+    return {f"backbone.{name}": tensor for name, tensor in tensors.items()}
+
+
+def fill_imported(model: nn.Module, name: str, head: str | None, path: Path) -> WeightsOrigin:
     """Puts the tensors of an imported file into a network; what it lacks stays as it was drawn.
 
     A classifier of another number of classes is left out.
+
+    Args:
+        head: the one that the network has in place of its own.
     Raises:
         ModelError: the file is missing, damaged or of another model, or a shape does not fit.
     """
@@ -81,10 +92,17 @@ def fill_imported(model: nn.Module, name: str, path: Path) -> WeightsOrigin:
             f"The file of model.weights must hold weights of {name}. Got {path.name} for {facts.model}. "
             f"Import the original again with --as {name.partition('.')[0]}, or change model.name."
         )
+    if facts.head not in (None, head):
+        raise ModelError(
+            f"The file of model.weights holds a network under the head {facts.head}. Got model.head {head}. "
+            "Take that head, or import the original again without --head."
+        )
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"The file of model.weights must be whole. Got {error} at {path}. Import it again.") from error
+    if facts.head is None and head is not None:
+        tensors = _below_head(tensors)
     filled: Filled = fill(model, tensors, source=path.name)
     return WeightsOrigin(
         source=facts.source,

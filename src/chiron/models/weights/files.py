@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from chiron.core.errors import ModelError
-from chiron.models.fill import first_names
+from chiron.models.weights.fill import first_names
 
 _RAW = ("state_dict", "model_state_dict", "model_state", "model")
 _OBJECTS = re.compile(r"(?i)unsupported global|allowlisted|instantiat|unrecognized|malicious")  # as torch refuses them

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from chiron.core.errors import ModelError
 from chiron.layers.token_block import TokenBlock
 from chiron.layers.token_pruning import keep_top, num_kept, scatter_tokens
-from chiron.models.h_coatnet import HCoAtNet, init_weights, positions_at, without_convnext_head
+from chiron.models.families.h_coatnet import HCoAtNet, init_weights, positions_at, without_convnext_head
 from chiron.models.registry import Donor, register_model
 
 __all__ = ["HCoAtNetCorrected"]

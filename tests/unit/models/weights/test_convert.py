@@ -10,10 +10,10 @@ from timm.models import convnext
 
 from chiron.core.errors import ModelError
 from chiron.core.registry import leaf_names, load_leaf
-from chiron.models.convert import convert
 from chiron.models.create import create_model
-from chiron.models.fill import fill
-from chiron.models.importing import chexnet, gft, qing
+from chiron.models.weights.convert import convert
+from chiron.models.weights.fill import fill
+from chiron.models.weights.importing import chexnet, gft, qing
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -194,9 +194,9 @@ def test_another_network_is_refused():
         imported(tensors, "test_resnet")
 
 
-@pytest.mark.parametrize("name", leaf_names("chiron.models.importing"))
+@pytest.mark.parametrize("name", leaf_names("chiron.models.weights.importing"))
 def test_every_kind_of_checkpoint_says_what_it_is(name):
-    leaf = load_leaf("chiron.models.importing", name, kind="kind of checkpoint")
+    leaf = load_leaf("chiron.models.weights.importing", name, kind="kind of checkpoint")
     assert leaf.KIND
     assert (leaf.MEAN is None) == (leaf.STD is None)
     assert not leaf.recognizes(network("test_resnet").state_dict())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.models.registry import DONORS
 
-_IMPORTING = "chiron.models.importing"
+_IMPORTING = "chiron.models.weights.importing"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from timm.models import group_parameters
 from timm.models.convnext import ConvNeXt
 
 from chiron.core.errors import ModelError
-from chiron.models.h_coatnet import HCoAtNet
+from chiron.models.families.h_coatnet import HCoAtNet
 from chiron.models.registry import DONORS
 
 TINY = {"img_size": 64, "depths": (1, 2, 1, 1), "dims": (8, 12, 16, 32), "num_heads": 2, "num_classes": 3}

@@ -7,8 +7,8 @@ from timm.models import group_parameters
 
 from chiron.core.errors import ModelError
 from chiron.layers.token_pruning import keep_top
-from chiron.models.create import count_macs
-from chiron.models.h_coatnet_corrected import HCoAtNetCorrected
+from chiron.models.describe import count_macs
+from chiron.models.families.h_coatnet_corrected import HCoAtNetCorrected
 from chiron.models.registry import DONORS
 
 TINY = {
@@ -131,7 +131,7 @@ def test_logits_reach_the_scores(monkeypatch):
         return keep_top(tokens, scores, num_keep)
 
     for family in ("h_coatnet", "h_coatnet_corrected"):
-        monkeypatch.setattr(f"chiron.models.{family}.keep_top", keep)
+        monkeypatch.setattr(f"chiron.models.families.{family}.keep_top", keep)
     images = torch.randn(2, 3, 64, 64)
     tiny()(images)[:, 0].sum().backward()
     assert len(seen) == 2
