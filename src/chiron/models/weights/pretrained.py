@@ -31,7 +31,6 @@ from chiron.spec.provenance import WeightsOrigin
 
 _IMAGENET_TAG = re.compile(r"(?:^|_)in(?:1k|12k|21k|22k|w21k)(?:_|$)")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")  # as torch.hub marks its files
-_TORCHVISION_LICENSE = "bsd-3-clause"  # where a set does not state another
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 60.0
 
@@ -116,7 +115,7 @@ def _of_torchvision(name: str) -> Published:
         revision=None,
         filename=Path(urlsplit(weights.url).path).name,
         url=weights.url,
-        license=weights.meta.get("license", _TORCHVISION_LICENSE),
+        license=weights.meta.get("license"),
         mean=tuple(steps.mean),
         std=tuple(steps.std),
     )

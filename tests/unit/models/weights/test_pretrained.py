@@ -222,8 +222,8 @@ def torchvision_set(server):
 
 def test_torchvision_names_a_set(server):
     real = published_weights("ResNet18_Weights.IMAGENET1K_V1")
-    assert real.url == "https://download.pytorch.org/models/resnet18-f37072fd.pth"
-    assert (real.filename, real.license, real.mean) == ("resnet18-f37072fd.pth", "bsd-3-clause", (0.485, 0.456, 0.406))
+    assert real.url.endswith("/resnet18-f37072fd.pth")
+    assert (real.filename, real.license, real.mean) == ("resnet18-f37072fd.pth", None, (0.485, 0.456, 0.406))
     assert published_weights("EfficientNet_V2_L_Weights.IMAGENET1K_V1").mean == (0.5, 0.5, 0.5)
     with pytest.raises(ModelError, match=r"Got 'ResNet18_Weights.NO'"):
         published_weights("ResNet18_Weights.NO")
