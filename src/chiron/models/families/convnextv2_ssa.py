@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
 from jaxtyping import Float
-from timm.layers import DropPath, LayerNorm, LayerNorm2d, trunc_normal_
+from timm.layers import DropPath, LayerNorm, LayerNorm2d
 from timm.models import checkpoint
 from timm.models.convnext import ConvNeXtStage
 from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
+from chiron.layers.initial import draw_normal
+from chiron.layers.input_size import require_multiple
 from chiron.layers.token_block import FeedForward
 from chiron.models.outputs import ModelOutput
 from chiron.models.registry import Donor, register_model
@@ -196,19 +198,11 @@ class ConvNeXtV2SSA(nn.Module):
         self.head = nn.Linear(dims[3], num_classes) if num_classes else nn.Identity()
         downsamples = [cast(TokenStage, stage).downsample for stage in self.stages[2:]]
         for part in (self.stem, self.stages[:2], *downsamples, self.head):  # token blocks keep torch's own
-            part.apply(init_weights)
-
-    def _check_size(self, height: int, width: int) -> None:
-        if height % self.stride or width % self.stride or min(height, width) < self.stride:
-            near = max(self.stride, round(height / self.stride) * self.stride)
-            raise ModelError(
-                f"The input's sides must be multiples of {self.stride} pixels. Got {height} x {width}. "
-                f"Use for example img_size {near}."
-            )
+            part.apply(draw_normal)
 
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d gh gw"]:
         """The last stage's tokens as a map (7x7 at 224 pixels)."""
-        self._check_size(x.shape[-2], x.shape[-1])
+        require_multiple(x.shape[-2], x.shape[-1], self.stride)
         return self.stages(self.stem(x))  # b 96 56 56, b 96 56 56, b 192 28 28, b 384 14 14, b 768 7 7
 
     def forward_head(
@@ -224,7 +218,7 @@ class ConvNeXtV2SSA(nn.Module):
 
     def forward_named(self, x: Float[Tensor, "b c h w"]) -> ModelOutput:
         """Logits with every token block's weights: one head, whose only query is the context."""
-        self._check_size(x.shape[-2], x.shape[-1])
+        require_multiple(x.shape[-2], x.shape[-1], self.stride)
         x = self.stages[1](self.stages[0](self.stem(x)))
         x, scores = cast(TokenStage, self.stages[2]).forward_scored(x)
         x, more = cast(TokenStage, self.stages[3]).forward_scored(x)
@@ -244,7 +238,7 @@ class ConvNeXtV2SSA(nn.Module):
             raise ModelError(f"global_pool of this family must be 'avg'. Got {global_pool!r}. Leave it out.")
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        init_weights(self.head)
+        draw_normal(self.head)
         self.head.to(device=self.norm.weight.device, dtype=self.norm.weight.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -260,14 +254,6 @@ class ConvNeXtV2SSA(nn.Module):
         """timm's patterns that order parameters by depth."""
         fine = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else fine}
-
-
-def init_weights(module: nn.Module) -> None:
-    """ConvNeXt's: convolutions and linear layers normal with deviation 0.02, their biases zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def from_convnextv2(name: str) -> str | None:

@@ -1,14 +1,13 @@
 """EfficientNetV2 under a head of its own: the classifier of three linear layers, or the recurrent one.
 
 Source: Dermalyze (github.com/asmit404/Dermalyze), rebuilt from its facts; backbone from Tan and Le, EfficientNetV2,
-arXiv:2104.00298. Weights: torchvision's ImageNet weights (BSD-3-Clause) fit the backbone.
+arXiv:2104.00298. Weights: torchvision's ImageNet weights fit the backbone.
 Departures: the backbone is timm's, with torchvision's batch-norm epsilon and stochastic depth; with equal tensors it
 gives torchvision's features. `model.head: acrnn` puts the other head in place.
 Shapes at 224 pixels: B batch, C channels, H W pixels; stem 24x112x112, stages of s 24x112x112, 48x56x56, 64x28x28,
 128x14x14, 160x14x14, 256x7x7, last convolution 1280x7x7, vector 1280.
 """
 
-import re
 from typing import Any
 
 import timm
@@ -18,42 +17,14 @@ from torch import nn
 
 from chiron.models.headed import HeadedModel, make_head
 from chiron.models.registry import Donor, register_model
+from chiron.models.weights.importing.efficientnet_v2 import timm_name
 
-__all__ = ["EffNetV2", "torchvision_effnetv2_key"]
-
-# What torchvision calls the layers of a block, by the kind of block, and what timm calls them.
-_PLAIN = {"0.0": "conv", "0.1": "bn1"}
-_FUSED = {"0.0": "conv_exp", "0.1": "bn1", "1.0": "conv_pwl", "1.1": "bn2"}
-_INVERTED = {
-    "0.0": "conv_pw",
-    "0.1": "bn1",
-    "1.0": "conv_dw",
-    "1.1": "bn2",
-    "2.fc1": "se.conv_reduce",
-    "2.fc2": "se.conv_expand",
-    "3.0": "conv_pwl",
-    "3.1": "bn3",
-}
-_LAYERS_OF_STAGE = {1: _PLAIN, 2: _FUSED, 3: _FUSED}  # later stages have inverted blocks
-_STEM = {"0": "conv_stem", "1": "bn1"}
-_LAST = {"0": "conv_head", "1": "bn2"}
+__all__ = ["EffNetV2"]
 
 
-def torchvision_effnetv2_key(name: str) -> str | None:
-    """A tensor of torchvision's efficientnet_v2_s, m or l under the name that it has in these models.
-
-    None for those of torchvision's classifier, which the head replaces.
-    """
-    outside = re.fullmatch(r"features\.(\d+)\.([01])\.(\w+)", name)
-    if outside is not None:
-        layer = (_STEM if outside[1] == "0" else _LAST)[outside[2]]
-        return f"backbone.{layer}.{outside[3]}"
-    inside = re.fullmatch(r"features\.(\d+)\.(\d+)\.block\.(\d\.\w+)\.(\w+)", name)
-    if inside is None:
-        return None
-    stage = int(inside[1])
-    layer = _LAYERS_OF_STAGE.get(stage, _INVERTED)[inside[3]]
-    return f"backbone.blocks.{stage - 1}.{inside[2]}.{layer}.{inside[4]}"
+def _rename(name: str) -> str | None:
+    """Where a tensor of torchvision's network lies here; its classifier is left out, which the head replaces."""
+    return None if name.startswith("classifier.") else f"backbone.{timm_name(name)}"
 
 
 class EffNetV2(HeadedModel):
@@ -83,7 +54,7 @@ def _effnetv2(
 
 
 def _donor(size: str) -> Donor:
-    return Donor(f"EfficientNet_V2_{size}_Weights.IMAGENET1K_V1", torchvision_effnetv2_key)
+    return Donor(f"EfficientNet_V2_{size}_Weights.IMAGENET1K_V1", _rename)
 
 
 @register_model(img_size=224, first_conv="backbone.conv_stem", classifier="head.classifier", donor=_donor("S"))

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
 from chiron.layers.gala import CodeStage, CorrectedStage, importance, keep_strongest, token_gate
+from chiron.layers.initial import draw_normal
+from chiron.layers.input_size import require_multiple
 from chiron.layers.token_block import TokenBlock
 from chiron.models.outputs import ModelOutput
 from chiron.models.registry import Donor, register_model
@@ -91,15 +93,11 @@ class GFT(nn.Module, ABC):
         self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
         trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
-        self.apply(init_weights)
+        for part in (self.blocks, self.head):  # the patches keep torch's own, as in timm
+            part.apply(draw_normal)
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
-        if height % self.patch_size or width % self.patch_size or min(height, width) < self.patch_size:
-            near = max(self.patch_size, round(height / self.patch_size) * self.patch_size)
-            raise ModelError(
-                f"The input's sides must be multiples of {self.patch_size} pixels. Got {height} x {width}. "
-                f"Use for example img_size {near}."
-            )
+        require_multiple(height, width, self.patch_size)
         return height // self.patch_size, width // self.patch_size
 
     def num_kept(self, grid: tuple[int, int]) -> list[int]:
@@ -172,7 +170,7 @@ class GFT(nn.Module, ABC):
             raise ModelError(f"The pooling of this family is its own. Got global_pool {global_pool!r}. Leave it out.")
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        self.head.apply(init_weights).to(device=self.norm.weight.device, dtype=self.norm.weight.dtype)
+        self.head.apply(draw_normal).to(device=self.norm.weight.device, dtype=self.norm.weight.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trades a second forward pass of the ViT blocks for less memory in training.
@@ -215,7 +213,7 @@ class CodeGFT(GFT):
         """Builds random weights; `unused_depth` blocks and a head of `base_classes` are dead weight."""
         rates = spread(drop_path_rate, depth + unused_depth)
         super().__init__(embed_dim=embed_dim, depth=depth, num_heads=num_heads, drop_path_rates=rates, **shared)
-        self.base_head = nn.Linear(embed_dim, base_classes).apply(init_weights)
+        self.base_head = nn.Linear(embed_dim, base_classes).apply(draw_normal)
         entering = [self.num_places, *self.num_kept(self.token_grid)]
         self.gala = nn.ModuleList([CodeStage(embed_dim, num_heads, num_tokens=n) for n in entering[:-1]])
 
@@ -273,7 +271,7 @@ class CorrectedGFT(GFT):
             CorrectedStage(embed_dim, num_heads, mlp_ratio=mlp_ratio, num_places=self.num_places, drop_path=rate)
             for rate in rates[depth:]
         ]
-        self.gala = nn.ModuleList(stages).apply(init_weights)
+        self.gala = nn.ModuleList(stages).apply(draw_normal)
 
     def prune(self, x: Float[Tensor, "b _n d"], grid: tuple[int, int]) -> tuple[Float[Tensor, "b _kept d"], Named]:
         """Normed and gated tokens left after all stages, CLS first, and what each stage shows."""
@@ -300,14 +298,6 @@ class CorrectedGFT(GFT):
 def spread(rate: float, count: int) -> list[float]:
     """Drop path rates that rise evenly from 0 to `rate`."""
     return [rate * i / max(1, count - 1) for i in range(count)]
-
-
-def init_weights(module: nn.Module) -> None:
-    """timm's ViT: linear layers normal with deviation 0.02, their biases zero."""
-    if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def code_name(name: str) -> str | None:

@@ -14,12 +14,14 @@ from typing import Any, cast
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Float
-from timm.layers import LayerNorm, LayerNorm2d, resample_abs_pos_embed, to_2tuple, trunc_normal_
+from timm.layers import LayerNorm, LayerNorm2d, resample_abs_pos_embed, to_2tuple
 from timm.models import checkpoint_seq
 from timm.models.convnext import ConvNeXtStage
 from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
+from chiron.layers.initial import draw_normal
+from chiron.layers.input_size import require_multiple
 from chiron.layers.token_block import TokenBlock
 from chiron.layers.token_pruning import HierarchicalSE, keep_top, num_kept, token_importance
 from chiron.models.outputs import ModelOutput
@@ -73,7 +75,8 @@ class HCoAtNet(nn.Module):
         self.keep_ratios = keep_ratios
         self.grad_checkpointing = False
         self.stride = 4 * math.prod(stage_strides)
-        self._check_size(*to_2tuple(img_size))
+        height, width = to_2tuple(img_size)
+        require_multiple(height, width, self.stride)
         token_stride = 4 * math.prod(stage_strides[:2])
         self.token_grid = tuple(side // token_stride for side in to_2tuple(img_size))
 
@@ -105,19 +108,11 @@ class HCoAtNet(nn.Module):
         self.norm = nn.LayerNorm(dims[-1])
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dims[-1], num_classes) if num_classes else nn.Identity()
-        self.apply(init_weights)
-
-    def _check_size(self, height: int, width: int) -> None:
-        if height % self.stride or width % self.stride or min(height, width) < self.stride:
-            near = max(self.stride, round(height / self.stride) * self.stride)
-            raise ModelError(
-                f"The input's sides must be multiples of {self.stride} pixels. Got {height} x {width}. "
-                f"Use for example img_size {near}."
-            )
+        self.apply(draw_normal)
 
     def forward_maps(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d gh gw"]:
         """The last feature map (7x7 at 224 pixels), before any token is dropped."""
-        self._check_size(x.shape[-2], x.shape[-1])
+        require_multiple(x.shape[-2], x.shape[-1], self.stride)
         x = self.stem(x)  # b 96 56 56
         for _ in range(self.stage1_passes):
             x = self.stages[0](x)
@@ -198,7 +193,7 @@ class HCoAtNet(nn.Module):
             raise ModelError(f"global_pool of this family must be 'avg'. Got {global_pool!r}. Leave it out.")
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        self.head.apply(init_weights).to(device=self.norm.weight.device, dtype=self.norm.weight.dtype)
+        self.head.apply(draw_normal).to(device=self.norm.weight.device, dtype=self.norm.weight.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trades a second forward pass for less memory in training."""
@@ -228,14 +223,6 @@ def positions_at(
     if grid == made_for:
         return pos_embed
     return resample_abs_pos_embed(pos_embed, list(grid), list(made_for), num_prefix_tokens=0)
-
-
-def init_weights(module: nn.Module) -> None:
-    """ConvNeXt's: convolutions and linear layers normal with deviation 0.02, their biases zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def without_convnext_head(name: str) -> str | None:

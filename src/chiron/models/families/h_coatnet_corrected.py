@@ -18,9 +18,10 @@ from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
+from chiron.layers.initial import draw_normal
 from chiron.layers.token_block import TokenBlock
 from chiron.layers.token_pruning import keep_top, num_kept, scatter_tokens
-from chiron.models.families.h_coatnet import HCoAtNet, init_weights, positions_at, without_convnext_head
+from chiron.models.families.h_coatnet import HCoAtNet, positions_at, without_convnext_head
 from chiron.models.registry import Donor, register_model
 
 __all__ = ["HCoAtNetCorrected"]
@@ -86,7 +87,7 @@ class HCoAtNetCorrected(HCoAtNet):
                 for depth in pruned_depths
             ]
         )
-        self.pruned_blocks.apply(init_weights)
+        self.pruned_blocks.apply(draw_normal)
         self.grid = nn.Identity()  # the map of the kept tokens, where explainers read
 
     def prune(

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
 from chiron.layers.attention import attend
+from chiron.layers.initial import draw_normal
+from chiron.layers.input_size import require_multiple
+from chiron.layers.side_pooling import cut_of_mask, pool_between
 from chiron.layers.token_block import FeedForward, TokenBlock
 from chiron.models.outputs import ModelOutput
 from chiron.models.registry import Donor, register_model
@@ -30,52 +33,10 @@ __all__ = [
     "HybridLungViT",
     "SegHead",
     "SimpleTransformerEncoder",
-    "cut_of_mask",
-    "pool_between",
 ]
 
 PATCH = 16
 UPSCALE = 4  # from the stem's grid to that of the features
-CUT = (0.25, 0.75)  # of the width: a cut further out is a failed mask
-
-
-def cut_of_mask(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b"]:
-    """Where each image is parted: mean x of its mask, share of the width in [0.25, 0.75]; empty: the middle.
-
-    The rule of `preprocess.lung_mask.cut_of`. At least fp32: bf16 would move the cut by pixels.
-    """
-    columns = mask.to(torch.promote_types(mask.dtype, torch.float32)).sum(dim=(1, 2))
-    middles = (torch.arange(columns.shape[1], device=mask.device, dtype=columns.dtype) + 0.5) / columns.shape[1]
-    area = columns.sum(dim=1)
-    mean = (columns * middles).sum(dim=1) / area.clamp(min=torch.finfo(area.dtype).tiny)
-    return torch.where(area > 0, mean.clamp(*CUT), 0.5)
-
-
-def pool_between(
-    maps: Float[Tensor, "b d h w"], start: Float[Tensor, "b"], end: Float[Tensor, "b"], grid: int
-) -> Float[Tensor, "b tokens d"]:
-    """Means over a grid x grid of equal bins between two columns of each image, tokens along the rows.
-
-    Adaptive average pooling of a crop that may begin and end within a pixel: a pixel counts by the share of it that
-    lies in the bin.
-
-    Args:
-        start: left edge, share of the width; `end` likewise.
-    """
-    zero, one = torch.zeros_like(start), torch.ones_like(start)
-    rows = _bin_weights(zero, one, grid, maps.shape[2]).to(maps.dtype)
-    columns = _bin_weights(start, end, grid, maps.shape[3]).to(maps.dtype)
-    return rearrange(torch.einsum("bdhw,brh,bcw->brcd", maps, rows, columns), "b r c d -> b (r c) d")
-
-
-def _bin_weights(start: Float[Tensor, "b"], end: Float[Tensor, "b"], grid: int, length: int) -> Float[Tensor, "b g n"]:
-    """How much each of `length` pixels counts in each bin between two shares of the side; rows sum to 1."""
-    steps = torch.arange(grid + 1, device=start.device, dtype=start.dtype) / grid
-    edges = length * (start[:, None] + (end - start)[:, None] * steps)  # b g+1
-    pixels = torch.arange(length, device=start.device, dtype=start.dtype)
-    low, high = edges[:, :-1, None], edges[:, 1:, None]
-    overlap = (torch.minimum(high, pixels + 1) - torch.maximum(low, pixels)).clamp(min=0)
-    return overlap / (high - low)
 
 
 class SimpleTransformerEncoder(nn.Module):
@@ -175,7 +136,8 @@ class HybridLungViT(nn.Module):
             ModelError: a side is no multiple of the patch.
         """
         super().__init__()
-        self._check_size(*to_2tuple(img_size))
+        height, width = to_2tuple(img_size)
+        require_multiple(height, width, PATCH)
         self.num_classes, self.in_chans, self.token_grid = num_classes, in_chans, token_grid
         self.num_features = self.head_hidden_size = embed_dim
         self.fuse_global = fuse_global
@@ -204,7 +166,7 @@ class HybridLungViT(nn.Module):
         self.seg_head = SegHead(embed_dim)
         self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
         for part in (self.projection, self.side_encoder, self.global_encoder, self.fusion, self.seg_head, self.head):
-            part.apply(init_weights)  # the stem has drawn its own
+            part.apply(draw_normal)  # the stem has drawn its own
         for embedding in (
             self.side_embed,
             self.side_encoder.pos_embed,
@@ -220,18 +182,10 @@ class HybridLungViT(nn.Module):
         idle = ("seg_head.",) if self.fuse_global else ("seg_head.", "global_encoder.")
         return {name for name, _ in self.named_parameters() if name.startswith(idle)}
 
-    def _check_size(self, height: int, width: int) -> None:
-        if height % PATCH or width % PATCH or min(height, width) < PATCH:
-            near = max(PATCH, round(height / PATCH) * PATCH)
-            raise ModelError(
-                f"The input's sides must be multiples of {PATCH} pixels. Got {height} x {width}. "
-                f"Use for example img_size {near}."
-            )
-
     def forward_maps(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d gh gw"]:
         """The feature map that all heads share: 56x56 at 224 pixels, four times the grid of the patches."""
         height, width = image.shape[-2:]
-        self._check_size(height, width)
+        require_multiple(height, width, PATCH)
         tokens = self.stem.forward_features(image)[:, self.stem.num_prefix_tokens :]  # b 196 E
         patches = rearrange(tokens, "b (h w) e -> b e h w", h=height // PATCH)  # b E 14 14
         return nn.functional.interpolate(self.projection(patches), scale_factor=UPSCALE, mode="bilinear")
@@ -309,7 +263,7 @@ class HybridLungViT(nn.Module):
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         norm = self.fusion.norm.weight
-        self.head.apply(init_weights).to(device=norm.device, dtype=norm.dtype)
+        self.head.apply(draw_normal).to(device=norm.device, dtype=norm.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trades a second forward pass for less memory in training."""
@@ -331,14 +285,6 @@ class HybridLungViT(nn.Module):
             "encoders": r"^side_|^global_",
             "fusion": r"^fusion",
         }
-
-
-def init_weights(module: nn.Module) -> None:
-    """DeiT's: convolutions and linear layers normal with deviation 0.02, their biases zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def into_stem(name: str) -> str | None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
 from chiron.layers.attention import attend
+from chiron.layers.input_size import require_multiple
 from chiron.models.outputs import ModelOutput
 from chiron.models.registry import register_model
 
@@ -56,7 +57,7 @@ class ScratchViT(VisionTransformer):
             ModelError: the size does not fit the patches, or the width the heads.
         """
         height, width = to_2tuple(img_size)
-        _check_size(height, width, patch_size)
+        require_multiple(height, width, patch_size)
         if embed_dim % num_heads:
             raise ModelError(
                 f"embed_dim must be a multiple of num_heads. Got {embed_dim} and {num_heads}. Change one of them."
@@ -84,7 +85,7 @@ class ScratchViT(VisionTransformer):
 
     def embed(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
         """The class token and the patches, with their positions."""
-        _check_size(x.shape[-2], x.shape[-1], self.patch_embed.patch_size[0])
+        require_multiple(x.shape[-2], x.shape[-1], self.patch_embed.patch_size[0])
         return self._pos_embed(self.patch_embed(x))
 
     def see_grid(self, tokens: Float[Tensor, "b n d"], height: int) -> Float[Tensor, "b n d"]:
@@ -132,15 +133,6 @@ def _attention_weights(block: Block, tokens: Float[Tensor, "b n d"]) -> Float[Te
     qkv = block.attn.qkv(block.norm1(tokens))
     q, k, v = rearrange(qkv, "b n (three h d) -> three b h n d", three=3, h=block.attn.num_heads)
     return attend(q, k, v)[1]
-
-
-def _check_size(height: int, width: int, patch_size: int) -> None:
-    if height % patch_size or width % patch_size or min(height, width) < patch_size:
-        near = max(patch_size, round(height / patch_size) * patch_size)
-        raise ModelError(
-            f"The input's sides must be multiples of {patch_size} pixels. Got {height} x {width}. "
-            f"Use for example img_size {near}."
-        )
 
 
 @register_model(img_size=224, first_conv="patch_embed.proj")

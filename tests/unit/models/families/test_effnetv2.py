@@ -8,7 +8,6 @@ import torch
 import torchvision
 
 from chiron.models.create import create_model
-from chiron.models.families.effnetv2 import torchvision_effnetv2_key
 from chiron.models.registry import DONORS
 
 
@@ -21,7 +20,7 @@ def small():
         if buffer.dtype == torch.float32:
             buffer.uniform_(0.8, 1.2)
     ours = timm.create_model("chiron_effnetv2_s", num_classes=7).eval()
-    renamed = {torchvision_effnetv2_key(name): tensor for name, tensor in theirs.state_dict().items()}
+    renamed = {DONORS["chiron_effnetv2_s"].rename(name): tensor for name, tensor in theirs.state_dict().items()}
     renamed.pop(None)
     missing, unexpected = ours.load_state_dict(renamed, strict=False)
     assert not unexpected
@@ -57,7 +56,7 @@ def test_parameter_counts_and_tensors_of_torchvision(size, backbone, simple, acr
     head = 547_575
     assert backbone + head == acrnn
     state = ours.state_dict()
-    shapes = {torchvision_effnetv2_key(name): tensor.shape for name, tensor in theirs.state_dict().items()}
+    shapes = {DONORS["chiron_effnetv2_s"].rename(name): tensor.shape for name, tensor in theirs.state_dict().items()}
     assert shapes.pop(None) == (1000,)  # torchvision's classifier
     assert shapes == {name: tensor.shape for name, tensor in state.items() if name.startswith("backbone.")}
     assert DONORS[f"chiron_effnetv2_{size}"].name == f"EfficientNet_V2_{size.upper()}_Weights.IMAGENET1K_V1"

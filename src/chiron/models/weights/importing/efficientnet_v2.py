@@ -14,22 +14,22 @@ NAMES_AS_THEY_ARE = True  # of a family whose donor is torchvision
 NOTE = "torchvision's batch norm has another epsilon than timm's: train with --set model.args.bn_eps=0.001."
 MEAN = STD = None  # those of the large model are others than those of the small ones
 
-_PARTS = {  # kind of block -> its layers in torchvision and in timm
-    "plain": {"0.0": "conv", "0.1": "bn1"},
-    "fused": {"0.0": "conv_exp", "0.1": "bn1", "1.0": "conv_pwl", "1.1": "bn2"},
-    "inverted": {
-        "0.0": "conv_pw",
-        "0.1": "bn1",
-        "1.0": "conv_dw",
-        "1.1": "bn2",
-        "2.fc1": "se.conv_reduce",
-        "2.fc2": "se.conv_expand",
-        "3.0": "conv_pwl",
-        "3.1": "bn3",
-    },
+# What torchvision calls the layers of a block, by the kind of block, and what timm calls them.
+_PLAIN = {"0.0": "conv", "0.1": "bn1"}
+_FUSED = {"0.0": "conv_exp", "0.1": "bn1", "1.0": "conv_pwl", "1.1": "bn2"}
+_INVERTED = {
+    "0.0": "conv_pw",
+    "0.1": "bn1",
+    "1.0": "conv_dw",
+    "1.1": "bn2",
+    "2.fc1": "se.conv_reduce",
+    "2.fc2": "se.conv_expand",
+    "3.0": "conv_pwl",
+    "3.1": "bn3",
 }
-_BLOCK = re.compile(r"^features\.(\d+)\.(\d+)\.block\.(\d\.\w+)\.(\w+)$")
-_END = re.compile(r"^features\.(\d+)\.([01])\.(\w+)$")
+_LAYERS_OF_STAGE = {1: _PLAIN, 2: _FUSED, 3: _FUSED}  # later stages have inverted blocks
+_STEM = {"0": "conv_stem", "1": "bn1"}
+_LAST = {"0": "conv_head", "1": "bn2"}
 
 
 def recognizes(tensors: dict[str, Tensor]) -> bool:
@@ -48,22 +48,18 @@ def convert(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
             f"Weights of torchvision need a model that pads as torchvision does. Got {name}, which pads as TensorFlow "
             f"does. Use --as {name.removeprefix('tf_').partition('.')[0]}."
         )
-    return {_timm_name(old, tensors): tensor for old, tensor in tensors.items()}
+    return {timm_name(old): tensor for old, tensor in tensors.items()}
 
 
-def _timm_name(old: str, tensors: dict[str, Tensor]) -> str:
-    if block := _BLOCK.match(old):
-        stage, i, part, leaf = block.groups()
-        kind = _kind(f"features.{stage}.{i}.block.", tensors)
-        return f"blocks.{int(stage) - 1}.{i}.{_PARTS[kind].get(part, part)}.{leaf}"
-    if end := _END.match(old):
-        stage, part, leaf = end.groups()
-        layers = ("conv_stem", "bn1") if stage == "0" else ("conv_head", "bn2")
-        return f"{layers[int(part)]}.{leaf}"
-    return re.sub(r"^classifier\.1\.", "classifier.", old)
-
-
-def _kind(block: str, tensors: dict[str, Tensor]) -> str:
-    if f"{block}2.fc1.weight" in tensors:
-        return "inverted"
-    return "fused" if f"{block}1.0.weight" in tensors else "plain"
+def timm_name(old: str) -> str:
+    """timm's name of a tensor of torchvision's efficientnet_v2_s, m or l; another name stays."""
+    outside = re.fullmatch(r"features\.(\d+)\.([01])\.(\w+)", old)
+    if outside is not None:
+        layer = (_STEM if outside[1] == "0" else _LAST)[outside[2]]
+        return f"{layer}.{outside[3]}"
+    inside = re.fullmatch(r"features\.(\d+)\.(\d+)\.block\.(\d\.\w+)\.(\w+)", old)
+    if inside is None:
+        return re.sub(r"^classifier\.1\.", "classifier.", old)
+    stage = int(inside[1])
+    layers = _LAYERS_OF_STAGE.get(stage, _INVERTED)
+    return f"blocks.{stage - 1}.{inside[2]}.{layers.get(inside[3], inside[3])}.{inside[4]}"
