@@ -31,6 +31,7 @@ COUNTS = {
 }
 
 
+@pytest.mark.slow  # most are counted in the tests of their family too
 @pytest.mark.parametrize(("name", "head", "num_classes"), COUNTS)
 def test_count(name, head, num_classes):
     model = create_model(name, head=head, num_classes=num_classes, img_size=224, init="scratch", seed=0)

@@ -45,7 +45,7 @@ def step(model, optimizer, inputs, labels) -> float:
     return loss.item()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", chiron_model_names("*_nano"))
 def test_the_loss_falls(name, precision):
     torch.manual_seed(0)

@@ -137,6 +137,7 @@ def test_a_bundle_says_where_its_weights_come_from_also_after_a_resume(tmp_path,
         patch.setattr("chiron.workflows.train.write_text", stop_in_the_second_epoch)
         train_once()
     done.path.write_bytes(done.path.read_bytes()[:-4] + b"\0\0\0\1")  # the file has changed; the run has its own
+    caplog.clear()
     with caplog.at_level("INFO", logger="chiron.train"):
         run = train_once(resume=True)
     assert "weights:" not in caplog.text
