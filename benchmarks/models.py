@@ -48,7 +48,7 @@ PAIRS = [
     Pair("chiron_gft", "vit_tiny_patch16_224"),
     Pair("chiron_gft_corrected", "vit_tiny_patch16_224"),
     Pair("chiron_convnextv2_ssa", "convnext_small"),
-    Pair("chiron_convnextv2_ssa_compact", "convnextv2_nano"),
+    Pair("chiron_convnextv2_ssa_compact", "coatnet_pico_rw_224"),
     Pair("chiron_convnextv2_ssa_minimal", "convnextv2_nano"),
     Pair("chiron_densenet_transformer", "densenet121"),
     Pair("chiron_effnetv2_s", "efficientnetv2_s"),
