@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+")
     asked = parser.parse_args()
     models, img_size = (SMALL, 64) if asked.small else (FULL, 224)
-    rows = []
+    data, rows = asked.data, []
     for title, (name, model_args) in models.items():
         if asked.models and name not in asked.models:
             continue
@@ -100,8 +100,9 @@ def main() -> None:
             run = finished(folder)
             if run is None:
                 changes = settings(name, model_args, img_size=img_size, epochs=asked.epochs, seed=seed)
-                run = train(RECIPE, asked.data, folder, overrides=changes, score_test=True, force=True)
+                run = train(RECIPE, data, folder, overrides=changes, score_test=True, force=True)
             rows.append((title, seed, name, model_args, run))
+            data = run.path / "manifest.csv"  # read, searched for copies and split once, for all
     metrics = rows[0][4].read_metrics()
     print(f"\n{metrics['num_images']:,} test images in {metrics['num_groups']:,} groups; {img_size} px, "
           f"{asked.epochs} epochs, init scratch for all\n")  # fmt: skip
