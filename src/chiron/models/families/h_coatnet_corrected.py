@@ -21,7 +21,7 @@ from chiron.core.errors import ModelError
 from chiron.layers.initial import draw_normal
 from chiron.layers.token_block import TokenBlock
 from chiron.layers.token_pruning import keep_top, num_kept, scatter_tokens
-from chiron.models.families.h_coatnet import HCoAtNet, positions_at, without_convnext_head
+from chiron.models.families.h_coatnet import CONVNEXT_TINY, HCoAtNet, positions_at, without_convnext_head
 from chiron.models.registry import Donor, register_model
 
 __all__ = ["HCoAtNetCorrected"]
@@ -152,9 +152,7 @@ def without_stage_4(name: str) -> str | None:
     return None if name.startswith("stages.3.") else without_convnext_head(name)
 
 
-@register_model(
-    img_size=224, first_conv="stem.0", donor=Donor(name="convnext_tiny.in12k_ft_in1k", rename=without_stage_4)
-)
+@register_model(img_size=224, first_conv="stem.0", donor=Donor(CONVNEXT_TINY, without_stage_4))
 def chiron_h_coatnet_corrected(**kwargs: Any) -> HCoAtNetCorrected:
     """27,689,237 parameters at 5 classes and 224 pixels."""
     return HCoAtNetCorrected(**kwargs)
