@@ -27,7 +27,9 @@ INTRODUCTION = """\
 
 This version may lack what a source does: the header's `Missing` line names it. Patients, lesions and copies of a
 picture stay in one split in every reading, also where the original divides images; the `Differs` line says so. The
-last column is what the sources claim, not what Chiron found; none of it is reproduced here.
+last column is what the sources claim, not what Chiron found; none of it is reproduced here. With `canonical_size` an
+image is first squashed to that square and crops are taken from it; that and what else is unlike torchvision is in
+[augmentation](augmentation.md), for every recipe alike.
 
 Coming from [H-CoAtNet](../how-to/coming-from-h-coatnet.md), [ConvNeXtV2 with separable
 attention](../how-to/coming-from-convnextv2-ssa.md), [Qing](../how-to/coming-from-qing.md),

@@ -107,6 +107,14 @@ def test_every_recipe_and_preset_named_is_packaged(system):
 
 
 @pytest.mark.parametrize("system", PAGES)
+def test_the_page_says_what_of_a_checkpoint_is_known(system):
+    """Names of layers are not public, so that no page may promise a whole network."""
+    own = PAGES[system].split("## Your checkpoint")[1].split("##")[0]
+    assert "not public" in own or "not published" in own
+    assert "the import tells" in " ".join(own.split()) or "the rest is told" in own
+
+
+@pytest.mark.parametrize("system", PAGES)
 def test_commands_can_be_typed(system):
     """Verbs and options exist; recipes and changes are right. Nothing is run."""
     lines = commands(PAGES[system])

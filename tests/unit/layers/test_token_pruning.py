@@ -33,6 +33,17 @@ def test_hierarchical_se_equals_a_naive_loop():
             assert abs(importance[b, n] - powers[n] / sum(powers)) <= 1e-9
 
 
+def test_gate_drops_hidden_values_in_training_alone():
+    layer = HierarchicalSE(32)
+    assert isinstance(layer.gate[2], torch.nn.Dropout)  # between GELU and the second linear layer
+    assert layer.gate[2].p == 0.05
+    torch.manual_seed(0)
+    layer, tokens = HierarchicalSE(32, drop_rate=0.5), torch.randn(1, 4, 32)
+    assert not torch.equal(layer(tokens)[1], layer(tokens)[1])
+    layer.eval()
+    assert torch.equal(layer(tokens)[1], layer(tokens)[1])
+
+
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=49, unique_by=lambda x: round(x, 3)))
 def test_importance_ranks_as_the_norm_does(norms):
     scores = torch.tensor([norms], dtype=torch.float64)

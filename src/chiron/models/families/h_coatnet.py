@@ -1,10 +1,11 @@
 """H-CoAtNet: a ConvNeXt with two transformer blocks in its middle and a head that keeps only the strongest tokens.
 
 Source: H-CoAtNet (github.com/Cyrax321/H-CoAtNet-Ichthyosis), rebuilt from the facts of its code, class "CoAtGFT";
-convolution blocks from Liu et al., A ConvNet for the 2020s, arXiv:2201.03545. Weights: ConvNeXt-Tiny's of ImageNet-1k
-for stem and stages, as in the code. Departures from the code: position embeddings interpolate, so that any size the
-stride allows works; tokens are ranked by their length itself (layers/token_pruning.py). As in the code, pruning comes
-after the last stage: it saves next to nothing and its scores learn nothing; `h_coatnet_corrected` mends that.
+convolution blocks from Liu et al., A ConvNet for the 2020s, arXiv:2201.03545. Weights: the set that timm gives for
+convnext_tiny (in12k_ft_in1k, Apache-2.0) for stem and stages, as the code takes it. Departures from the code: position
+embeddings interpolate, so that any size the stride allows works; tokens are ranked by their length itself
+(layers/token_pruning.py). As in the code, pruning comes after the last stage: it saves next to nothing and its scores
+learn nothing; `h_coatnet_corrected` mends that.
 Shapes at 224 pixels: B batch, C channels, H W pixels, D width, N tokens (28x28 in the middle, 7x7 at the end).
 """
 
@@ -27,7 +28,9 @@ from chiron.layers.token_pruning import HierarchicalSE, keep_top, num_kept, toke
 from chiron.models.outputs import ModelOutput
 from chiron.models.registry import Donor, register_model
 
-__all__ = ["HCoAtNet", "positions_at", "without_convnext_head"]
+__all__ = ["CONVNEXT_TINY", "HCoAtNet", "positions_at", "without_convnext_head"]
+
+CONVNEXT_TINY = "convnext_tiny.in12k_ft_in1k"
 
 
 class HCoAtNet(nn.Module):
@@ -230,9 +233,7 @@ def without_convnext_head(name: str) -> str | None:
     return None if name.startswith("head.") else name
 
 
-@register_model(
-    img_size=224, first_conv="stem.0", donor=Donor(name="convnext_tiny.fb_in1k", rename=without_convnext_head)
-)
+@register_model(img_size=224, first_conv="stem.0", donor=Donor(CONVNEXT_TINY, without_convnext_head))
 def chiron_h_coatnet(**kwargs: Any) -> HCoAtNet:
     """29,012,165 parameters at 5 classes and 224 pixels."""
     return HCoAtNet(**kwargs)

@@ -4,7 +4,7 @@ Source: h_coatnet.py, whose two flaws it mends: tokens are dropped there after a
 do no more than choose. Here transformer blocks on the kept tokens stand for stage 4, on the grid of stage 3: score,
 keep 75 %, 2 blocks, score, keep 50 %, 6 blocks. What is kept is multiplied by its score over the mean score of the
 kept, a factor of mean 1, so that scores get a gradient. Tokens carry learned positions, for the blocks alone would not
-know where they stood. Weights: ConvNeXt-Tiny's of ImageNet-1k for stem and stages 1-3; the rest is drawn.
+know where they stood. Weights: those of `h_coatnet` for stem and stages 1-3; the rest is drawn.
 Shapes at 224 pixels: B batch, D width, N tokens (14x14 = 196, then 147, then 98).
 """
 
@@ -21,7 +21,7 @@ from chiron.core.errors import ModelError
 from chiron.layers.initial import draw_normal
 from chiron.layers.token_block import TokenBlock
 from chiron.layers.token_pruning import keep_top, num_kept, scatter_tokens
-from chiron.models.families.h_coatnet import HCoAtNet, positions_at, without_convnext_head
+from chiron.models.families.h_coatnet import CONVNEXT_TINY, HCoAtNet, positions_at, without_convnext_head
 from chiron.models.registry import Donor, register_model
 
 __all__ = ["HCoAtNetCorrected"]
@@ -152,7 +152,7 @@ def without_stage_4(name: str) -> str | None:
     return None if name.startswith("stages.3.") else without_convnext_head(name)
 
 
-@register_model(img_size=224, first_conv="stem.0", donor=Donor(name="convnext_tiny.fb_in1k", rename=without_stage_4))
+@register_model(img_size=224, first_conv="stem.0", donor=Donor(CONVNEXT_TINY, without_stage_4))
 def chiron_h_coatnet_corrected(**kwargs: Any) -> HCoAtNetCorrected:
     """27,689,237 parameters at 5 classes and 224 pixels."""
     return HCoAtNetCorrected(**kwargs)

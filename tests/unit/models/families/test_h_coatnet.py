@@ -92,6 +92,11 @@ def test_backbone_equals_timms_convnext():
     assert (ours.forward_maps(images) - theirs.forward_features(images)).abs().max() < 1e-12
 
 
+def test_gates_drop_five_percent_and_the_rest_nothing(full):
+    rates = {name: layer.p for name, layer in full.named_modules() if isinstance(layer, torch.nn.Dropout) and layer.p}
+    assert rates == {"gates.0.gate.2": 0.05, "gates.1.gate.2": 0.05}
+
+
 def test_stage_one_runs_three_times_with_the_same_weights():
     torch.manual_seed(0)
     model = HCoAtNet(**TINY, ls_init_value=0.5).eval()

@@ -300,6 +300,13 @@ def test_only_the_querys_vector_is_pooled():
         build().reset_classifier(2, "avg")
 
 
+def test_encoders_and_fusion_drop_ten_percent_and_the_stem_nothing():
+    network = timm.create_model("chiron_hybrid_lung_vit_nano", num_classes=2)
+    rates = {name: layer.p for name, layer in network.named_modules() if isinstance(layer, torch.nn.Dropout)}
+    assert {rate for name, rate in rates.items() if name.startswith("stem.")} <= {0}
+    assert {rate for name, rate in rates.items() if not name.startswith("stem.")} == {0.1}
+
+
 def test_dropout_only_in_training():
     model = build(drop_rate=0.5)
     inputs = example_inputs(model, torch.randn(2, 3, 64, 64))

@@ -5,6 +5,7 @@ import timm
 import torch
 
 import chiron.models  # noqa: F401 - puts the families into the registry
+from chiron.models.create import imagenet_weights
 
 SIZES = {
     "chiron_h_coatnet": 29_012_165,
@@ -25,3 +26,17 @@ def test_parameter_count(name, size):
         model = timm.create_model(name, num_classes=5)
     assert sum(parameter.numel() for parameter in model.parameters()) == size
     assert timm.get_pretrained_cfg(name).input_size == (3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        ("chiron_h_coatnet", "convnext_tiny"),
+        ("chiron_h_coatnet_corrected", "convnext_tiny"),
+        ("chiron_gft", "vit_tiny_patch16_224"),
+        ("chiron_gft_corrected", "vit_tiny_patch16_224"),
+    ],
+)
+def test_a_hybrid_starts_from_the_weights_of_its_backbone(name, backbone):
+    """Otherwise a comparison under `init: imagenet` would compare what two sets of weights have seen."""
+    assert imagenet_weights(name) == imagenet_weights(backbone)
