@@ -24,7 +24,7 @@ FULL = {
     "CNN": ("chiron_fair_cnn", {}),
     "EfficientNet-B0": ("efficientnet_b0", {}),
     "ViT": ("chiron_vit_scratch", {}),
-    "Swin-T": ("swin_tiny_patch4_window7_224", {}),
+    "Swin-T": ("swin_tiny_patch4_window7_224", {"drop_path_rate": 0}),
     "CoAtNet-0": ("coatnet_0_224", {}),
     "ConvNeXt-T (the code's CoAtNet)": ("convnext_tiny", {}),
     "GFT corrected": ("chiron_gft_corrected", {}),
@@ -37,7 +37,7 @@ SMALL = {
     "ViT nano": ("chiron_vit_scratch_nano", {}),
     "Swin, small": (
         "swin_tiny_patch4_window7_224",
-        {"embed_dim": 32, "depths": [2, 2, 2], "num_heads": [2, 4, 8], "window_size": 4},
+        {"embed_dim": 32, "depths": [2, 2, 2], "num_heads": [2, 4, 8], "window_size": 4, "drop_path_rate": 0},
     ),
     "CoAtNet, small": (
         "coatnet_nano_rw_224",

@@ -2,7 +2,7 @@
 
 Source: Qing (github.com/AIsclepius/AI), rebuilt from its facts; DenseNet from Huang et al., arXiv:1608.06993.
 Weights: torchvision's ImageNet weights, as timm has them (Apache-2.0), fit the backbone.
-Departures: the attention weights are each head's, not the mean over the heads; any number of classes.
+Departures: those of the head (`heads/class_token.py`); any number of classes.
 Shapes at 224 pixels: B batch, C channels, H W pixels; conv0 64x112x112, pool0 64x56x56, denseblock1 256x56x56,
 denseblock2 512x28x28, denseblock3 1024x14x14, norm5 1024x7x7, then 49 tokens and the class token of width 512.
 """

@@ -1,7 +1,8 @@
 """class_token: a small post-norm transformer over the places of the last feature map, with a class token.
 
 Source: Qing (github.com/AIsclepius/AI), rebuilt from its facts; 5,257,217 parameters on 1024 channels at one output.
-Weights: none. Departures: the attention weights are each head's, not the mean over the heads.
+Weights: none. Departures: the attention weights are each head's, not the mean over the heads; dropout also follows
+attention and feed-forward, as in torch's encoder layer.
 Shapes: B batch, N places (49 at 224 pixels and stride 32), C width of the backbone, D embed_dim, H heads.
 """
 

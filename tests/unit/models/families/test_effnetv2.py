@@ -119,3 +119,13 @@ def test_drop_rate_is_the_heads():
 
 def test_nano_is_small():
     assert sum(p.numel() for p in timm.create_model("chiron_effnetv2_nano", num_classes=2).parameters()) == 220_938
+
+
+def test_paths_are_dropped_as_in_torchvision():
+    """0.2 at the last block, growing from the first; timm's own default is none."""
+    blocks = [block for stage in timm.create_model("chiron_effnetv2_s").backbone.blocks for block in stage]
+    theirs = [
+        m for m in torchvision.models.efficientnet_v2_s().modules() if isinstance(m, torchvision.ops.StochasticDepth)
+    ]
+    ours = [getattr(block.drop_path, "drop_prob", 0.0) for block in blocks]
+    assert ours == pytest.approx([layer.p for layer in theirs])
