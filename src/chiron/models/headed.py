@@ -205,6 +205,8 @@ def _require_types(make: Any, name: str, arguments: dict[str, Any]) -> None:
         if not fits or (isinstance(value, bool) and wanted is not bool):
             kind = getattr(wanted, "__name__", str(wanted))
             raise ModelError(f"model.head_args.{key} of {name} must be of type {kind}. Got {value!r}. Change it.")
+        if wanted is int and value < 1:  # all are counts; 0 blocks would be taken silently
+            raise ModelError(f"model.head_args.{key} of {name} must be at least 1. Got {value}. Change it.")
 
 
 def _take_pooling_away(backbone: Backbone) -> None:

@@ -166,6 +166,8 @@ def test_a_new_classifier_has_the_backbones_type():
         ("test_resnet", "acrnn", {"sequence": 1}, "model.head_args.sequence of acrnn must be of type bool. Got 1"),
         ("test_resnet", "class_token", {"depth": 1.5}, "model.head_args.depth of class_token must be of type int"),
         ("test_resnet", "class_token", {"depth": True}, "must be of type int. Got True"),
+        ("test_resnet", "class_token", {"num_heads": 0}, "model.head_args.num_heads of class_token must be at least 1"),
+        ("test_resnet", "class_token", {"depth": 0}, "must be at least 1. Got 0"),
         ("test_resnet", "simple", {"drop_rate": 2}, "must fit the head simple. Got {'drop_rate': 2}: dropout prob"),
         ("test_resnet", "class_token", {"num_heads": 7}, "multiple of num_heads. Got width 512 and 7 heads"),
         ("chiron_fair_cnn_nano", "acrnn", None, "needs a network that gives them unpooled. Got FairCNN"),

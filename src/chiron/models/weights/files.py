@@ -130,11 +130,15 @@ def _strip(name: str) -> str:
 
 
 def _require_plain(tensors: dict[str, Tensor], filename: str) -> None:
-    odd = [name for name, t in tensors.items() if t.layout is not torch.strided or t.is_quantized or t.is_complex()]
+    odd = [
+        name
+        for name, t in tensors.items()
+        if t.layout is not torch.strided or t.is_quantized or t.is_complex() or t.is_meta
+    ]
     if odd:
         raise ModelError(
             f"Tensors of a weights file must be plain real ones. Got {first_names(odd)} of another kind in {filename}. "
-            "Save them dequantized and dense."
+            "Save them with their values, dequantized and dense."
         )
     broken = [name for name, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if broken:

@@ -119,6 +119,7 @@ def test_the_average_of_torch_has_a_counter_and_a_prefix():
         ({"a": torch.tensor([1.0, float("nan")])}, False, "must be finite numbers. Got NaN or infinity in a of x.pt"),
         ({"a": torch.ones(2, dtype=torch.complex64)}, False, "must be plain real ones. Got a of another kind"),
         ({"a": torch.eye(2).to_sparse()}, False, "must be plain real ones. Got a of another kind"),
+        ({"a": torch.ones(2, device="meta")}, False, "must be plain real ones. Got a of another kind"),
         ({"a": torch.ones(1), "module.a": torch.ones(1)}, False, "must have different names"),
         ({3: torch.ones(1), ("a", 1): torch.ones(1)}, False, r"with keys 3, \('a', 1\)"),
         ({"k" * 100_000: 1}, False, "with keys k{60}[.]{3}[.] Save"),
