@@ -45,6 +45,12 @@ def test_a_pickled_network_is_refused(tmp_path):
         read_weight_file(saved(tmp_path / "model.pt", torch.nn.Linear(2, 2)))
 
 
+def test_names_in_a_message_stay_on_its_line():
+    with pytest.raises(ModelError) as error:
+        take_tensors({"a\n\x1b[2J": 1}, "model.pth")
+    assert "with keys a\\n\\x1b[2J. Save" in str(error.value)
+
+
 def test_a_packed_file_is_refused_before_it_fills_the_memory(tmp_path):
     whole, path = saved(tmp_path / "whole.pth", {"conv.weight": torch.zeros(100_000)}), tmp_path / "packed.pth"
     with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
