@@ -122,7 +122,7 @@ def test_the_name_of_a_weights_file_writes_nothing_into_the_card(tmp_path):
         source="a](http://x)<b>\n## Approved", revision=None, license=None, sha256="0", num_loaded=1, num_drawn=0
     )
     provenance = PROVENANCE.model_copy(update={"weights": origin})
-    card = model_card("id", "model", LabelSpace(names=("a", "b")), IntendedUse(), provenance)
+    card = model_card("id", "model", LabelSpace(names=("a", "b", "c")), IntendedUse(), provenance)
     assert r"from a\](http://x)\<b\>\\n\#\# Approved (license: not stated)" in card
     assert "\n## Approved" not in card
 
