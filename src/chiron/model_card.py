@@ -1,5 +1,6 @@
 """The model card of a bundle: what a stranger must know before using it, from the bundle's own facts."""
 
+from chiron.core.printable import as_markdown
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import DISCLAIMER, Provenance
 from chiron.spec.recipe import IntendedUse
@@ -77,4 +78,4 @@ def _first_weights(provenance: Provenance) -> str:
     if origin is None:
         return ""
     bound = "**Their license forbids commercial use.**\n" if origin.is_noncommercial else ""
-    return f"First weights: {origin.describe()}; SHA-256 of the file `{origin.sha256}`.\n{bound}"
+    return f"First weights: {as_markdown(origin.describe())}; SHA-256 of the file `{origin.sha256}`.\n{bound}"

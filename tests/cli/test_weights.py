@@ -53,6 +53,16 @@ def test_mistakes_are_one_sentence(checkpoint, tmp_path, monkeypatch, capsys, ar
     assert not (tmp_path / "test_resnet.safetensors").exists()
 
 
+def test_names_of_a_foreign_file_stay_on_their_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tensors = timm.create_model("test_resnet", num_classes=3).state_dict()
+    torch.save({**tensors, "x\nmissing: none\x1b[2J": torch.ones(2)}, "a\nb.pth")
+    assert run(["weights", "import", "a\nb.pth", "--as", "test_resnet"]) == 0
+    told = capsys.readouterr().out
+    assert "a\\nb.pth read as" in told
+    assert "(x\\nmissing: none\\x1b[2J)" in told
+
+
 def test_a_malicious_file_runs_nothing(tmp_path, capsys):
     class Touch:
         def __reduce__(self):

@@ -6,9 +6,11 @@ from chiron.bundle import NetworkSpec
 from chiron.classifier import Classifier, build_network, class_logits, decode_any, load
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
+from chiron.model_card import model_card
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
-from chiron.spec.provenance import Provenance
+from chiron.spec.provenance import Provenance, WeightsOrigin
+from chiron.spec.recipe import IntendedUse
 
 SPEC = InputSpec(img_size=32, in_chans=1)
 NETWORK = NetworkSpec(name="chiron_fair_cnn_nano", args={})
@@ -113,6 +115,16 @@ def test_model_card_marks_what_only_a_person_knows(tmp_path):
     assert "Population: not stated by the author" in card
     assert "not calibrated" in card
     assert "not a medical device" in card
+
+
+def test_the_name_of_a_weights_file_writes_nothing_into_the_card(tmp_path):
+    origin = WeightsOrigin(
+        source="a](http://x)<b>\n## Approved", revision=None, license=None, sha256="0", num_loaded=1, num_drawn=0
+    )
+    provenance = PROVENANCE.model_copy(update={"weights": origin})
+    card = model_card("id", "model", LabelSpace(names=("a", "b", "c")), IntendedUse(), provenance)
+    assert r"from a\](http://x)\<b\>\\n\#\# Approved (license: not stated)" in card
+    assert "\n## Approved" not in card
 
 
 def test_tensors_of_another_network_are_refused(tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chiron.cli.options import Debug, Force, Json, say, say_json
+from chiron.core.printable import printable
 
 app = typer.Typer(help="Weights made elsewhere.", no_args_is_help=True, rich_markup_mode=None)
 _NUM_NAMES = 5
@@ -54,7 +55,9 @@ def import_command(
         told |= {key: getattr(done, key) for key in ("matched", "missing", "unexpected", "left_out", "notes")}
         say_json(told)
         return
-    say(f"{done.facts.source} read as {done.facts.kind}, from {done.facts.taken}; {done.num_classes} classes")
+    say(
+        f"{printable(done.facts.source)} read as {done.facts.kind}, from {done.facts.taken}; {done.num_classes} classes"
+    )
     say(_line("matched", done.matched))
     say(_line("missing", done.missing, "stay as the model draws them"))
     say(_line("unexpected", done.unexpected, "left out"))
@@ -70,5 +73,7 @@ def _line(what: str, names: Sequence[str], fate: str = "") -> str:
     """`missing: 2 tensors, stay as the model draws them (fc.weight, fc.bias)`."""
     if not names:
         return f"{what}: none"
-    shown = ", ".join(name[:90] for name in names[:_NUM_NAMES]) + (", ..." if len(names) > _NUM_NAMES else "")
+    shown = ", ".join(printable(name[:90]) for name in names[:_NUM_NAMES]) + (
+        ", ..." if len(names) > _NUM_NAMES else ""
+    )
     return f"{what}: {len(names)} tensors{', ' + fate if fate else ''} ({shown})"

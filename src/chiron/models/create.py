@@ -190,7 +190,7 @@ def _build(
                     f"The arguments of {name} must be ones that it takes. Got {unknown[1]!r}. "
                     "Take it out of model.args."
                 ) from error
-        except (AssertionError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, ValueError, RuntimeError) as error:
             if timm_arguments.get("pretrained"):
                 raise  # the arguments were tried before: it is the weights
             raise _misfit(name, {**arguments, **sizes}, error) from error

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from chiron.core.printable import printable
 from chiron.spec.frozen import Frozen
 
 DISCLAIMER = (
@@ -33,8 +34,8 @@ class WeightsOrigin(Frozen):
         """One line for logs and the model card."""
         revision = f", revision {self.revision[:12]}" if self.revision else ""
         return (
-            f"{self.num_loaded:,} parameters from {self.source}{revision} (license: {self.license or 'not stated'}), "
-            f"{self.num_drawn:,} drawn at random"
+            f"{self.num_loaded:,} parameters from {printable(self.source)}{revision} "
+            f"(license: {self.license or 'not stated'}), {self.num_drawn:,} drawn at random"
         )
 
 

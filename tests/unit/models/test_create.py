@@ -63,6 +63,8 @@ def test_channels_and_arguments_are_passed_on():
         ("test_resnet", {"width": 3}, "The arguments of test_resnet must be ones that it takes. Got 'width'"),
         ("chiron_fair_cnn", {"img_sise": 3}, "Got 'img_sise'"),
         ("chiron_h_coatnet_nano", {"img_size": 100}, "multiples of 16 pixels. Got 100 x 100"),
+        ("chiron_convnextv2_ssa_nano", {"dims": [16, 32]}, "must fit together. Got num_classes=3"),
+        ("test_vit", {"num_heads": 0}, "must fit together. Got num_classes=3"),
         ("test_vit", {"embed_dim": 65}, "The arguments of test_vit must fit together. Got num_classes=3"),
         ("test_resnet", {"init": "random"}, "init must be 'scratch', 'imagenet' or 'imported'. Got 'random'"),
         ("test_resnet", {"num_classes": 0}, "at least one class and one channel. Got num_classes 0"),

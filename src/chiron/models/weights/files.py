@@ -7,6 +7,7 @@ and of further types numbers of numpy and the options of a command line, which o
 import argparse
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,10 @@ def read_weight_file(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _require_stored(path)
         with torch.serialization.safe_globals(_HOLDS_VALUES):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
+    except (MemoryError, ModelError):
         raise
     except OSError as error:
         raise ModelError(f"A weights file must be readable. Got {error.strerror or error} at {path}.") from error
@@ -67,6 +69,20 @@ def read_weight_file(path: Path) -> Any:
         ) from error
     except Exception as error:  # damaged bytes fail in many ways
         raise _damaged(path, error) from error
+
+
+def _require_stored(path: Path) -> None:
+    """torch stores tensors in a zip as they are; a packed or twice named part lets a small file fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+    if packed or sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ModelError(
+            f"A weights file must hold its tensors uncompressed, as torch saves them. Got {path.name}, which unpacks "
+            "to more than it is. Unpack it, or save the state_dict() again."
+        )
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
@@ -139,6 +155,13 @@ def _require_plain(tensors: dict[str, Tensor], filename: str) -> None:
         raise ModelError(
             f"Tensors of a weights file must be plain real ones. Got {first_names(odd)} of another kind in {filename}. "
             "Save them with their values, dequantized and dense."
+        )
+    # values that stand once and are shown many times, `expand`, would be written out: a small file fills the memory
+    repeated = [name for name, t in tensors.items() if t.numel() * t.element_size() > t.untyped_storage().nbytes()]
+    if repeated:
+        raise ModelError(
+            f"Tensors of a weights file must hold all of their values. Got {first_names(repeated)} in {filename}, "
+            "which repeats fewer. Save them after contiguous()."
         )
     broken = [name for name, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if broken:

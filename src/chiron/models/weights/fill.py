@@ -9,6 +9,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from chiron.core.errors import ModelError
+from chiron.core.printable import printable
 
 _NUM_TOLD = 5
 
@@ -110,8 +111,8 @@ def first_conv_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def first_names(names: Collection[str]) -> str:
-    """The first few of them in a message, however long they are."""
-    told = [name if len(name) <= 90 else name[:60] + "..." for name in list(names)[:_NUM_TOLD]]
+    """The first few of them in a message, however long they are and whatever characters they have."""
+    told = [printable(name if len(name) <= 90 else name[:60] + "...") for name in list(names)[:_NUM_TOLD]]
     return ", ".join(told) + (f" and {len(names) - _NUM_TOLD} more" if len(names) > _NUM_TOLD else "")
 
 

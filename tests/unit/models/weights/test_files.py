@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -42,6 +43,28 @@ def test_code_in_a_file_is_not_executed(tmp_path):
 def test_a_pickled_network_is_refused(tmp_path):
     with pytest.raises(ModelError, match="with code or objects in it"):
         read_weight_file(saved(tmp_path / "model.pt", torch.nn.Linear(2, 2)))
+
+
+def test_names_in_a_message_stay_on_its_line():
+    with pytest.raises(ModelError) as error:
+        take_tensors({"a\n\x1b[2J": 1}, "model.pth")
+    assert "with keys a\\n\\x1b[2J. Save" in str(error.value)
+
+
+def test_a_packed_file_is_refused_before_it_fills_the_memory(tmp_path):
+    whole, path = saved(tmp_path / "whole.pth", {"conv.weight": torch.zeros(100_000)}), tmp_path / "packed.pth"
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in archive.namelist():
+            packed.writestr(part, archive.read(part))
+    assert path.stat().st_size < 5_000
+    with pytest.raises(ModelError, match=r"must hold its tensors uncompressed.*Got packed.pth"):
+        read_weight_file(path)
+
+
+def test_a_tensor_of_repeated_values_is_refused_before_it_fills_the_memory(tmp_path):
+    path = saved(tmp_path / "model.pth", {**TENSORS, "fc.weight": torch.zeros(1).expand(1_000_000, 1_000_000)})
+    with pytest.raises(ModelError, match=r"must hold all of their values\. Got fc.weight in model.pth"):
+        take_tensors(read_weight_file(path), path.name)
 
 
 @pytest.mark.parametrize(
