@@ -22,7 +22,7 @@ from chiron.spec.frozen import Frozen
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import Provenance
-from chiron.spec.recipe import IntendedUse
+from chiron.spec.recipe import IntendedUse, ModelRecipe
 
 FORMAT = "chiron-bundle"
 VERSION = 1
@@ -36,6 +36,11 @@ class NetworkSpec(Frozen):
     head: str | None = None
     head_args: dict[str, Any] = Field(default_factory=dict)
     members: int = 1
+
+
+def network_of(model: ModelRecipe) -> NetworkSpec:
+    """What a recipe says of the network, without its first weights."""
+    return NetworkSpec(name=model.name, args=model.args, head=model.head, head_args=model.head_args)
 
 
 class BundleSpec(Frozen):

@@ -329,3 +329,21 @@ def test_a_model_and_its_mask_belong_together(tiny_recipe, class_folders, tmp_pa
     told = fails("check", tiny_recipe, "--set", "input.mask=lung")
     assert told.endswith("chiron_fair_cnn_nano takes an image alone. Got input.mask lung. Leave it out.")
     assert run(["check", str(tiny_recipe), *needs, "--set", "input.mask=lung"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["input.img_size=225"], "multiples of 16 pixels. Got 225 x 225. Use for example img_size 224"),
+        (["model.args.drop_rat=0.1"], "Got 'drop_rat'. Take it out of model.args"),
+        (["model.init=imported", "model.weights=nothere.safetensors"], "The file of model.weights must exist"),
+        (["model.init=imagenet"], "needs a model with ImageNet weights. Got 'chiron_h_coatnet_nano'"),
+        (["model.head=acrnn"], "which always pools. Choose another network"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_told_before_any_data_is_read(fails, tmp_path, changes, told):
+    """Nothing is left behind, so that the same command can be given again without --force."""
+    settings = [part for change in changes for part in ("--set", change)]
+    said = fails(*train_arguments("general/h_coatnet_nano", tmp_path / "unread", tmp_path), *settings)
+    assert told in said
+    assert not (tmp_path / "run").exists()

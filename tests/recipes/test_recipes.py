@@ -9,7 +9,7 @@ import torch
 import yaml
 from recipe_pages import header, missing
 
-from chiron.bundle import NetworkSpec
+from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.core.errors import ModelError, SpecError
 from chiron.core.registry import load_leaf
@@ -129,7 +129,7 @@ def label_space(recipe: Recipe) -> LabelSpace:
 def small_network(recipe: Recipe, labels: LabelSpace) -> tuple[torch.nn.Module, InputSpec]:
     """The recipe's network for the smallest input that it takes, so that large ones are cheap; and that input."""
     model = recipe.model
-    network = NetworkSpec(name=model.name, args=model.args, head=model.head, head_args=model.head_args)
+    network = network_of(model)
     sizes = sorted({min(size, recipe.input.img_size) for size in (64, 96, recipe.input.img_size)})
     for size in sizes:
         spec = recipe.input.model_copy(update={"img_size": size, "canonical_size": None})

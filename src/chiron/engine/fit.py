@@ -203,7 +203,7 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> float:
         logits = model(*setup.finish(pixels.to(setup.runtime.device, non_blocking=True)))
     loss = setup.loss(logits, setup.targets[index])
     value = require_finite(loss, step=step)
-    optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
     loss.backward()
     if setup.recipe.train.clip_grad is not None:
         norm = nn.utils.clip_grad_norm_(model.parameters(), setup.recipe.train.clip_grad)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiron.bundle import NetworkSpec
+from chiron.bundle import NetworkSpec, network_of
 from chiron.classifier import Classifier, build_network
 from chiron.core.registry import load_leaf
 from chiron.data.cache import CachedImages
@@ -75,9 +75,7 @@ def set_up(
     train_part = manifest.select("train")
     val_part = train_part if recipe.train.overfit_images is not None else manifest.select("val")
     source = ImageSource(manifest.root)
-    network_spec = NetworkSpec(
-        name=recipe.model.name, args=recipe.model.args, head=recipe.model.head, head_args=recipe.model.head_args
-    )
+    network_spec = network_of(recipe.model)
     loss, targets = _loss(recipe, train_part.targets(labels.uncertain), labels, runtime.device)
     return Setup(
         state=_first_state(recipe, network_spec, labels, runtime.device, resumes=resumes),

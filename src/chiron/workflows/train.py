@@ -11,7 +11,8 @@ from typing import Any
 from chiron.audit.leaks import require_no_leaks
 from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
-from chiron.classifier import Classifier, load
+from chiron.bundle import network_of
+from chiron.classifier import Classifier, build_network, load
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
 from chiron.data.cache import CACHE_FOLDER, CachedImages, cache_images
@@ -90,9 +91,10 @@ def train(
         settings, notes = with_input_of_weights(check_recipe(recipe, overrides))
         if score_test and settings.train.overfit_images is not None:
             raise SpecError("An overfit check has no bundle to score. Got --score-test as well. Leave one of them out.")
-        require_new(folder, force=force)  # this and the device are told before a large data set is read
+        require_new(folder, force=force)  # what cannot work is told before a large data set is read
         require_outside(folder, Path(data))
         runtime = _runtime(settings, device, threads)
+        _require_network(settings)
         layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
         manifest, labels = prepare(settings, Path(data), layout)
         for warning in recipe_warnings(settings) + notes:
@@ -127,6 +129,16 @@ def train(
     evaluate_run(run, split="test" if score_test else "val")
     run.write_facts(status="finished")
     return run
+
+
+def _require_network(recipe: Recipe) -> None:
+    """Builds the network once, for two classes, and lets it go.
+
+    Raises:
+        ModelError: its arguments, input or first weights are none that it takes, or its weights cannot be had.
+    """
+    model, two = recipe.model, LabelSpace(names=("0", "1"), positive="1")
+    build_network(network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=recipe.train.seed)
 
 
 def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads: int | None) -> RunFolder:

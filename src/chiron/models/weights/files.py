@@ -7,6 +7,7 @@ and of further types numbers of numpy and the options of a command line, which o
 import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def read_weight_file(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         _require_stored(path)
-        with torch.serialization.safe_globals(_HOLDS_VALUES):
+        with torch.serialization.safe_globals(_HOLDS_VALUES), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of old pickles and rare layouts, which are judged below
             return torch.load(path, map_location="cpu", weights_only=True)
     except (MemoryError, ModelError):
         raise
@@ -86,8 +88,13 @@ def _require_stored(path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
-    reason = re.split(r"\n|\. ", str(error).strip())[0].rstrip(".")[:160] or type(error).__name__
-    return ModelError(f"A weights file must be whole. Got {path.name}: {reason}. Copy or download it again.")
+    said = re.split(r"\n|\. ", str(error).strip())[0].rstrip(".")[:160]
+    # torch's words for bytes that are none of its own: an opcode, nothing, or advice to trust the file
+    reason = said if " " in said and not said.startswith("Weights only") else "bytes that cannot be read"
+    return ModelError(
+        f"A weights file must be whole, and written by torch.save or safetensors. Got {path.name}: {reason}. "
+        "Copy or download it again; a file of another kind must be saved as a state_dict() first."
+    )
 
 
 def take_tensors(content: Any, filename: str, *, averaged: bool = False) -> Taken:

@@ -36,7 +36,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, keep_c
         source: what the tensors are called in messages.
         keep_classifier: whether a classifier of another number of classes is a mistake as any other shape.
     Raises:
-        ModelError: a shape differs, or no name is the network's; the network is then as it was.
+        ModelError: a shape or kind of number differs, or no name is the network's; the network is then as it was.
     """
     own = model.state_dict()
     classifier = () if keep_classifier else classifier_names(model)
@@ -49,7 +49,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, keep_c
         elif name in classifier and tensors[name].shape[1:] == own[name].shape[1:]:
             left_out.append(name)
         else:
-            wrong.append(f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}")
+            wrong.append(f"{name} {_told(tensors[name])} for {_told(own[name])}")
     if wrong:
         hint = " A classifier of other classes can be left out: --leave-out-classifier." if keep_classifier else ""
         raise ModelError(
@@ -61,10 +61,27 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, keep_c
             f"The tensors of {source} must have names of the network. Got {first_names(tensors) or 'no tensors'}, and "
             f"the network has {first_names(own)}. Choose the model that the weights were made with."
         )
-    return _load(model, fitted, tensors.keys() - own.keys(), left_out)
+    return _load(model, fitted, own, tensors.keys() - own.keys(), left_out)
 
 
-def _load(model: nn.Module, fitted: dict[str, Tensor], unexpected: Collection[str], left_out: list[str]) -> Filled:
+def _told(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
+    return f"{tuple(tensor.shape)}{kind}"
+
+
+def _load(
+    model: nn.Module,
+    fitted: dict[str, Tensor],
+    own: Mapping[str, Tensor],
+    unexpected: Collection[str],
+    left_out: list[str],
+) -> Filled:
+    too_large = [name for name, tensor in fitted.items() if not bool(tensor.to(own[name].dtype).isfinite().all())]
+    if too_large:
+        raise ModelError(
+            f"Weights must be finite in the network's precision. Got others in {first_names(too_large)}. "
+            "Take another checkpoint."
+        )
     model.load_state_dict(fitted, strict=False)
     num_loaded = sum(p.numel() for name, p in model.named_parameters() if name in fitted)
     return Filled(
@@ -124,6 +141,8 @@ def _layers(model: nn.Module, key: str) -> tuple[str, ...]:
 
 def _fit(model: nn.Module, name: str, tensor: Tensor, own: Tensor) -> Tensor | None:
     """The tensor in the shape of the network's own; None where there is no way."""
+    if tensor.is_floating_point() != own.is_floating_point():
+        return None  # whole numbers are no weights until somebody says how they are scaled
     if tensor.shape == own.shape:
         return tensor
     if name.rpartition(".")[2] == "pos_embed" and tensor.ndim == own.ndim == 3 and tensor.shape[-1] == own.shape[-1]:

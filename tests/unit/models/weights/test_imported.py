@@ -136,3 +136,15 @@ def test_a_network_imported_under_a_head_needs_that_head(tmp_path):
     for head in (None, "acrnn"):
         with pytest.raises(ModelError, match=rf"under the head simple. Got model.head {head}. Take that head"):
             make("test_resnet", tmp_path / "headed.safetensors", head=head)
+
+
+def test_whole_numbers_and_overflow_are_no_weights(tmp_path, source):
+    tensors = dict(source.state_dict())
+    tensors["fc.weight"] = (tensors["fc.weight"] * 100).to(torch.int8)
+    write_imported(tmp_path / "int8.safetensors", tensors, FACTS)
+    with pytest.raises(ModelError, match=r"Got fc.weight \(3, \d+\) int8 for \(3, \d+\)"):
+        make("test_resnet", tmp_path / "int8.safetensors")
+    tensors["fc.weight"] = torch.full_like(source.fc.weight, 1e300, dtype=torch.float64)
+    write_imported(tmp_path / "large.safetensors", tensors, FACTS)
+    with pytest.raises(ModelError, match=r"finite in the network's precision. Got others in fc.weight"):
+        make("test_resnet", tmp_path / "large.safetensors")
