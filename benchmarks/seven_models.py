@@ -46,7 +46,7 @@ SMALL = {
     "ConvNeXt, small (the code's CoAtNet)": ("convnext_atto", {"depths": [1, 1, 3, 1], "dims": [24, 48, 96, 192]}),
     "GFT corrected nano": ("chiron_gft_corrected_nano", {}),
 }
-METRICS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1")
+METRICS = ("macro_auroc", "accuracy", "balanced_accuracy", "macro_f1")
 
 
 def settings(name: str, model_args: dict, *, img_size: int, epochs: int, seed: int) -> tuple[str, ...]:
