@@ -46,7 +46,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, keep_c
         tensor = _fit(model, name, tensors[name], own[name])
         if tensor is not None:
             fitted[name] = tensor
-        elif name in classifier and tensors[name].shape[1:] == own[name].shape[1:]:
+        elif name in classifier and _differs_in_classes(tensors[name], own[name]):
             left_out.append(name)
         else:
             wrong.append(f"{name} {_told(tensors[name])} for {_told(own[name])}")
@@ -62,6 +62,10 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, keep_c
             f"the network has {first_names(own)}. Choose the model that the weights were made with."
         )
     return _load(model, fitted, own, tensors.keys() - own.keys(), left_out)
+
+
+def _differs_in_classes(tensor: Tensor, own: Tensor) -> bool:
+    return tensor.shape[1:] == own.shape[1:] and tensor.shape[:1] != own.shape[:1]
 
 
 def _told(tensor: Tensor) -> str:
@@ -141,7 +145,7 @@ def _layers(model: nn.Module, key: str) -> tuple[str, ...]:
 
 def _fit(model: nn.Module, name: str, tensor: Tensor, own: Tensor) -> Tensor | None:
     """The tensor in the shape of the network's own; None where there is no way."""
-    if tensor.is_floating_point() != own.is_floating_point():
+    if own.is_floating_point() and not tensor.is_floating_point():
         return None  # whole numbers are no weights until somebody says how they are scaled
     if tensor.shape == own.shape:
         return tensor
