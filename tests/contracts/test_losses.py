@@ -10,7 +10,7 @@ from torch.nn import functional
 from chiron.core.errors import SpecError
 from chiron.core.registry import leaf_literal, leaf_names, load_leaf
 from chiron.spec.labels import LabelSpace
-from chiron.spec.recipe import TrainRecipe
+from chiron.spec.train_recipe import TrainRecipe
 
 LABEL_SPACES = {
     "several classes": LabelSpace(names=("a", "b", "c")),

@@ -1,7 +1,7 @@
 """What the loader yields: stored images for scoring, augmented ones for training. Randomness comes from names alone."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,31 +91,56 @@ class EpochBatches(Sampler[list[DrawKey]]):
 
     An epoch holds every sample once. With `balance` it holds as many draws with replacement instead, each of every
     class with the same probability, as torch's WeightedRandomSampler does with weights 1 / n_c.
-    Batch sizes differ by at most one, so that no image is left out and no batch is left with a single image.
+    Batch sizes differ by at most one, so that no image is left out and no batch is left with a single image; with
+    `drop_last` all are `batch_size`, and what fills no batch is left out.
 
     Args:
         balance: the class of each sample.
+        part: from the number of images of a batch the places that this process works on; all of them by default.
+        max_batches: an epoch has no more.
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, seed: int, *, balance: Int[np.ndarray, "n"] | None = None
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int,
+        *,
+        balance: Int[np.ndarray, "n"] | None = None,
+        drop_last: bool = False,
+        part: Callable[[int], slice] | None = None,
+        max_batches: int | None = None,
     ) -> None:
-        self.num_samples, self.seed = num_samples, seed
-        self.num_batches = max(1, -(-num_samples // batch_size))
+        self.num_samples, self.batch_size, self.seed, self.part = num_samples, batch_size, seed, part
+        self.drop_last = drop_last and num_samples >= batch_size
+        whole = num_samples // batch_size if self.drop_last else -(-num_samples // batch_size)
+        self.num_batches = min(max(1, whole), max_batches or whole)
+        self._cuts = whole
         self.epoch, self.start = 0, 0
         self.shares = None if balance is None else _balanced_shares(balance)
+        self._batches: list[list[DrawKey]] = []
 
     def begin(self, epoch: int, start: int = 0) -> None:
         """The next iteration yields the batches of `epoch` from number `start` on."""
         self.epoch, self.start = epoch, start
+        keys = self._keys()
+        if self.drop_last:
+            keys = keys[: self._cuts * self.batch_size]
+        places = np.array_split(np.arange(len(keys)), max(1, self._cuts))
+        self._batches = [[keys[place] for place in batch] for batch in places[: self.num_batches]]
+
+    def index_of(self, number: int) -> Int[Tensor, "n"]:
+        """The images of batch `number` of this epoch, those of all processes together."""
+        return torch.tensor([key.index for key in self._batches[number]])
 
     def __len__(self) -> int:
         return self.num_batches - self.start
 
     def __iter__(self) -> Iterator[list[DrawKey]]:
-        keys = self._keys()
-        for places in np.array_split(np.arange(len(keys)), self.num_batches)[self.start :]:
-            yield [keys[place] for place in places]
+        if not self._batches:
+            self.begin(self.epoch, self.start)
+        for batch in self._batches[self.start :]:
+            yield batch if self.part is None else batch[self.part(len(batch))]
 
     def _keys(self) -> list[DrawKey]:
         """All draws of the epoch; repeats are counted from its start, wherever the iteration starts."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
 from chiron.core.errors import EngineError
 from chiron.core.files import new_folder
 from chiron.engine.ema import WeightAverage
+from chiron.spec.train_recipe import TrainRecipe
 
 KEEP = 2  # the newest and the one before it
-_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 @dataclass
@@ -35,6 +35,12 @@ class Progress:
     best_epoch: int | None = None
     best_value: float | None = None
     epochs_without_better: int = 0
+    stop_value: float | None = None  # the one that early stopping compares with
+    rate_factor: float = 1.0  # what a plateau has made of the learning rate
+    plateau_value: float | None = None
+    plateau_epochs: int = 0
+    micro_batches: int = 1  # parts that a step's images go through the network in
+    scaler: dict[str, Any] = field(default_factory=dict)  # of fp16
     finished: bool = False
     setting: dict[str, Any] = field(default_factory=dict)  # what byte-equal resuming depends on
     recipe: str = ""  # digest: a checkpoint belongs to one recipe
@@ -56,6 +62,7 @@ class TrainingState:
 
     model: nn.Module
     optimizer: Optimizer
+    scaler: torch.amp.GradScaler
     average: WeightAverage | None = None
     best: dict[str, Tensor] | None = None
     progress: Progress = field(default_factory=Progress)
@@ -64,14 +71,15 @@ class TrainingState:
 class Checkpoints:
     """Where and how often the state of a run is kept; without a folder it never is."""
 
-    def __init__(self, folder: Path | None, *, minutes: float) -> None:
-        self.folder, self.minutes = folder, minutes
+    def __init__(self, folder: Path | None, train: TrainRecipe) -> None:
+        self.folder, self.train = folder, train
         self._saved_at = time.monotonic()
 
-    @property
-    def due(self) -> bool:
-        """Whether the last one is older than `minutes`."""
-        return time.monotonic() - self._saved_at > self.minutes * 60
+    def is_due(self, progress: Progress) -> bool:
+        """Whether the last one is older than the recipe's minutes, or its steps are over."""
+        steps = self.train.checkpoint_steps
+        by_steps = steps is not None and progress.step_in_epoch % steps == 0
+        return by_steps or time.monotonic() - self._saved_at > self.train.checkpoint_minutes * 60
 
     def save(self, state: TrainingState) -> None:
         """Keeps `state`.
@@ -80,26 +88,24 @@ class Checkpoints:
             OutputError: the disk is full; the checkpoints before stay as they are.
         """
         if self.folder is not None:
-            save_checkpoint(self.folder, state)
+            save_checkpoint(self.folder, state, keep_every_epochs=self.train.keep_every_epochs)
         self._saved_at = time.monotonic()
 
 
-def save_checkpoint(folder: Path, state: TrainingState) -> Path:
-    """Writes `folder/step-<epoch>-<step>` and removes older ones but the last.
+def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: int | None = None) -> Path:
+    """Writes `folder/step-<epoch>-<step>` and removes older ones but the last, and those of every so many epochs.
 
     Raises:
         OutputError: the disk is full; the checkpoints before stay as they are.
     """
-    model_state, optimizer_state = get_state_dict(state.model, state.optimizer, options=_FULL)
-    tensors: dict[str, Any] = {f"model.{name}": tensor for name, tensor in model_state.items()}
-    values: dict[str, Any] = {"param_groups": optimizer_state["param_groups"], "state": {}}
-    per_parameter: dict[str, dict[str, Any]] = optimizer_state["state"]  # type: ignore[assignment]
-    for parameter, entries in per_parameter.items():
-        for key, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"optim.{parameter}/{key}"] = value
-            else:
-                values["state"].setdefault(parameter, {})[key] = value
+    tensors: dict[str, Any] = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    values: dict[str, Any] = {"groups": _group_values(state.optimizer), "state": {}}
+    for parameter, key, value in _optimizer_entries(state):
+        if isinstance(value, Tensor):
+            tensors[f"optim.{parameter}/{key}"] = value
+        else:
+            values["state"].setdefault(parameter, {})[key] = value
+    state.progress.scaler = state.scaler.state_dict()
     if state.average is not None:
         tensors |= {f"ema.{name}": tensor for name, tensor in state.average.network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in (state.best or {}).items()}
@@ -110,7 +116,9 @@ def save_checkpoint(folder: Path, state: TrainingState) -> Path:
         (temporary / "state.safetensors").write_bytes(data)
         (temporary / "state.json").write_text(json.dumps({"progress": asdict(state.progress), "optimizer": values}))
     for old in list_checkpoints(folder)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        _, epoch, step = old.name.split("-")
+        if keep_every_epochs is None or int(step) or int(epoch) % keep_every_epochs:
+            shutil.rmtree(old, ignore_errors=True)
     return target
 
 
@@ -128,28 +136,53 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     try:
         stored = json.loads((path / "state.json").read_text())
         tensors = load_file(path / "state.safetensors")
-        optimizer_state: dict[str, Any] = {"param_groups": stored["optimizer"]["param_groups"], "state": {}}
-        for parameter, values in stored["optimizer"]["state"].items():
-            optimizer_state["state"].setdefault(parameter, {}).update(values)
+        entries: dict[str, dict[str, Any]] = stored["optimizer"]["state"]
         for name, tensor in _part(tensors, "optim.").items():
             parameter, key = name.rsplit("/", 1)
-            optimizer_state["state"].setdefault(parameter, {})[key] = tensor
-        set_state_dict(
-            state.model,
-            state.optimizer,
-            model_state_dict=dict(_part(tensors, "model.")),
-            optim_state_dict=optimizer_state,
-            options=_FULL,
-        )
+            entries.setdefault(parameter, {})[key] = tensor
+        state.model.load_state_dict(_part(tensors, "model."))
+        _restore_optimizer(state, stored["optimizer"]["groups"], entries)
         if state.average is not None:
             state.average.network.load_state_dict(_part(tensors, "ema."))
         state.progress = Progress(**stored["progress"])
+        if state.progress.scaler:
+            state.scaler.load_state_dict(state.progress.scaler)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise EngineError(
             f"A checkpoint must fit the run's recipe and be whole. Got {error} at {path}. "
             "Remove this folder to resume from the one before."
         ) from error
     state.best = _part(tensors, "best.") or None
+
+
+def _optimizer_entries(state: TrainingState) -> Iterator[tuple[str, str, Any]]:
+    """What the optimizer keeps: name of the parameter, key, value. A frozen parameter has nothing yet.
+
+    Not by torch.distributed.checkpoint.state_dict: it wants the state of every parameter, which it makes by a step.
+    """
+    for name, parameter in state.model.named_parameters():
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            yield name, key, value
+
+
+def _group_values(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The plain values of each group: some optimizers count there."""
+    return [
+        {key: value for key, value in group.items() if isinstance(value, int | float | str | None)}
+        for group in optimizer.param_groups
+    ]
+
+
+def _restore_optimizer(state: TrainingState, groups: list[dict[str, Any]], entries: dict[str, dict[str, Any]]) -> None:
+    parameters = dict(state.model.named_parameters())
+    state.optimizer.state.clear()
+    for name, values in entries.items():
+        parameter = parameters[name]
+        state.optimizer.state[parameter] = {
+            key: value.to(parameter.device) if isinstance(value, Tensor) else value for key, value in values.items()
+        }
+    for group, values in zip(state.optimizer.param_groups, groups, strict=True):
+        group.update(values)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -161,20 +194,18 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def resume_setting(num_threads: int, precision: str, device: torch.device) -> dict[str, Any]:
+def resume_setting(num_threads: int, mode: str, device: torch.device, processes: int) -> dict[str, Any]:
     """What weights depend on besides recipe and data: kept in the checkpoint, compared on resume."""
     return {
         "torch": torch.__version__,
         "threads": num_threads,
-        "precision": precision,
+        "precision": mode,
         "device": device.type,
-        "processes": 1,
+        "processes": processes,
     }
 
 
-def stored_threads(folder: Path) -> int | None:
-    """The number of threads of the run whose checkpoints lie in `folder`; None when there is none."""
+def stored_setting(folder: Path) -> dict[str, Any]:
+    """What the weights of the run whose checkpoints lie in `folder` depend on; empty when there is none."""
     found = list_checkpoints(folder)
-    if not found:
-        return None
-    return json.loads((found[-1] / "state.json").read_text())["progress"]["setting"].get("threads")
+    return json.loads((found[-1] / "state.json").read_text())["progress"]["setting"] if found else {}

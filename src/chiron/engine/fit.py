@@ -24,10 +24,16 @@ from chiron.engine.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     resume_setting,
+    stored_setting,
 )
+from chiron.engine.compute import parse_mode
 from chiron.engine.ema import WeightAverage
+from chiron.engine.failures import await_second_report, clear_failures, require_finite
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
-from chiron.engine.runtime import Interruption, Runtime, await_second_report, clear_failures, require_finite, seed_step
+from chiron.engine.interruption import Interruption
+from chiron.engine.mixing import cut_in_pairs, draw_mix
+from chiron.engine.optimizers import set_learning_rate
+from chiron.engine.runtime import Runtime, seed_step
 from chiron.engine.schedules import learning_rate
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
@@ -78,12 +84,13 @@ def fit(
         DataError: the recipe asks for class weights, and a class has no training image.
         OutputError: a checkpoint cannot be written.
     """
-    resumes = checkpoints is not None and bool(list_checkpoints(checkpoints))
-    setup = set_up(recipe, manifest, labels, runtime, cached, resumes=resumes)
+    before = {} if checkpoints is None else stored_setting(checkpoints)
+    mode = parse_mode(before["precision"]) if before else None
+    setup = set_up(recipe, manifest, labels, runtime, cached, resumes=bool(before), mode=mode)
     _resume(setup, checkpoints, manifest)
     state, progress = setup.state, setup.state.progress
     loader = runtime.loader(setup.images, batches=setup.batches)
-    keeper = Checkpoints(checkpoints, minutes=recipe.train.checkpoint_minutes)
+    keeper = Checkpoints(checkpoints if runtime.world.is_main else None, recipe.train)
     with clear_failures():
         try:
             with Interruption(resumable=checkpoints is not None) as interruption:
@@ -108,23 +115,20 @@ def _train_epoch(
     setup: Setup, loader: DataLoader, average: WeightAverage | None, keeper: Checkpoints, interruption: Interruption
 ) -> Pace:
     """The steps of one epoch, or what is left of them after resuming."""
-    state, progress, seed = setup.state, setup.state.progress, setup.recipe.train.seed
-    setup.batches.begin(progress.epoch, progress.step_in_epoch)
+    state, progress = setup.state, setup.state.progress
+    setup.begin_epoch()
     pace = Pace(progress)
-    state.model.train()
     for pixels, index in loader:
-        _set_learning_rate(setup)
-        seed_step(seed, progress.epoch, progress.step_in_epoch)
-        loss = _step(setup, pixels, index)
+        loss, count = _step(setup, pixels, index)
         if average is not None:
             progress.ema_updates += 1
             average.update(state.model, progress.ema_updates)
-        progress.loss_sum += loss * len(index)
-        progress.images_in_epoch += len(index)
+        progress.loss_sum += loss * count
+        progress.images_in_epoch += count
         progress.step_in_epoch += 1
         if pace.time_to_tell():
             log.info("%s", step_line(setup.recipe.train, progress, pace, num_batches=setup.batches.num_batches))
-        if interruption.wanted or keeper.due:
+        if interruption.wanted or keeper.is_due(progress):
             keeper.save(state)
             interruption.stop_if_wanted()
     pace.measure()
@@ -134,8 +138,8 @@ def _train_epoch(
 def _close_epoch(setup: Setup, network: nn.Module, values: dict[str, float | None], pace: Pace) -> None:
     """Writes the epoch into the history, keeps the weights if they are the best, and decides whether to stop."""
     state, progress, train = setup.state, setup.state.progress, setup.recipe.train
-    progress.history.append(epoch_row(progress, values, pace, lr=state.optimizer.param_groups[0]["lr"]))
-    if note_value(progress, train.select_by, values[train.select_by]):
+    progress.history.append(epoch_row(progress, values, pace, lr=_learning_rate(setup)))
+    if note_value(progress, train, values[train.select_by]):
         state.best = copy_weights(network)
     progress.begin_next_epoch()
     reason = reason_to_stop(train, progress, values)
@@ -148,7 +152,7 @@ def _close_epoch(setup: Setup, network: nn.Module, values: dict[str, float | Non
 def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     """Brings the state to where the newest checkpoint stands, or notes what this run is when there is none."""
     runtime, state = setup.runtime, setup.state
-    setting = resume_setting(torch.get_num_threads(), runtime.precision, runtime.device)
+    setting = resume_setting(torch.get_num_threads(), str(setup.mode), runtime.device, runtime.world.size)
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
@@ -183,33 +187,49 @@ def _tell_weights(model: nn.Module) -> dict[str, Any] | None:
     return origin.model_dump(mode="json")
 
 
-def _set_learning_rate(setup: Setup) -> None:
+def _learning_rate(setup: Setup) -> float:
     progress = setup.state.progress
-    lr = learning_rate(
+    return learning_rate(
         setup.recipe.train,
         epoch=progress.epoch,
-        step_in_epoch=progress.step_in_epoch,
+        step_in_epoch=min(progress.step_in_epoch, setup.batches.num_batches - 1),
         num_batches=setup.batches.num_batches,
+        rate_factor=progress.rate_factor,
     )
-    for group in setup.state.optimizer.param_groups:
-        group["lr"] = lr
 
 
-def _step(setup: Setup, pixels: Tensor, index: Tensor) -> float:
-    """One step of the optimizer on one batch; returns its loss."""
-    model, optimizer, progress = setup.state.model, setup.state.optimizer, setup.state.progress
+def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
+    """One step of the optimizer on one batch, of which this process has `index`; the loss and size of the whole.
+
+    The batch goes through the network in parts; each adds its share of the gradient of the whole batch's mean.
+    """
+    state, progress, train, world = setup.state, setup.state.progress, setup.recipe.train, setup.runtime.world
     step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
-    with setup.runtime.autocast():
-        logits = model(*setup.finish(pixels.to(setup.runtime.device, non_blocking=True)))
-    loss = setup.loss(logits, setup.targets[index])
-    value = require_finite(loss, step=step)
-    model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
-    loss.backward()
-    if setup.recipe.train.clip_grad is not None:
-        norm = nn.utils.clip_grad_norm_(model.parameters(), setup.recipe.train.clip_grad)
-        require_finite(norm, step=step)
-    optimizer.step()
-    return value
+    whole = setup.batches.index_of(progress.step_in_epoch)
+    divisor = setup.criterion.divisor(whole)
+    set_learning_rate(state.optimizer, _learning_rate(setup))
+    seed_step(train.seed, progress.epoch, progress.step_in_epoch, world.rank)
+    mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
+    state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
+    total = torch.zeros(())
+    for part in cut_in_pairs(len(index), progress.micro_batches):
+        images, *rest = setup.finish(pixels[part].to(setup.runtime.device, non_blocking=True))
+        images, own_share = (images, 1.0) if mix is None else mix.apply(images)
+        with setup.mode.autocast(setup.runtime.device):
+            logits = setup.stepped(setup.mode.lay_out(images), *rest)
+        share = setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # no label of the batch is assessed
+        loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share
+        state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
+        total += loss.detach().cpu()
+    value = require_finite(float(world.sum(total)), step=step)
+    state.scaler.unscale_(state.optimizer)
+    if train.clip_grad is not None:
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
+        if not state.scaler.is_enabled():  # which leaves out steps that are not finite
+            require_finite(float(norm), step=step)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    return value, len(whole)
 
 
 def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:

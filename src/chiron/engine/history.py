@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from chiron.engine.checkpoint import Progress
-from chiron.spec.recipe import TrainRecipe
+from chiron.spec.train_recipe import TrainRecipe
 
 TELL_EVERY_SECONDS = 15.0
 

@@ -2,10 +2,12 @@
 
 import math
 
-from chiron.spec.recipe import TrainRecipe
+from chiron.spec.train_recipe import TrainRecipe
 
 
-def learning_rate(train: TrainRecipe, *, epoch: int, step_in_epoch: int, num_batches: int) -> float:
+def learning_rate(
+    train: TrainRecipe, *, epoch: int, step_in_epoch: int, num_batches: int, rate_factor: float = 1.0
+) -> float:
     """The rate of one step of a run: warm-up, then what `train.schedule` says.
 
     With `schedule_per: epoch` the formulas count epochs instead of steps, and the rate is constant within one.
@@ -13,6 +15,7 @@ def learning_rate(train: TrainRecipe, *, epoch: int, step_in_epoch: int, num_bat
     Args:
         epoch, step_in_epoch: both from 0.
         num_batches: steps of one epoch.
+        rate_factor: of plateau, what became of the rate so far.
     """
     if train.schedule_per == "epoch":
         step, warmup_steps, total_steps = epoch, train.warmup_epochs, train.epochs
@@ -23,6 +26,10 @@ def learning_rate(train: TrainRecipe, *, epoch: int, step_in_epoch: int, num_bat
         return linear_warmup(step, num_steps=warmup_steps, start=train.warmup_lr, lr=train.lr)
     if train.schedule == "constant":
         return train.lr
+    if train.schedule == "plateau":
+        return max(train.lr * rate_factor, train.min_lr)
+    if train.schedule != "cosine":
+        raise NotImplementedError(train.schedule)
     return cosine(step - warmup_steps, num_steps=total_steps - warmup_steps, lr=train.lr, min_lr=train.min_lr)
 
 

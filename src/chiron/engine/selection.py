@@ -12,7 +12,9 @@ from chiron.metrics.scores.balanced_accuracy import balanced_accuracy
 from chiron.metrics.scores.f1 import f1
 from chiron.metrics.scores.log_loss import log_loss
 from chiron.spec.labels import LabelSpace
-from chiron.spec.recipe import TrainRecipe
+from chiron.spec.train_recipe import TrainRecipe
+
+_PLATEAU_THRESHOLD = 1e-4
 
 
 def selection_metrics(
@@ -58,21 +60,46 @@ def _of_several_labels(
     }
 
 
-def is_better(key: str, value: float | None, best: float | None) -> bool:
-    """Whether `value` beats `best`, strictly; a loss is better when it is smaller; undefined never wins."""
+def is_better(key: str, value: float | None, best: float | None, *, by: float = 0.0) -> bool:
+    """Whether `value` beats `best` by more than `by`; a loss is better when it is smaller; undefined never wins."""
     if value is None:
         return False
     if best is None:
         return True
-    return value < best if key == "loss" else value > best
+    return value < best - by if key == "loss" else value > best + by
 
 
-def note_value(progress: Progress, key: str, value: float | None) -> bool:
-    """Whether the epoch that ends is the best so far, which it is then from now on; the first one always is."""
-    better = progress.best_epoch is None or is_better(key, value, progress.best_value)
+def note_plateau(progress: Progress, train: TrainRecipe, value: float | None) -> None:
+    """Lowers the rate after more than `plateau_patience` epochs without a better value.
+
+    Source: torch.optim.lr_scheduler.ReduceLROnPlateau with its relative threshold of 1e-4.
+    """
+    best = progress.plateau_value
+    by = 0.0 if best is None else _PLATEAU_THRESHOLD * best
+    if is_better(train.select_by, value, best, by=by):
+        progress.plateau_value, progress.plateau_epochs = value, 0
+        return
+    progress.plateau_epochs += 1
+    if progress.plateau_epochs > train.plateau_patience:
+        progress.rate_factor *= train.plateau_factor
+        progress.plateau_epochs = 0
+
+
+def note_value(progress: Progress, train: TrainRecipe, value: float | None) -> bool:
+    """Whether the epoch that ends is the best so far, which it is then from now on; the first one always is.
+
+    For early stopping, better means better by more than `min_delta`; for a plateau, as torch's ReduceLROnPlateau has
+    it, by more than a ten-thousandth of the value.
+    """
+    better = progress.best_epoch is None or is_better(train.select_by, value, progress.best_value)
     if better:
         progress.best_epoch, progress.best_value = progress.epoch + 1, value
-    progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
+    if progress.stop_value is None or is_better(train.select_by, value, progress.stop_value, by=train.min_delta):
+        progress.stop_value, progress.epochs_without_better = value, 0
+    else:
+        progress.epochs_without_better += 1
+    if train.schedule == "plateau":
+        note_plateau(progress, train, value)
     return better
 
 

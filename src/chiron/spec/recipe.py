@@ -1,13 +1,14 @@
-"""Recipe: one file that says what to do. Every key is here, with its default and meaning; there is no other place."""
+"""Recipe: one file that says what to do. Every key is here or in the file of its part, with default and meaning."""
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.frozen import Frozen, Share
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import UncertainPolicy
+from chiron.spec.train_recipe import TrainRecipe
 
 SplitRole = Literal["train", "val", "cal", "test", "external"]
 
@@ -95,80 +96,6 @@ class DataRecipe(Frozen):
             raise ValueError("folds and fold belong together; for example --set data.folds=5 --set data.fold=0")
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold must be 0 to {self.folds - 1}, not {self.fold}")
-        return self
-
-
-class TrainRecipe(Frozen):
-    """The optimization."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(default=32, ge=1)
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = Field(gt=0, description="highest learning rate")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(default=0.01, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    schedule_per: Literal["step", "epoch"] = Field(default="step", description="how often the rate changes")
-    warmup_epochs: float = Field(default=0.0, ge=0, description="linear from warmup_lr to lr, counted in epochs")
-    warmup_lr: float = Field(default=0.0, ge=0, description="where the warm-up starts")
-    min_lr: float = Field(default=0.0, ge=0, description="where the cosine ends")
-    clip_grad: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
-    loss: str = Field(default="cross_entropy", description="a file of engine/losses")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target given to other classes")
-    label_smoothing_over: Literal["all", "others"] = Field(
-        default="all", description="all: share / C to every class (torch); others: share / (C - 1) to the wrong ones"
-    )
-    class_weights: Literal["none", "balanced", "balanced_mean_one", "inverse_frequency"] = Field(
-        default="none",
-        description="on the training split; balanced: N / (C * n_c); balanced_mean_one: rescaled to a mean of 1 over "
-        "the classes; inverse_frequency: N / n_c",
-    )
-    class_weight_cap: float | None = Field(default=None, gt=0, description="no class weight is larger")
-    sampler: Literal["none", "balanced"] = Field(
-        default="none", description="balanced: every class is drawn equally often, with replacement"
-    )
-    ema_decay: float | None = Field(
-        default=None, gt=0, lt=1, description="average of the weights over steps; validated, tested and saved instead"
-    )
-    ema_from_epoch: int = Field(default=0, ge=0, description="the average begins after so many epochs")
-    ema_bias_correction: bool = Field(
-        default=True, description="false: the average starts from the untrained weights and keeps a share of them"
-    )
-    select_by: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc"] = Field(
-        default="auroc", description="the val metric that chooses the epoch"
-    )
-    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better one")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of training steps; kept numbers are fp32")
-    num_workers: int | Literal["auto"] = Field(default="auto", description="processes that decode images")
-    overfit_images: int | None = Field(
-        default=None, ge=2, description="a check that the network can learn: so many images as train and val"
-    )
-    checkpoint_minutes: float = Field(default=5.0, gt=0, description="a checkpoint at least so often, and every epoch")
-    seed: int = 0
-
-    @field_validator("class_weight_cap")
-    @classmethod
-    def _cap_caps_something(cls, cap: float | None, info: ValidationInfo) -> float | None:
-        if cap is not None and info.data.get("class_weights") == "none":
-            raise ValueError(f"needs class_weights to cap, not {cap:g} alone; for example class_weights: balanced")
-        return cap
-
-    @field_validator("ema_from_epoch")
-    @classmethod
-    def _average_begins_in_time(cls, start: int, info: ValidationInfo) -> int:
-        if start >= info.data.get("epochs", start + 1):
-            raise ValueError(f"must be smaller than epochs ({info.data['epochs']}), not {start}")
-        return start
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> Self:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs ({self.warmup_epochs:g}) must be smaller than epochs ({self.epochs}); "
-                "for example --set train.warmup_epochs=0"
-            )
-        if isinstance(self.num_workers, int) and self.num_workers < 0:
-            raise ValueError("num_workers must be 0 or more, or auto")
         return self
 
 

@@ -8,8 +8,9 @@ from chiron.core.suggest import did_you_mean
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names, needs_mask
 from chiron.spec.reading import read_recipe
-from chiron.spec.recipe import Recipe, TrainRecipe
+from chiron.spec.recipe import Recipe
 from chiron.spec.strict_yaml import KeyPath
+from chiron.spec.train_recipe import TrainRecipe
 
 _LOSSES = "chiron.engine.losses"
 _HEADS = "chiron.models.heads"

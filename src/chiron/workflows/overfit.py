@@ -57,6 +57,8 @@ def overfit_settings(recipe: Recipe) -> Recipe:
             "class_weights": "none",
             "class_weight_cap": None,
             "sampler": "none",
+            "mixup_alpha": 0.0,
+            "cutmix_alpha": 0.0,
             "ema_decay": None,
             "select_by": "accuracy",
             "patience": None,

@@ -25,7 +25,7 @@ from chiron.data.reading import image_root
 from chiron.data.source import ImageSource
 from chiron.data.split_tables import save_splits
 from chiron.data.unchanged import require_unchanged
-from chiron.engine.checkpoint import stored_threads
+from chiron.engine.checkpoint import stored_setting
 from chiron.engine.fit import Fitted, fit
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
@@ -83,7 +83,7 @@ def train(
         if run.read_facts().get("status") == "finished":
             return _already_finished(run, score_test=score_test, device=device, threads=threads)
         labels = label_space(settings, manifest)
-        threads = threads or stored_threads(run.checkpoints)
+        threads = threads or stored_setting(run.checkpoints).get("threads")
         runtime = _runtime(settings, device, threads)
     else:
         if data is None:
@@ -159,7 +159,9 @@ def _cached(recipe: Recipe, manifest: Manifest, out: Path, cache: bool | Path) -
 
 def _runtime(recipe: Recipe, device: str, threads: int | None) -> Runtime:
     train = recipe.train
-    return start_runtime(device=device, precision=train.precision, num_workers=train.num_workers, threads=threads)
+    return start_runtime(
+        device=device, num_workers=train.num_workers, threads=threads, deterministic=train.deterministic
+    )
 
 
 def _is_scored(run: RunFolder, split: str, bundle_id: str) -> bool:

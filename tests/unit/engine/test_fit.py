@@ -170,15 +170,15 @@ def test_the_average_is_what_is_validated_and_chosen(quick_fit, monkeypatch):
 
 
 def test_class_weights_come_from_the_training_split_alone(quick_fit, monkeypatch):
-    from chiron.engine import setup
+    from chiron.engine import criterion
 
-    seen, plain = [], setup.class_weights
+    seen, plain = [], criterion.class_weights
 
     def weigh(y_train, labels, *args, **options):
         seen.append(y_train)
         return plain(y_train, labels, *args, **options)
 
-    monkeypatch.setattr(setup, "class_weights", weigh)
+    monkeypatch.setattr(criterion, "class_weights", weigh)
     quick_fit("train.class_weights=balanced", "train.epochs=1")
     np.testing.assert_array_equal(seen, [quick_fit.manifest.select("train").labels])
 
@@ -242,7 +242,10 @@ def test_damaged_checkpoint_is_one_sentence(fitted):
     (checkpoint / "state.safetensors").write_bytes(b"nothing")
     model = torch.nn.Linear(2, 2)
     with pytest.raises(EngineError, match="must fit the run's recipe and be whole"):
-        load_checkpoint(checkpoint, TrainingState(model, torch.optim.AdamW(model.parameters())))
+        load_checkpoint(
+            checkpoint,
+            TrainingState(model, torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)),
+        )
 
 
 def test_a_checkpoint_without_newer_facts_still_loads(quick_fit):

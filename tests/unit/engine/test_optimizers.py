@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from chiron.engine.optimizers import make_optimizer
-from chiron.spec.recipe import TrainRecipe
+from chiron.spec.train_recipe import TrainRecipe
 
 START, GRADIENTS, LR, DECAY = 2.0, (0.5, -1.0, 0.25), 0.1, 0.3
 
@@ -14,8 +14,9 @@ START, GRADIENTS, LR, DECAY = 2.0, (0.5, -1.0, 0.25), 0.1, 0.3
 def walk(name: str) -> list[float]:
     """The weight after each of three steps."""
     weight = torch.nn.Parameter(torch.tensor([START]))
+    model = torch.nn.ParameterList([weight])
     train = TrainRecipe(epochs=1, lr=LR, optimizer=name, momentum=0.8, weight_decay=DECAY)
-    optimizer = make_optimizer(train, [weight])
+    optimizer = make_optimizer(train, model)
     seen = []
     for gradient in GRADIENTS:
         weight.grad = torch.tensor([gradient])
@@ -51,6 +52,6 @@ def test_adam_decays_through_the_gradient_and_adamw_beside_it(name):
 def test_biases_and_norms_decay_too():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     for name in ("adamw", "adam", "sgd"):
-        groups = make_optimizer(TrainRecipe(epochs=1, lr=0.1, optimizer=name), model.parameters()).param_groups
+        groups = make_optimizer(TrainRecipe(epochs=1, lr=0.1, optimizer=name), model).param_groups
         assert [group["weight_decay"] for group in groups] == [0.01]
         assert len(groups[0]["params"]) == 4

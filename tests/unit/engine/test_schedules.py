@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from chiron.engine.schedules import learning_rate
-from chiron.spec.recipe import TrainRecipe
+from chiron.spec.train_recipe import TrainRecipe
 
 
 def rates(train: TrainRecipe, num_batches: int) -> list[float]:

@@ -61,8 +61,8 @@ def test_every_mistake_at_once_with_line_and_suggestion(recipe_file):
     ("change", "message"),
     [
         (
-            "train.optimizer=adamv",
-            "must be 'adamw', 'adam' or 'sgd'. Got 'adamv'. Did you mean 'adam'?",
+            "train.schedule_per=stepp",
+            "must be 'step' or 'epoch'. Got 'stepp'. Did you mean 'step'?",
         ),
         ("train.epochs=0", "train.epochs: input should be greater than or equal to 1. Got 0."),
         ("train.epochs=2.5", "train.epochs must be a whole number. Got 2.5."),
@@ -75,7 +75,10 @@ def test_every_mistake_at_once_with_line_and_suggestion(recipe_file):
         ("augment.scale=[1.1, 0.9]", "augment: scale must be two positive numbers, the smaller first."),
         ("input.in_chans=4", "input.in_chans must be 1 or 3. Got 4."),
         ("input.mean=[0.5]", "input: mean must have one value a channel (3)."),
-        ("train.precision=fp16", "train.precision must be 'fp32' or 'bf16'. Got 'fp16'. Did you mean 'bf16'?"),
+        (
+            "train.precision=fp61",
+            "train.precision must be 'auto', 'fp32', 'bf16' or 'fp16'. Got 'fp61'. Did you mean 'fp16'?",
+        ),
         ("train.num_workers=many", "train.num_workers must be a whole number. Got 'many'."),
         ("model=resnet18", "model must be a mapping. Got 'resnet18'."),
     ],

@@ -36,11 +36,23 @@ def loss(
     Args:
         class_weights: of the labels 0 and 1, for all logits or a column a logit; the mean is weighted by them.
     """
-    assessed = ~torch.isnan(targets)
     each = functional.binary_cross_entropy_with_logits(
-        logits.float(), torch.where(assessed, targets, 0.0), reduction="none"
+        logits.float(), torch.where(torch.isnan(targets), 0.0, targets), reduction="none"
     )
-    weight = assessed.float()
-    if class_weights is not None:
-        weight = weight * torch.where(targets == 1, class_weights[1], class_weights[0])
+    weight = _weight(targets, class_weights)
     return (each * weight).sum() / weight.sum().clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def divisor(
+    targets: Float[Tensor, "n outputs"],
+    class_weights: Float[Tensor, "two"] | Float[Tensor, "two outputs"] | None = None,
+) -> float:
+    """What the mean of `loss` divides by: the sum of the assessed labels' weights."""
+    return float(_weight(targets, class_weights).sum())
+
+
+def _weight(targets: Float[Tensor, "n outputs"], class_weights: Tensor | None) -> Float[Tensor, "n outputs"]:
+    assessed = (~torch.isnan(targets)).float()
+    return (
+        assessed if class_weights is None else assessed * torch.where(targets == 1, class_weights[1], class_weights[0])
+    )

@@ -48,3 +48,16 @@ def loss(
     if class_weights is not None:
         wanted = wanted * class_weights
     return -(wanted * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def divisor(
+    targets: Int[Tensor, "n"],
+    class_weights: Float[Tensor, "classes"] | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    label_smoothing_over: Literal["all", "others"] = "all",
+) -> float:
+    """What the mean of `loss` divides by: the sum of the true classes' weights, or the number of samples."""
+    if class_weights is None or label_smoothing_over == "others":
+        return float(len(targets))
+    return float(class_weights[targets].sum())

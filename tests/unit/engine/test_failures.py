@@ -3,7 +3,7 @@ import signal
 import pytest
 
 from chiron.core.errors import EngineError
-from chiron.engine.runtime import await_second_report, clear_failures
+from chiron.engine.failures import await_second_report, clear_failures
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""What can go wrong while a network is trained, each told in one sentence."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from chiron.core.errors import EngineError
+
+
+def require_finite(loss: float, *, step: int) -> float:
+    """The loss, or the norm of the gradient, as it came.
+
+    Raises:
+        EngineError: it is NaN or infinite.
+    """
+    if not math.isfinite(loss):
+        raise EngineError(
+            f"The training loss must be finite. Got {loss} at step {step}. "
+            "Lower train.lr, or set train.clip_grad; the last checkpoint is intact."
+        )
+    return loss
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that memory, of the device or the host, does not suffice."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+@contextmanager
+def clear_failures() -> Iterator[None]:
+    """Turns the failures that torch reports in its own words into one sentence; see `await_second_report`."""
+    try:
+        yield
+    except (ConnectionError, EOFError) as error:  # a worker died while it handed over a batch
+        raise _dead_worker(str(error) or type(error).__name__) from error
+    except RuntimeError as error:  # torch.OutOfMemoryError is one of them
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if is_out_of_memory(error):
+            raise EngineError(
+                f"A training step must fit in memory. Got: {first} Lower train.batch_size or input.img_size; "
+                "the last checkpoint is intact."
+            ) from error
+        if "DataLoader worker" in first:
+            raise _dead_worker(first) from error
+        raise
+
+
+def await_second_report() -> None:
+    """To be called where a broken connection to a worker was caught, inside of `clear_failures`.
+
+    torch tells of the worker's death a moment later, by a signal that raises RuntimeError wherever we are by then.
+    """
+    time.sleep(1)
+
+
+def _dead_worker(told: str) -> EngineError:
+    return EngineError(
+        f"The processes that decode images must live. Got: {told.rstrip('. ')}. "
+        "Lower train.num_workers, then continue with --resume; the last checkpoint is intact."
+    )
