@@ -105,7 +105,8 @@ def test_two_steps(name):
     recipe = read_recipe(name)
     labels = label_space(recipe)
     model, spec = small_network(recipe, labels)
-    criterion = make_criterion(recipe.train, np.array([0, 1, 0, 1]), labels, torch.device("cpu"))
+    y_train = np.array([0, 1, 0, 1, *range(len(labels.names))])  # class weights want every class
+    criterion = make_criterion(recipe.train, y_train, labels, torch.device("cpu"))
     mix = draw_mix(recipe.train, epoch=recipe.train.mix_from_epoch, step=0)
     apply_freezing(model, recipe.train.freeze, epoch=0)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]

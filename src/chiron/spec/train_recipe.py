@@ -34,7 +34,7 @@ class FreezeRecipe(Frozen):
 class TrainRecipe(Frozen):
     """The optimization."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="passes over the train split, at most")
     batch_size: Annotated[int, BeforeValidator(_auto_is_zero)] = Field(
         default=32,
         ge=0,
@@ -51,14 +51,16 @@ class TrainRecipe(Frozen):
     optimizer_args: dict[str, Any] = Field(default_factory=dict, description="its further arguments, e.g. betas")
     lr: float = Field(gt=0, description="highest learning rate")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, description="how much weights are drawn toward 0")
     weight_decay_on: Literal["all", "weights"] = Field(
         default="all", description="weights: neither on norms and biases nor on what the network excepts"
     )
     layer_decay: float | None = Field(
         default=None, gt=0, le=1, description="the rate of each layer as a share of that of the next deeper one"
     )
-    schedule: Literal["cosine", "warm_restarts", "plateau", "one_cycle", "constant"] = "cosine"
+    schedule: Literal["cosine", "warm_restarts", "plateau", "one_cycle", "constant"] = Field(
+        default="cosine", description="what the rate does after the warm-up"
+    )
     schedule_per: Literal["step", "epoch"] = Field(default="step", description="how often the rate changes")
     warmup_epochs: float = Field(default=0.0, ge=0, description="linear from warmup_lr to lr, counted in epochs")
     warmup_lr: float = Field(default=0.0, ge=0, description="where the warm-up starts")
@@ -142,7 +144,7 @@ class TrainRecipe(Frozen):
     log_details: bool = Field(
         default=False, description="loggers get gradients, feature maps and input images too, once an epoch"
     )
-    seed: int = 0
+    seed: int = Field(default=0, description="of first weights, order, augmentation, dropout and mixing")
 
     @field_validator("class_weight_cap")
     @classmethod
