@@ -156,7 +156,14 @@ def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
-        state.progress = Progress(setting=setting, recipe=recipe, data=data, weights=_tell_weights(state.model))
+        parts = setup.recipe.train.grad_accum_steps
+        state.progress = Progress(
+            setting=setting,
+            recipe=recipe,
+            data=data,
+            weights=_tell_weights(state.model),
+            micro_batches=1 if parts == "auto" else parts,
+        )
         return
     load_checkpoint(found[-1], state)
     progress = state.progress
