@@ -31,6 +31,7 @@ class Progress:
     step_in_epoch: int = 0
     loss_sum: float = 0.0
     images_in_epoch: int = 0
+    auxiliary_sums: dict[str, float] = field(default_factory=dict)  # of the epoch's images, as loss_sum
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
@@ -54,6 +55,12 @@ class Progress:
         """Closes the epoch: what is counted within one starts anew."""
         self.epoch += 1
         self.step_in_epoch, self.loss_sum, self.images_in_epoch = 0, 0.0, 0
+        self.auxiliary_sums = {}
+
+    def note_auxiliary(self, means: dict[str, float], num_images: int) -> None:
+        """Adds the auxiliary losses of a step."""
+        for kind, mean in means.items():
+            self.auxiliary_sums[kind] = self.auxiliary_sums.get(kind, 0.0) + mean * num_images
 
 
 @dataclass

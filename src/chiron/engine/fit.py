@@ -156,7 +156,14 @@ def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
-        state.progress = Progress(setting=setting, recipe=recipe, data=data, weights=_tell_weights(state.model))
+        parts = setup.recipe.train.grad_accum_steps
+        state.progress = Progress(
+            setting=setting,
+            recipe=recipe,
+            data=data,
+            weights=_tell_weights(state.model),
+            micro_batches=1 if parts == "auto" else parts,
+        )
         return
     load_checkpoint(found[-1], state)
     progress = state.progress
@@ -211,17 +218,20 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
     seed_step(train.seed, progress.epoch, progress.step_in_epoch, world.rank)
     mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
     state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
-    total = torch.zeros(())
+    totals = torch.zeros(1 + len(setup.auxiliary.kinds))
     for part in cut_in_pairs(len(index), progress.micro_batches):
         images, *rest = setup.finish(pixels[part].to(setup.runtime.device, non_blocking=True))
         images, own_share = (images, 1.0) if mix is None else mix.apply(images)
         with setup.mode.autocast(setup.runtime.device):
-            logits = setup.stepped(setup.mode.lay_out(images), *rest)
+            output = setup.stepped(setup.mode.lay_out(images), *rest)
+        logits, beside = setup.auxiliary.measure(output, *rest)
+        beside = beside * (len(images) / len(whole))
         share = setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # no label of the batch is assessed
-        loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share
+        loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share + setup.auxiliary.weighted(beside)
         state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
-        total += loss.detach().cpu()
-    value = require_finite(float(world.sum(total)), step=step)
+        totals += torch.cat([loss[None], beside]).detach().cpu()
+    value, *others = world.sum(totals).tolist()
+    require_finite(value, step=step)
     state.scaler.unscale_(state.optimizer)
     if train.clip_grad is not None:
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
@@ -229,6 +239,7 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
             require_finite(float(norm), step=step)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    progress.note_auxiliary(dict(zip(setup.auxiliary.kinds, others, strict=True)), len(whole))
     return value, len(whole)
 
 

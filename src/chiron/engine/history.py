@@ -37,11 +37,13 @@ def epoch_row(progress: Progress, values: dict[str, float | None], pace: Pace, *
 
     `train_loss` is the mean of what the steps minimized: on augmented images, with class weights and smoothing where
     the recipe has them, and with `sampler: balanced` on the balanced stream. `val_loss` is the plain log loss on the
-    images as they are, so the two are on one scale only without all of these.
+    images as they are, so the two are on one scale only without all of these. Auxiliary losses, which `train_loss`
+    holds by their weights, have a number of their own, without the weight.
     """
     return {
         "epoch": progress.epoch + 1,
         "train_loss": progress.loss_sum / max(1, progress.images_in_epoch),
+        **{f"train_{kind}_loss": total / progress.images_in_epoch for kind, total in progress.auxiliary_sums.items()},
         **{f"val_{name}": value for name, value in values.items()},
         "lr": lr,
         "seconds": round(pace.seconds, 3),
@@ -54,8 +56,11 @@ def epoch_line(train: TrainRecipe, progress: Progress) -> str:
     row, key = progress.history[-1], train.select_by
     left = 0.0 if progress.finished else row["seconds"] * (train.epochs - row["epoch"])
     selected = "" if key == "loss" else f"  val {key} {_shown(row[f'val_{key}'])}"
+    kinds = [kind for kind in ("segmentation", "attention") if f"train_{kind}_loss" in row]
+    beside = ", ".join(f"{kind} {row[f'train_{kind}_loss']:.4f}" for kind in kinds)
     return (
-        f"epoch {row['epoch']}/{train.epochs}  train loss {row['train_loss']:.4f}  val loss {_shown(row['val_loss'])}"
+        f"epoch {row['epoch']}/{train.epochs}  train loss {row['train_loss']:.4f}{f' ({beside})' if beside else ''}"
+        f"  val loss {_shown(row['val_loss'])}"
         f"{selected} (best {_shown(progress.best_value)}, epoch {progress.best_epoch})  "
         f"{row['images_per_second']:.0f} images/s  {_duration(left)} left"
     )

@@ -13,6 +13,7 @@ from chiron.data.cache import CachedImages
 from chiron.data.dataset import EpochBatches, StoredImages, TrainingImages
 from chiron.data.manifest import Manifest
 from chiron.data.source import ImageSource
+from chiron.engine.auxiliary import AuxiliaryLosses, make_auxiliary
 from chiron.engine.checkpoint import TrainingState
 from chiron.engine.compute import ComputeMode
 from chiron.engine.criterion import Criterion, make_criterion
@@ -41,6 +42,7 @@ class Setup:
     runtime: Runtime
     finish: Finish
     criterion: Criterion
+    auxiliary: AuxiliaryLosses
     images: TrainingImages
     batches: EpochBatches
     val_images: StoredImages
@@ -51,7 +53,7 @@ class Setup:
         progress, model = self.state.progress, self.state.model
         self.batches.begin(progress.epoch, progress.step_in_epoch)
         if apply_freezing(model, self.recipe.train.freeze, progress.epoch):
-            self.stepped = self.runtime.world.wrap(self.mode.prepare(model))
+            self.stepped = self.runtime.world.wrap(self.mode.prepare(self.auxiliary.as_called(model)))
             tell_trainable(model)
 
     def classifier_of(self, network: nn.Module) -> Classifier:
@@ -83,7 +85,7 @@ def set_up(
         mode: how a run that is resumed computed before; else the recipe says, or a measurement.
 
     Raises:
-        SpecError: the loss does not fit the labels.
+        SpecError: the loss does not fit the labels, or an auxiliary one the network.
         DataError: class weights of a class without training images.
     """
     train = recipe.train
@@ -92,13 +94,14 @@ def set_up(
     source, world = ImageSource(manifest.root), runtime.world
     network_spec = network_of(recipe.model)
     model = _first_model(recipe, network_spec, labels, runtime.device, resumes=resumes)
+    auxiliary = make_auxiliary(train, model)
     mode = mode or _mode_of(recipe)
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)
     return Setup(
         state=TrainingState(model, make_optimizer(train, model), mode.make_scaler(runtime.device), average),
-        stepped=world.wrap(mode.prepare(model)),
+        stepped=world.wrap(mode.prepare(auxiliary.as_called(model))),
         mode=mode,
         network_spec=network_spec,
         recipe=recipe,
@@ -106,6 +109,7 @@ def set_up(
         runtime=runtime,
         finish=Finish(recipe.input).to(runtime.device),
         criterion=make_criterion(train, train_part.targets(labels.uncertain), labels, runtime.device),
+        auxiliary=auxiliary,
         images=TrainingImages(
             source,
             train_part.frame["path"].to_list(),

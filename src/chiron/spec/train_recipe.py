@@ -42,7 +42,9 @@ class TrainRecipe(Frozen):
         "which the run's own recipe then names",
     )
     grad_accum_steps: Literal["auto"] | int = Field(
-        default=1, description="a step's images go through the network in so many parts; auto: as few as fit in memory"
+        default=1,
+        description="a step's images go through the network in so many parts, which changes nothing but the statistics "
+        "that BatchNorm takes of a part; auto: as few as fit in memory",
     )
     drop_last: bool = Field(
         default=False, description="leave out what fills no whole batch; else batches differ by at most one image"

@@ -61,6 +61,7 @@ def _without_effect(train: TrainRecipe) -> list[str]:
         "warmup_lr": (train.warmup_epochs == 0, "train.warmup_epochs 0"),
         "ema_from_epoch": (train.ema_decay is None, "no train.ema_decay"),
         "ema_bias_correction": (train.ema_decay is None, "no train.ema_decay"),
+        "mix_from_epoch": (train.mixup_alpha == train.cutmix_alpha == 0, "neither train.mixup_alpha nor cutmix_alpha"),
     }
     return [
         f"train.{key} has no effect with {why}."
@@ -71,9 +72,8 @@ def _without_effect(train: TrainRecipe) -> list[str]:
 
 def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
     """What a recipe must not say where an image can have several classes or none: a sentence by key path."""
-    train, labels = recipe.train, recipe.labels
+    train, labels, losses = recipe.train, recipe.labels, _losses_per_logit()
     selects = ("loss", "auroc")
-    losses = [name for name in leaf_names(_LOSSES) if leaf_literal(_LOSSES, name, "SEVERAL_LABELS")]
     wrong: dict[KeyPath, tuple[bool, str]] = {
         ("train", "loss"): (
             train.loss not in losses,
@@ -109,10 +109,45 @@ def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
     return {path: sentence for path, (is_wrong, sentence) in wrong.items() if is_wrong}
 
 
+def single_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
+    """What a recipe must not say where every image has exactly one class: a sentence by key path."""
+    chosen, one_logit = recipe.train.loss, recipe.labels.one_logit
+    per_logit = _losses_per_logit()
+    if (chosen in per_logit) == one_logit:
+        return {}
+    if one_logit:
+        sentence = (
+            f"train.loss must be {' or '.join(per_logit)} with labels.one_logit, a question a logit. Got {chosen}. "
+            "Add --set train.loss=bce, or leave labels.one_logit out."
+        )
+    else:
+        others = [name for name in leaf_names(_LOSSES) if name not in per_logit]
+        sentence = (
+            f"train.loss must be {' or '.join(others)} where every image has one class and every class a logit. "
+            f"Got {chosen}. Add --set train.loss=cross_entropy, or of two classes --set labels.one_logit=true."
+        )
+    return {("train", "loss"): sentence}
+
+
+def _losses_per_logit() -> list[str]:
+    """The losses that ask a question a logit: of several labels an image, or of one logit for two classes."""
+    return [name for name in leaf_names(_LOSSES) if leaf_literal(_LOSSES, name, "SEVERAL_LABELS")]
+
+
 def _rules(recipe: Recipe) -> dict[KeyPath, str]:
     """Everything that only the model, its head, the loss or the kind of labels makes wrong."""
-    several = multi_label_problems(recipe) if recipe.data.labels == "multi" else {}
-    return _mask_problems(recipe) | _unknown_to_the_head(recipe) | _ignored_by_the_loss(recipe) | several
+    labels: dict[KeyPath, str] = {}
+    if recipe.data.labels == "multi":
+        labels = multi_label_problems(recipe)
+    elif recipe.data.labels == "single" or recipe.labels.one_logit:  # else the data decide, see `label_space`
+        labels = single_label_problems(recipe)
+    return (
+        _mask_problems(recipe)
+        | _problems_of_masks_in_training(recipe)
+        | _unknown_to_the_head(recipe)
+        | _ignored_by_the_loss(recipe)
+        | labels
+    )
 
 
 def _unknown_to_the_head(recipe: Recipe) -> dict[KeyPath, str]:
@@ -137,6 +172,22 @@ def _mask_problems(recipe: Recipe) -> dict[KeyPath, str]:
     if needed is False and mask != "none":
         return {("input", "mask"): f"{name} takes an image alone. Got input.mask {mask}. Leave it out."}
     return {}
+
+
+def _problems_of_masks_in_training(recipe: Recipe) -> dict[KeyPath, str]:
+    """Images that are mixed although their masks cannot be, and losses on a mask that there is not."""
+    name, takes_mask = recipe.model.name, needs_mask(recipe.model.name)
+    if takes_mask is None:
+        takes_mask = recipe.input.mask != "none"
+    keys, why = ("segmentation_weight", "attention_weight"), "takes no mask to compare with"
+    if takes_mask:
+        keys, why = ("mixup_alpha", "cutmix_alpha"), "takes a mask, and two images have two"
+    values = {key: getattr(recipe.train, key) for key in keys}
+    return {
+        ("train", key): f"train.{key} must be 0 with {name}, which {why}. Got {value:g}. Leave it out."
+        for key, value in values.items()
+        if value > 0
+    }
 
 
 def _ignored_by_the_loss(recipe: Recipe) -> dict[KeyPath, str]:

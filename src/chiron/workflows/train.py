@@ -25,6 +25,7 @@ from chiron.data.reading import image_root
 from chiron.data.source import ImageSource
 from chiron.data.split_tables import save_splits
 from chiron.data.unchanged import require_unchanged
+from chiron.engine.auxiliary import require_outputs
 from chiron.engine.checkpoint import stored_setting
 from chiron.engine.fit import Fitted, fit
 from chiron.engine.runtime import Runtime, start_runtime
@@ -136,9 +137,13 @@ def _require_network(recipe: Recipe) -> None:
 
     Raises:
         ModelError: its arguments, input or first weights are none that it takes, or its weights cannot be had.
+        SpecError: it has not the outputs that the auxiliary losses need.
     """
     model, two = recipe.model, LabelSpace(names=("0", "1"), positive="1")
-    build_network(network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=recipe.train.seed)
+    network = build_network(
+        network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=recipe.train.seed
+    )
+    require_outputs(recipe.train, network)
 
 
 def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads: int | None) -> RunFolder:
