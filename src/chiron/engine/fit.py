@@ -32,9 +32,9 @@ from chiron.engine.failures import await_second_report, clear_failures, require_
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
 from chiron.engine.mixing import cut_in_pairs, draw_mix
-from chiron.engine.optimizers import set_learning_rate
+from chiron.engine.optimizers import set_learning_rate, set_momentum
 from chiron.engine.runtime import Runtime, seed_step
-from chiron.engine.schedules import learning_rate
+from chiron.engine.schedules import cycled_momentum, learning_rate
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
 from chiron.engine.setup import Setup, set_up
@@ -194,15 +194,15 @@ def _tell_weights(model: nn.Module) -> dict[str, Any] | None:
     return origin.model_dump(mode="json")
 
 
+def _place(setup: Setup) -> dict[str, int]:
+    """Where the schedule stands; after the last step of an epoch, still there."""
+    progress, num_batches = setup.state.progress, setup.batches.num_batches
+    step = min(progress.step_in_epoch, num_batches - 1)
+    return {"epoch": progress.epoch, "step_in_epoch": step, "num_batches": num_batches}
+
+
 def _learning_rate(setup: Setup) -> float:
-    progress = setup.state.progress
-    return learning_rate(
-        setup.recipe.train,
-        epoch=progress.epoch,
-        step_in_epoch=min(progress.step_in_epoch, setup.batches.num_batches - 1),
-        num_batches=setup.batches.num_batches,
-        rate_factor=progress.rate_factor,
-    )
+    return learning_rate(setup.recipe.train, **_place(setup), rate_factor=setup.state.progress.rate_factor)
 
 
 def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
@@ -215,6 +215,9 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
     whole = setup.batches.index_of(progress.step_in_epoch)
     divisor = setup.criterion.divisor(whole)
     set_learning_rate(state.optimizer, _learning_rate(setup))
+    momentum = cycled_momentum(train, **_place(setup))
+    if momentum is not None:
+        set_momentum(state.optimizer, momentum)
     seed_step(train.seed, progress.epoch, progress.step_in_epoch, world.rank)
     mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
     state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
@@ -247,4 +250,5 @@ def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:
     classifier = setup.classifier_of(network.eval())
     logits = score_images(classifier, setup.val_images, setup.runtime, batch_size=setup.recipe.train.batch_size)
     probabilities = sigmoid if setup.labels.is_multi_label else softmax
-    return selection_metrics(setup.y_val, probabilities(logits.astype(np.float64)), setup.labels)
+    y_prob = probabilities(logits.astype(np.float64))
+    return selection_metrics(setup.y_val, y_prob, setup.labels, setup.recipe.train.select_by)

@@ -34,7 +34,7 @@ class Setup:
     """What stays the same from the first step to the last, and the state that does not."""
 
     state: TrainingState
-    stepped: nn.Module  # the model as steps call it: compiled, in several processes
+    stepped: nn.Module  # the model as steps call it: compiled, in several processes; from the first epoch on
     mode: ComputeMode
     network_spec: NetworkSpec
     recipe: Recipe
@@ -47,13 +47,16 @@ class Setup:
     batches: EpochBatches
     val_images: StoredImages
     y_val: np.ndarray
+    is_prepared: bool = False
 
     def begin_epoch(self) -> None:
         """Chooses the epoch's batches, and which parameters learn in it."""
         progress, model = self.state.progress, self.state.model
         self.batches.begin(progress.epoch, progress.step_in_epoch)
-        if apply_freezing(model, self.recipe.train.freeze, progress.epoch):
+        changed = apply_freezing(model, self.recipe.train.freeze, progress.epoch)
+        if changed or not self.is_prepared:  # a wrapper knows for good which parameters learn
             self.stepped = self.runtime.world.wrap(self.mode.prepare(self.auxiliary.as_called(model)))
+            self.is_prepared = True
             tell_trainable(model)
 
     def classifier_of(self, network: nn.Module) -> Classifier:
@@ -101,7 +104,7 @@ def set_up(
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)
     return Setup(
         state=TrainingState(model, make_optimizer(train, model), mode.make_scaler(runtime.device), average),
-        stepped=world.wrap(mode.prepare(auxiliary.as_called(model))),
+        stepped=model,
         mode=mode,
         network_spec=network_spec,
         recipe=recipe,

@@ -6,7 +6,14 @@ from importlib.metadata import version
 from chiron.core.registry import leaf_literal, leaf_names
 from chiron.core.suggest import did_you_mean
 from chiron.spec.augment import AugmentRecipe
-from chiron.spec.model_names import indexed_timm_version, is_known_model, known_model_names, needs_mask
+from chiron.spec.metric_names import directions
+from chiron.spec.model_names import (
+    indexed_timm_version,
+    is_known_model,
+    known_model_names,
+    needs_mask,
+    optimizer_arguments,
+)
 from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import Recipe
 from chiron.spec.strict_yaml import KeyPath
@@ -26,6 +33,8 @@ def check_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
         ("model", "name"): _ModelNames(),
         ("model", "head"): leaf_names(_HEADS),
         ("train", "loss"): leaf_names(_LOSSES),
+        ("train", "optimizer"): optimizer_arguments(),
+        ("train", "select_by"): directions(),
         ("data", "reader"): leaf_names("chiron.data.readers"),
     }
     return read_recipe(name, overrides, registries=registries, rules=_rules)
@@ -55,25 +64,54 @@ def recipe_warnings(recipe: Recipe) -> list[str]:
 
 def _without_effect(train: TrainRecipe) -> list[str]:
     """Keys that were changed although another key makes them idle."""
+    schedule, no_decay = f"train.schedule {train.schedule}", "no train.ema_decay"
+    optimizer, one_cycle = f"train.optimizer {train.optimizer}", train.schedule == "one_cycle"
+    no_momentum = "momentum" not in optimizer_arguments().get(train.optimizer, ())
     idle = {
-        "momentum": (train.optimizer != "sgd", f"train.optimizer {train.optimizer}"),
-        "min_lr": (train.schedule == "constant", "train.schedule constant"),
-        "warmup_lr": (train.warmup_epochs == 0, "train.warmup_epochs 0"),
-        "ema_from_epoch": (train.ema_decay is None, "no train.ema_decay"),
-        "ema_bias_correction": (train.ema_decay is None, "no train.ema_decay"),
-        "mix_from_epoch": (train.mixup_alpha == train.cutmix_alpha == 0, "neither train.mixup_alpha nor cutmix_alpha"),
+        "momentum": [(no_momentum, optimizer), (one_cycle, f"{schedule}, which sets it")],
+        "schedule_per": [(train.schedule == "constant" and not train.warmup_epochs, schedule)],
+        "warmup_epochs": [(one_cycle, f"{schedule}, which rises by itself")],
+        "warmup_lr": [(train.warmup_epochs == 0, "train.warmup_epochs 0"), (one_cycle, schedule)],
+        "min_lr": [(train.schedule in ("constant", "one_cycle"), schedule)],
+        "restart_epochs": [(train.schedule != "warm_restarts", schedule)],
+        "restart_mult": [(train.schedule != "warm_restarts", schedule)],
+        "plateau_factor": [(train.schedule != "plateau", schedule)],
+        "plateau_patience": [(train.schedule != "plateau", schedule)],
+        "weight_decay_on": [(train.weight_decay == 0, "train.weight_decay 0")],
+        "mix_from_epoch": [(train.mixup_alpha == train.cutmix_alpha == 0, "neither mixup_alpha nor cutmix_alpha")],
+        "ema_from_epoch": [(train.ema_decay is None, no_decay)],
+        "ema_bias_correction": [(train.ema_decay is None, no_decay)],
+        "min_delta": [(train.patience is None, "no train.patience")],
+        "log_details": [(not train.loggers, "no train.loggers")],
     }
     return [
         f"train.{key} has no effect with {why}."
-        for key, (is_idle, why) in idle.items()
-        if is_idle and getattr(train, key) != TrainRecipe.model_fields[key].default
-    ]
+        for key, reasons in idle.items()
+        for why in [why for is_idle, why in reasons if is_idle][:1]
+        if getattr(train, key) != TrainRecipe.model_fields[key].default
+    ] + _schedule_without_effect(train)
+
+
+def _schedule_without_effect(train: TrainRecipe) -> list[str]:
+    """What the length of the run makes of schedule and patience."""
+    told = []
+    if train.schedule == "warm_restarts" and train.restart_epochs >= train.epochs - train.warmup_epochs:
+        told.append(
+            f"train.schedule warm_restarts never restarts: train.restart_epochs {train.restart_epochs} are not over "
+            f"before train.epochs {train.epochs}."
+        )
+    if train.schedule == "plateau" and train.patience is not None and train.patience <= train.plateau_patience:
+        told.append(
+            f"train.schedule plateau never lowers the rate: train.patience {train.patience} stops the run before "
+            f"train.plateau_patience {train.plateau_patience} is over."
+        )
+    return told
 
 
 def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
     """What a recipe must not say where an image can have several classes or none: a sentence by key path."""
     train, labels, losses = recipe.train, recipe.labels, _losses_per_logit()
-    selects = ("loss", "auroc")
+    selects = [name for name in directions() if name != "accuracy" and not name.startswith("weighted_")]
     wrong: dict[KeyPath, tuple[bool, str]] = {
         ("train", "loss"): (
             train.loss not in losses,
@@ -82,7 +120,7 @@ def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
         ),
         ("train", "select_by"): (
             train.select_by not in selects and train.overfit_images is None,
-            f"train.select_by must be {' or '.join(selects)} (the mean over the classes). Got {train.select_by}. "
+            f"train.select_by must be one of {', '.join(selects)} (means over the classes). Got {train.select_by}. "
             "Add --set train.select_by=auroc.",
         ),
         ("train", "class_weights"): (
@@ -145,6 +183,7 @@ def _rules(recipe: Recipe) -> dict[KeyPath, str]:
         _mask_problems(recipe)
         | _problems_of_masks_in_training(recipe)
         | _unknown_to_the_head(recipe)
+        | _unknown_to_the_optimizer(recipe.train)
         | _ignored_by_the_loss(recipe)
         | labels
     )
@@ -161,6 +200,21 @@ def _unknown_to_the_head(recipe: Recipe) -> dict[KeyPath, str]:
         for key in recipe.model.head_args
         if key not in taken
     }
+
+
+def _unknown_to_the_optimizer(train: TrainRecipe) -> dict[KeyPath, str]:
+    """Arguments that the optimizer does not take, or that have a key of their own."""
+    taken = [name for name in optimizer_arguments().get(train.optimizer, ()) if name != "momentum"]
+    problems: dict[KeyPath, str] = {}
+    for key in train.optimizer_args:
+        if key not in taken:
+            what_next = did_you_mean(key, taken)
+            if key in ("lr", "momentum", "weight_decay"):
+                what_next = f"Set train.{key}."
+            problems["train", "optimizer_args", key] = (
+                f"train.optimizer_args of {train.optimizer} must be among {', '.join(taken)}. Got {key!r}. {what_next}"
+            ).rstrip()
+    return problems
 
 
 def _mask_problems(recipe: Recipe) -> dict[KeyPath, str]:

@@ -28,6 +28,7 @@ from chiron.data.unchanged import require_unchanged
 from chiron.engine.auxiliary import require_outputs
 from chiron.engine.checkpoint import stored_setting
 from chiron.engine.fit import Fitted, fit
+from chiron.engine.optimizers import make_optimizer
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
 from chiron.spec.labels import LabelSpace
@@ -133,17 +134,19 @@ def train(
 
 
 def _require_network(recipe: Recipe) -> None:
-    """Builds the network once, for two classes, and lets it go.
+    """Builds the network and its optimizer once, for two classes, and lets them go.
 
     Raises:
         ModelError: its arguments, input or first weights are none that it takes, or its weights cannot be had.
-        SpecError: it has not the outputs that the auxiliary losses need.
+        SpecError: a stage that is to be frozen is none of it, the optimizer does not take its arguments, or the
+            network has not the outputs that the auxiliary losses need.
     """
     model, two = recipe.model, LabelSpace(names=("0", "1"), positive="1")
     network = build_network(
         network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=recipe.train.seed
     )
     require_outputs(recipe.train, network)
+    make_optimizer(recipe.train, network)
 
 
 def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads: int | None) -> RunFolder:
