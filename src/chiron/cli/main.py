@@ -9,8 +9,18 @@ import typer
 
 from chiron.cli import check, data, demo, evaluate, models, predict, recipes, report, train, weights
 from chiron.cli.options import say, want_debug
-from chiron.core.errors import EXIT_COULD_NOT_FINISH, EXIT_INTERRUPTED, EXIT_USER_MISTAKE, ChironError
+from chiron.core.errors import (
+    EXIT_COULD_NOT_FINISH,
+    EXIT_INTERRUPTED,
+    EXIT_USER_MISTAKE,
+    ChironError,
+    FailedElsewhereError,
+    LostProcessError,
+)
+from chiron.core.job import is_first_to_say, note_failure
 from chiron.core.process import prepare_process
+
+_A_FAILURE = "why the job failed"  # told by one process, of which the others then miss the answers
 
 app = typer.Typer(
     name="chiron",
@@ -65,8 +75,10 @@ def run(arguments: list[str]) -> int:
         # Outside of standalone mode click returns the code of a typer.Exit instead of raising it.
         return app(arguments, standalone_mode=False, prog_name="chiron") or 0
     except ChironError as error:
-        if debug:
+        if debug and not isinstance(error, FailedElsewhereError):
             raise
+        if isinstance(error, LostProcessError) and not is_first_to_say(_A_FAILURE):
+            return error.exit_code
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("Interrupted.", EXIT_INTERRUPTED)
@@ -95,6 +107,10 @@ def run(arguments: list[str]) -> int:
 
 def _fail(message: str, code: int) -> int:
     logging.shutdown()
+    note_failure(message, code)
+    if not message or not is_first_to_say(message):
+        return code
+    is_first_to_say(_A_FAILURE)
     for line in message.splitlines():
         print(f"chiron: {line}", file=sys.stderr)  # noqa: T201
     return code

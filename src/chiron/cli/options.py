@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from chiron.core.job import SaidOnce, job_rank
 from chiron.spec.layout import Layout
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -65,14 +66,17 @@ def start_logging(*, quiet: bool, debug: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("chiron")
+    handler.addFilter(SaidOnce())
     logger.handlers = [handler]
-    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if debug else logging.INFO)
+    is_quiet = quiet or job_rank() > 0  # of several processes one talks
+    logger.setLevel(logging.WARNING if is_quiet else logging.DEBUG if debug else logging.INFO)
     logger.propagate = False
 
 
 def say(text: str) -> None:
-    """One line of the result, on stdout."""
-    print(text)  # noqa: T201
+    """One line of the result, on stdout; of several processes the first says it."""
+    if job_rank() == 0:
+        print(text)  # noqa: T201
 
 
 def say_json(value: Any) -> None:

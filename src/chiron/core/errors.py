@@ -57,6 +57,18 @@ class EngineError(ChironError):
     exit_code = EXIT_COULD_NOT_FINISH
 
 
+class LostProcessError(EngineError):
+    """Another process of the job has ended; told only where no process has told why."""
+
+
+class FailedElsewhereError(ChironError):
+    """Another process of the job failed and tells why; this one ends with the same exit code, without a word."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
 class OutputError(ChironError):
     """A result could not be written."""
 

@@ -4,6 +4,8 @@ import ctypes
 import os
 import sys
 
+from chiron.core.job import job_size
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc malloc.h
 
 
@@ -12,9 +14,12 @@ def prepare_process() -> None:
 
     glibc gives large buffers back to the system after each use and takes a page fault for every page of the next one:
     half of the time of a convolutional network. OpenMP threads that spin while they wait slow down a shared machine.
-    Both are set in the environment too, for worker processes.
+    Both are set in the environment too, for worker processes. In a job of several processes torch's own C++ warnings
+    are left out: each would say them, of what no user can change.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if job_size() > 1:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if not sys.platform.startswith("linux"):
         return
     if "MALLOC_TRIM_THRESHOLD_" in os.environ or "MALLOC_MMAP_MAX_" in os.environ:

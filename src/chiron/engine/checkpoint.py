@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from chiron.core.errors import EngineError
 from chiron.core.files import new_folder
 from chiron.engine.ema import WeightAverage
+from chiron.engine.sharding import is_sharded, load_weights, part_like, whole_tensor
 from chiron.spec.train_recipe import TrainRecipe
 
 KEEP = 2  # the newest and the one before it
@@ -96,6 +97,8 @@ class Checkpoints:
         """
         if self.folder is not None:
             save_checkpoint(self.folder, state, keep_every_epochs=self.train.keep_every_epochs)
+        elif is_sharded(state.model):
+            _gather(state)  # takes part in what the main process writes
         self._saved_at = time.monotonic()
 
 
@@ -105,17 +108,8 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
     Raises:
         OutputError: the disk is full; the checkpoints before stay as they are.
     """
-    tensors: dict[str, Any] = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
-    values: dict[str, Any] = {"groups": _group_values(state.optimizer), "state": {}}
-    for parameter, key, value in _optimizer_entries(state):
-        if isinstance(value, Tensor):
-            tensors[f"optim.{parameter}/{key}"] = value
-        else:
-            values["state"].setdefault(parameter, {})[key] = value
+    tensors, values = _gather(state)
     state.progress.scaler = state.scaler.state_dict()
-    if state.average is not None:
-        tensors |= {f"ema.{name}": tensor for name, tensor in state.average.network.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in (state.best or {}).items()}
     target = folder / f"step-{state.progress.epoch:05d}-{state.progress.step_in_epoch:07d}"
     with new_folder(target) as temporary:
         # clone: safetensors refuses tensors that share memory
@@ -127,6 +121,21 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
         if keep_every_epochs is None or int(step) or int(epoch) % keep_every_epochs:
             shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _gather(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors of the state, whole, and the optimizer's plain values."""
+    tensors: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    values: dict[str, Any] = {"groups": _group_values(state.optimizer), "state": {}}
+    for parameter, key, value in _optimizer_entries(state):
+        if isinstance(value, Tensor):
+            tensors[f"optim.{parameter}/{key}"] = value
+        else:
+            values["state"].setdefault(parameter, {})[key] = value
+    if state.average is not None:
+        tensors |= {f"ema.{name}": tensor for name, tensor in state.average.network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in (state.best or {}).items()}
+    return {name: whole_tensor(tensor) for name, tensor in tensors.items()}, values
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -147,10 +156,10 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         for name, tensor in _part(tensors, "optim.").items():
             parameter, key = name.rsplit("/", 1)
             entries.setdefault(parameter, {})[key] = tensor
-        state.model.load_state_dict(_part(tensors, "model."))
+        load_weights(state.model, _part(tensors, "model."))
         _restore_optimizer(state, stored["optimizer"]["groups"], entries)
         if state.average is not None:
-            state.average.network.load_state_dict(_part(tensors, "ema."))
+            load_weights(state.average.network, _part(tensors, "ema."))
         state.progress = Progress(**stored["progress"])
         if state.progress.scaler:
             state.scaler.load_state_dict(state.progress.scaler)
@@ -186,7 +195,7 @@ def _restore_optimizer(state: TrainingState, groups: list[dict[str, Any]], entri
     for name, values in entries.items():
         parameter = parameters[name]
         state.optimizer.state[parameter] = {
-            key: value.to(parameter.device) if isinstance(value, Tensor) else value for key, value in values.items()
+            key: part_like(value, parameter) if isinstance(value, Tensor) else value for key, value in values.items()
         }
     for group, values in zip(state.optimizer.param_groups, groups, strict=True):
         group.update(values)
@@ -198,7 +207,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     """A copy of all weights on the CPU that later steps cannot change."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    return {name: whole_tensor(tensor).detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def resume_setting(num_threads: int, mode: str, device: torch.device, processes: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from chiron.core.errors import EngineError
+from chiron.engine.processes import is_lost_process, lost_process
 
 
 def require_finite(loss: float, *, step: int) -> float:
@@ -47,6 +48,8 @@ def clear_failures() -> Iterator[None]:
             ) from error
         if "DataLoader worker" in first:
             raise _dead_worker(first) from error
+        if is_lost_process(error):
+            raise lost_process(error) from error
         raise
 
 

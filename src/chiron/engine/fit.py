@@ -38,6 +38,7 @@ from chiron.engine.schedules import cycled_momentum, learning_rate
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
 from chiron.engine.setup import Setup, set_up
+from chiron.engine.sharding import whole_tensor
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import WeightsOrigin
 from chiron.spec.recipe import Recipe
@@ -93,7 +94,7 @@ def fit(
     keeper = Checkpoints(checkpoints if runtime.world.is_main else None, recipe.train)
     with clear_failures():
         try:
-            with Interruption(resumable=checkpoints is not None) as interruption:
+            with Interruption(resumable=checkpoints is not None, agree=runtime.world.any) as interruption:
                 while not progress.finished:
                     average = setup.average_now()
                     pace = _train_epoch(setup, loader, average, keeper, interruption)
@@ -107,8 +108,9 @@ def fit(
             await_second_report()
             raise
     assert state.best is not None  # the first epoch always becomes the best so far
-    state.model.load_state_dict(state.best)
-    return Fitted(state.model.eval(), setup.network_spec, progress)
+    best = setup.whole(state.model)
+    best.load_state_dict(state.best)
+    return Fitted(best.eval(), setup.network_spec, progress)
 
 
 def _train_epoch(
@@ -128,7 +130,7 @@ def _train_epoch(
         progress.step_in_epoch += 1
         if pace.time_to_tell():
             log.info("%s", step_line(setup.recipe.train, progress, pace, num_batches=setup.batches.num_batches))
-        if interruption.wanted or keeper.is_due(progress):
+        if setup.runtime.world.any(interruption.wanted or keeper.is_due(progress)):
             keeper.save(state)
             interruption.stop_if_wanted()
     pace.measure()
@@ -222,14 +224,16 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
     mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
     state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
     totals = torch.zeros(1 + len(setup.auxiliary.kinds))
-    for part in cut_in_pairs(len(index), progress.micro_batches):
+    parts = cut_in_pairs(len(index), setup.num_parts(len(whole)))
+    for part in world.each_part(setup.stepped, parts):
         images, *rest = setup.finish(pixels[part].to(setup.runtime.device, non_blocking=True))
         images, own_share = (images, 1.0) if mix is None else mix.apply(images)
         with setup.mode.autocast(setup.runtime.device):
             output = setup.stepped(setup.mode.lay_out(images), *rest)
         logits, beside = setup.auxiliary.measure(output, *rest)
-        beside = beside * (len(images) / len(whole))
-        share = setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # no label of the batch is assessed
+        counts = setup.own_part(len(whole)) is not None
+        beside = beside * (counts * len(images) / len(whole))
+        share = counts * setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # nothing is assessed
         loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share + setup.auxiliary.weighted(beside)
         state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
         totals += torch.cat([loss[None], beside]).detach().cpu()
@@ -237,7 +241,7 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
     require_finite(value, step=step)
     state.scaler.unscale_(state.optimizer)
     if train.clip_grad is not None:
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
+        norm = whole_tensor(nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad))
         if not state.scaler.is_enabled():  # which leaves out steps that are not finite
             require_finite(float(norm), step=step)
     state.scaler.step(state.optimizer)
@@ -247,8 +251,10 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
 
 
 def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:
-    classifier = setup.classifier_of(network.eval())
+    setup.runtime.world.share_buffers(network)
+    classifier = setup.classifier_of(setup.whole(network).eval())
     logits = score_images(classifier, setup.val_images, setup.runtime, batch_size=setup.recipe.train.batch_size)
     probabilities = sigmoid if setup.labels.is_multi_label else softmax
     y_prob = probabilities(logits.astype(np.float64))
-    return selection_metrics(setup.y_val, y_prob, setup.labels, setup.recipe.train.select_by)
+    values = selection_metrics(setup.y_val, y_prob, setup.labels, setup.recipe.train.select_by)
+    return setup.runtime.world.of_main(values)

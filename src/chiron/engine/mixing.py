@@ -65,7 +65,10 @@ def draw_mix(train: TrainRecipe, *, epoch: int, step: int) -> Mix | None:
 
 
 def cut_in_pairs(count: int, parts: int) -> list[slice]:
-    """Places 0 to `count` in at most so many parts of nearly equal size, each beginning at an even place."""
-    pairs = -(-count // 2)
-    borders = np.linspace(0, pairs, min(parts, pairs) + 1).round().astype(int) * 2
-    return [slice(int(a), int(min(b, count))) for a, b in pairwise(borders)]
+    """Places 0 to `count` in at most so many parts of nearly equal size, each beginning at an even place.
+
+    None is a single image, unless it is all that there is: BatchNorm needs two.
+    """
+    pairs = max(1, count // 2)
+    borders = [*(np.linspace(0, pairs, min(parts, pairs) + 1).round().astype(int) * 2)[:-1], count]
+    return [slice(int(a), int(b)) for a, b in pairwise(borders)]

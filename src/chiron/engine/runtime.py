@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import torch
@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from chiron.core.errors import SpecError
 from chiron.core.hashing import seed_of
-from chiron.engine.processes import World, join_world
+from chiron.core.job import job_size
+from chiron.engine.processes import World, join_world, local_rank
 
 log = logging.getLogger("chiron.train")
 
@@ -33,6 +34,10 @@ class Runtime:
             return DataLoader(dataset, batch_sampler=batches, **options)
         return DataLoader(dataset, batch_size=batch_size, **options)
 
+    def alone(self) -> "Runtime":
+        """The same place without the other processes, for what one of them does by itself."""
+        return replace(self, world=World())
+
 
 def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers
@@ -52,18 +57,29 @@ def start_runtime(
         torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and job_size() > 1:
+        device = f"cuda:{local_rank()}"
+    elif device.startswith("cuda:") and job_size() > 1:
+        raise SpecError(
+            f"Under torchrun each process takes the GPU of its own number. Got --device {device}. Leave it out, and "
+            "choose GPUs by the environment variable CUDA_VISIBLE_DEVICES."
+        )
     if device.startswith("cuda"):
         torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cudnn.deterministic = deterministic
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
     except (RuntimeError, AssertionError) as error:
-        raise SpecError(f"The device must exist here. Got {device!r}. Use --device cpu.") from error
+        hint = "Start as many processes as there are GPUs" if job_size() > 1 else "Use --device cpu"
+        raise SpecError(f"The device must exist here. Got {device!r}. {hint}.") from error
     world = join_world(chosen)
     if num_workers == "auto":
         # On the CPU the network takes every core; a GPU waits for images.
-        num_workers = 0 if chosen.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) - 1))
+        cores = (os.cpu_count() or 2) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this process
+        num_workers = 0 if chosen.type == "cpu" else min(8, max(1, cores - 1))
     return Runtime(chosen, int(num_workers), world)
 
 

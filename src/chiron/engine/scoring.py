@@ -2,9 +2,12 @@
 
 import numpy as np
 import polars as pl
+import torch
 from jaxtyping import Float
+from torch.utils.data import Subset
 
 from chiron.classifier import Classifier
+from chiron.core.errors import EngineError
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import LABEL_PREFIX, UNCERTAIN
@@ -21,11 +24,24 @@ _OURS = {"fold", "seed", "model_id", "y_true"}  # a data set's own columns of th
 def score_images(
     classifier: Classifier, images: StoredImages, runtime: Runtime, *, batch_size: int
 ) -> Float[np.ndarray, "n classes"]:
-    """Logits of every image, in order."""
-    logits = np.empty((len(images), len(classifier.labels.names)), dtype=np.float32)
-    for pixels, index in runtime.loader(images, batch_size=batch_size):
-        logits[index.numpy()] = classifier.logits(pixels).cpu().numpy()
-    return logits
+    """Logits of every image, in order, in all processes; each process scores its share.
+
+    Raises:
+        EngineError: an image was scored by no process, or by two: the processes see different data.
+    """
+    world, count = runtime.world, len(images)
+    logits, times = torch.zeros(count, len(classifier.labels.names)), torch.zeros(count)
+    own = np.array_split(np.arange(count), world.size)[world.rank].tolist()
+    for pixels, index in runtime.loader(Subset(images, own), batch_size=batch_size):
+        logits[index] = classifier.logits(pixels).cpu()
+        times[index] += 1
+    world.sum(logits)  # exact: all but one process have 0
+    if not bool((world.sum(times) == 1).all()):
+        raise EngineError(
+            f"Every image must be scored once. Got {int((times != 1).sum())} of {count} that were not. "
+            "All processes must see the same run folder and data."
+        )
+    return logits.numpy()
 
 
 def score_manifest(

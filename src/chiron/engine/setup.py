@@ -21,12 +21,15 @@ from chiron.engine.ema import WeightAverage
 from chiron.engine.freezing import apply_freezing, tell_trainable
 from chiron.engine.mixing import cut_in_pairs
 from chiron.engine.optimizers import make_optimizer
+from chiron.engine.processes import World
 from chiron.engine.runtime import Runtime
+from chiron.engine.sharding import is_sharded, shard, whole_tensor
 from chiron.preprocess.finish import Finish
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 
 log = logging.getLogger("chiron.train")
+_STAND_IN = slice(0, 2)  # images of the first process, for one that has none of its own
 
 
 @dataclass
@@ -58,6 +61,25 @@ class Setup:
             self.stepped = self.runtime.world.wrap(self.mode.prepare(self.auxiliary.as_called(model)))
             self.is_prepared = True
             tell_trainable(model)
+
+    def own_part(self, count: int) -> slice | None:
+        """The places of a batch of so many images that this process works on; None where there are too few for all.
+
+        It then takes part with images of others, which count nothing: every process must exchange its gradients.
+        """
+        return own_part(count, self.runtime.world)
+
+    def num_parts(self, count: int) -> int:
+        """In how many parts each process computes a batch of so many images: as many in all, at least one pair each."""
+        return min(self.state.progress.micro_batches, max(1, count // 2 // self.runtime.world.size))
+
+    def whole(self, network: nn.Module) -> nn.Module:
+        """The network itself, or of one that is sharded a copy that is not; all processes call this."""
+        if not is_sharded(network):
+            return network
+        copy = build_network(self.network_spec, self.recipe.input, self.labels).to(self.runtime.device)
+        copy.load_state_dict({name: whole_tensor(tensor) for name, tensor in network.state_dict().items()})
+        return copy
 
     def classifier_of(self, network: nn.Module) -> Classifier:
         """The road from stored pixels to fp32 scores by `network`."""
@@ -96,12 +118,15 @@ def set_up(
     val_part = train_part if train.overfit_images is not None else manifest.select("val")
     source, world = ImageSource(manifest.root), runtime.world
     network_spec = network_of(recipe.model)
-    model = _first_model(recipe, network_spec, labels, runtime.device, resumes=resumes)
+    model = world.prepare(_first_model(recipe, network_spec, labels, runtime.device, resumes=resumes))
     auxiliary = make_auxiliary(train, model)
     mode = mode or _mode_of(recipe)
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)
+    if train.shard and world.size > 1:
+        for network in [model] if average is None else [model, average.network]:
+            shard(network, world.size)
     return Setup(
         state=TrainingState(model, make_optimizer(train, model), mode.make_scaler(runtime.device), average),
         stepped=model,
@@ -128,12 +153,18 @@ def set_up(
             train.seed,
             balance=train_part.labels if train.sampler == "balanced" else None,
             drop_last=train.drop_last,
-            part=None if world.size == 1 else lambda count: cut_in_pairs(count, world.size)[world.rank],
+            part=None if world.size == 1 else lambda count: own_part(count, world) or _STAND_IN,
             max_batches=train.sanity_steps,
         ),
         val_images=StoredImages(source, val_part.frame["path"].to_list(), recipe.input, cached=cached),
         y_val=val_part.targets(labels.uncertain),
     )
+
+
+def own_part(count: int, world: World) -> slice | None:
+    """See `Setup.own_part`."""
+    parts = cut_in_pairs(count, world.size)
+    return parts[world.rank] if world.rank < len(parts) else None
 
 
 def _first_model(

@@ -78,7 +78,7 @@ def evaluate(
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
     """
-    path = Path(target)
+    path, world = Path(target), start_runtime(device=device, threads=threads).world
     if is_run(path):
         refuse_overfit_check(path, read_recipe(str(open_run(path).recipe)), to="evaluate")
     if is_run(path) and data is None:
@@ -90,15 +90,16 @@ def evaluate(
         chosen = split or _headline_split(Manifest.load(run.path))
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
-        if not run.predictions(chosen).is_file():
+        if world.any(world.is_main and not run.predictions(chosen).is_file()):
             score_run(run, chosen, device=device, threads=threads)
-        return evaluate_run(run, split=chosen)
+        return world.by_main(lambda: evaluate_run(run, split=chosen)) or _evaluated_elsewhere(run.path)
     folder = Path(out) if out is not None else Path("evaluation")
-    require_new(folder, force=force)
+    world.by_main(lambda: require_new(folder, force=force))
     if path.suffix.lower() == ".csv":
         if data is not None:
             raise SpecError("A predictions table is evaluated as it is. Got --data as well. Leave it out.")
-        return evaluate_table(path, folder, split=split, positive=positive)
+        made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive))
+        return made or _evaluated_elsewhere(folder)
     if not (path / "bundle.json").is_file() and not is_run(path):
         raise SpecError(f"chiron evaluate takes a run folder, a bundle or a predictions CSV. Got {path}.")
     if data is None:
@@ -109,6 +110,11 @@ def evaluate(
     )
 
 
+def _evaluated_elsewhere(folder: Path) -> Evaluated:
+    """What the main process has written."""
+    return Evaluated(folder, RunFolder(folder).read_metrics())
+
+
 def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int | None = None) -> None:
     """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger."""
     recipe, manifest = read_recipe(str(run.recipe)), Manifest.load(run.path)
@@ -116,10 +122,13 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
     require_unchanged(part)
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(run.bundle, device=str(runtime.device))
-    looks = _look(run.path, classifier, part) if split in {"test", "external"} else None
+    looks = None
+    if split in {"test", "external"}:
+        looks = runtime.world.by_main(lambda: _look(run.path, classifier, part))
     table = score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed)
-    facts = {"test_looks": looks, "leaks_accepted": accepted_leaks(manifest, recipe), "scored": _now()}
-    _with_facts(table, **facts).save(run.predictions(split))
+    if runtime.world.is_main:
+        facts = {"test_looks": looks, "leaks_accepted": accepted_leaks(manifest, recipe), "scored": _now()}
+        _with_facts(table, **facts).save(run.predictions(split))
 
 
 def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, Any]] = ()) -> Evaluated:
@@ -151,15 +160,25 @@ def _evaluate_bundle(
 ) -> Evaluated:
     """Scores the images and stores table, manifest and words, from which the report can be written again."""
     runtime = start_runtime(device=device, threads=threads)
+    world = runtime.world
     classifier = load(bundle, device=str(runtime.device))
-    manifest = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(folder))))
-    manifest = _with_classes_of(classifier, manifest)
-    manifest = as_kept(manifest, privacy, folder)
+
+    def read() -> Manifest:
+        manifest = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(folder))))
+        manifest = as_kept(_with_classes_of(classifier, manifest), privacy, folder)
+        _part(manifest, split or _headline_split(manifest))  # told before anything is written
+        manifest.save(folder)
+        return manifest
+
+    manifest = world.by_main(read) or Manifest.load(folder)
     hide = (data, layout.images, layout.metadata) if is_private(manifest) else ()
     chosen = split or _headline_split(manifest)
     part = _part(manifest, chosen)
-    looks = _look(folder, classifier, part, hide)
+    looks = world.by_main(lambda: _look(folder, classifier, part, hide))
     predictions = score_manifest(classifier, part, runtime, batch_size=32)
+    if not world.is_main:
+        world.by_main(lambda: None)
+        return _evaluated_elsewhere(folder)
     provenance = bundle_provenance(bundle)
     leaks = provenance.get("accepted_leaks")
     words = {
@@ -176,9 +195,10 @@ def _evaluate_bundle(
         "environment": environment(),
         "command": command_line(hide),
     }
-    manifest.save(folder)
     _with_facts(predictions, test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
-    return evaluate_table(folder / "predictions.csv", folder)
+    done = world.by_main(lambda: evaluate_table(folder / "predictions.csv", folder))
+    assert done is not None  # this is the main process
+    return done
 
 
 def _with_classes_of(classifier: Classifier, manifest: Manifest) -> Manifest:

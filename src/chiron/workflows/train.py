@@ -82,55 +82,79 @@ def train(
     folder = Path(out)
     if resume:
         run, settings, manifest = _reopen(folder, recipe, overrides, data, layout)
-        if run.read_facts().get("status") == "finished":
-            return _already_finished(run, score_test=score_test, device=device, threads=threads)
-        labels = label_space(settings, manifest)
         threads = threads or stored_setting(run.checkpoints).get("threads")
         runtime = _runtime(settings, device, threads)
+        if run.read_facts().get("status") == "finished":
+            return _already_finished(run, runtime, score_test=score_test, device=device, threads=threads)
     else:
         if data is None:
             raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz, table or manifest.")
-        settings, notes = with_input_of_weights(check_recipe(recipe, overrides))
-        if score_test and settings.train.overfit_images is not None:
+        checked = check_recipe(recipe, overrides)
+        if score_test and checked.train.overfit_images is not None:
             raise SpecError("An overfit check has no bundle to score. Got --score-test as well. Leave one of them out.")
-        require_new(folder, force=force)  # what cannot work is told before a large data set is read
-        require_outside(folder, Path(data))
-        runtime = _runtime(settings, device, threads)
-        _require_network(settings)
-        layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
-        manifest, labels = prepare(settings, Path(data), layout)
-        for warning in recipe_warnings(settings) + notes:
-            log.warning("warning: %s", warning)
-        if settings.train.overfit_images is not None:
-            manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
-            settings = overfit_settings(settings)
-            log.info("overfit check: constant rate; no augmentation, weights, smoothing or average; val is train")
-        manifest, settings = as_kept_with_recipe(manifest, settings, folder)
-        hide = (Path(data), layout.images, layout.metadata) if is_private(manifest) else ()
-        run = new_run(folder, force=force, hide=hide)
-        save_splits(manifest, run.path)
-        write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
+        runtime = _runtime(checked, device, threads)
+        made = runtime.world.by_main(partial(_start, checked, Path(data), folder, layout, force=force))
+        run, settings, manifest = made or _read_run(folder)
+    labels, world = label_space(settings, manifest), runtime.world
     _tell_data(manifest)
+
+    def keep_history(history: list[dict[str, Any]]) -> None:
+        if world.is_main:
+            write_text(run.history, json.dumps(history, indent=1))
+
     fitted = fit(
         settings,
         manifest,
         labels,
         checkpoints=None if settings.train.overfit_images is not None else run.checkpoints,
         runtime=runtime,
-        on_epoch=lambda history: write_text(run.history, json.dumps(history, indent=1)),
-        cached=_cached(settings, manifest, run.path, cache),
+        on_epoch=keep_history,
+        cached=world.main_first(lambda: _cached(settings, manifest, run.path, cache)),
     )
     if settings.train.overfit_images is not None:
-        note_overfit(run, fitted, settings)
+        world.by_main(lambda: note_overfit(run, fitted, settings))
         return run
-    classifier = _make_bundle(run, settings, manifest, labels, fitted, runtime)
-    run.write_facts(status="trained", bundle_id=classifier.bundle_id, best_epoch=fitted.progress.best_epoch)
+    world.by_main(lambda: _make_bundle(run, settings, manifest, labels, fitted, runtime.alone()))
     for split in ("val", "test") if score_test else ("val",):
-        if not _is_scored(run, split, classifier.bundle_id):
+        if world.any(world.is_main and not _is_scored(run, split)):
             score_run(run, split, device=device, threads=threads)
-    evaluate_run(run, split="test" if score_test else "val")
-    run.write_facts(status="finished")
+    world.by_main(lambda: _finish(run, "test" if score_test else "val"))
     return run
+
+
+def _start(
+    recipe: Recipe, data: Path, folder: Path, layout: Layout, *, force: bool
+) -> tuple[RunFolder, Recipe, Manifest]:
+    """A new run folder with recipe and manifest, from which every process can go on."""
+    settings, notes = with_input_of_weights(recipe)
+    require_new(folder, force=force)  # what cannot work is told before a large data set is read
+    require_outside(folder, data)
+    _require_network(settings)
+    layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
+    manifest, _ = prepare(settings, data, layout)
+    for warning in recipe_warnings(settings) + notes:
+        log.warning("warning: %s", warning)
+    if settings.train.overfit_images is not None:
+        manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
+        settings = overfit_settings(settings)
+        log.info("overfit check: constant rate; no augmentation, weights, smoothing or average; val is train")
+    manifest, settings = as_kept_with_recipe(manifest, settings, folder)
+    hide = (data, layout.images, layout.metadata) if is_private(manifest) else ()
+    run = new_run(folder, force=force, hide=hide)
+    save_splits(manifest, run.path)
+    write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
+    return run, settings, manifest
+
+
+def _read_run(folder: Path) -> tuple[RunFolder, Recipe, Manifest]:
+    """What another process has started."""
+    run = open_run(folder)
+    return run, read_recipe(str(run.recipe)), Manifest.load(run.path)
+
+
+def _finish(run: RunFolder, split: str) -> None:
+    evaluate_run(run, split=split)
+    run.write_facts(status="finished")
 
 
 def _require_network(recipe: Recipe) -> None:
@@ -149,12 +173,15 @@ def _require_network(recipe: Recipe) -> None:
     make_optimizer(recipe.train, network)
 
 
-def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads: int | None) -> RunFolder:
+def _already_finished(
+    run: RunFolder, runtime: Runtime, *, score_test: bool, device: str, threads: int | None
+) -> RunFolder:
     """Nothing is trained twice; a test split that was not asked for before can still be scored."""
     log.info("this run is finished")
-    if score_test and not run.predictions("test").is_file():
+    world = runtime.world
+    if world.any(world.is_main and score_test and not run.predictions("test").is_file()):
         score_run(run, "test", device=device, threads=threads)
-        evaluate_run(run, split="test")
+        world.by_main(lambda: evaluate_run(run, split="test"))
     return run
 
 
@@ -172,8 +199,9 @@ def _runtime(recipe: Recipe, device: str, threads: int | None) -> Runtime:
     )
 
 
-def _is_scored(run: RunFolder, split: str, bundle_id: str) -> bool:
+def _is_scored(run: RunFolder, split: str) -> bool:
     """Whether a run that was stopped late has this split's table of the same bundle already."""
+    bundle_id = run.read_facts()["bundle_id"]
     return run.predictions(split).is_file() and Predictions.load(run.predictions(split)).facts["bundle_id"] == bundle_id
 
 
@@ -206,7 +234,7 @@ def _make_bundle(
     labels: LabelSpace,
     fitted: Fitted,
     runtime: Runtime,
-) -> Classifier:
+) -> None:
     """Saves the trained classifier, loads it back, and proves that both say the same."""
     trained = Classifier(
         [fitted.network],
@@ -243,7 +271,7 @@ def _make_bundle(
             f"A loaded bundle must score as the trained network does. Got logits {abs(before - after).max():.2e} apart "
             f"in {run.bundle}. Please report this."
         )
-    return loaded
+    run.write_facts(status="trained", bundle_id=loaded.bundle_id, best_epoch=fitted.progress.best_epoch)
 
 
 def _shareable(recipe: Recipe) -> dict[str, Any]:
