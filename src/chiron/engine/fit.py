@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ from chiron.engine.checkpoint import (
 )
 from chiron.engine.compute import parse_mode
 from chiron.engine.ema import WeightAverage
-from chiron.engine.failures import await_second_report, clear_failures, require_finite
+from chiron.engine.failures import await_second_report, clear_failures
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
+from chiron.engine.memory import in_parts_that_fit, unchanged_statistics
 from chiron.engine.mixing import cut_in_pairs, draw_mix
 from chiron.engine.optimizers import set_learning_rate
 from chiron.engine.runtime import Runtime, seed_step
@@ -38,6 +40,7 @@ from chiron.engine.schedules import learning_rate
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
 from chiron.engine.setup import Setup, set_up
+from chiron.engine.step_results import StepResult, StepResults
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import WeightsOrigin
 from chiron.spec.recipe import Recipe
@@ -117,20 +120,23 @@ def _train_epoch(
     """The steps of one epoch, or what is left of them after resuming."""
     state, progress = setup.state, setup.state.progress
     setup.begin_epoch()
-    pace = Pace(progress)
+    pace, results = Pace(progress), StepResults(state, setup.runtime.device)
     for pixels, index in loader:
-        loss, count = _step(setup, pixels, index)
+        result = _step(setup, pixels, index)
+        results.add(result)
         if average is not None:
             progress.ema_updates += 1
             average.update(state.model, progress.ema_updates)
-        progress.loss_sum += loss * count
-        progress.images_in_epoch += count
+        progress.images_in_epoch += result.count
         progress.step_in_epoch += 1
         if pace.time_to_tell():
+            results.read()
             log.info("%s", step_line(setup.recipe.train, progress, pace, num_batches=setup.batches.num_batches))
         if interruption.wanted or keeper.is_due(progress):
+            results.read()
             keeper.save(state)
             interruption.stop_if_wanted()
+    results.read()
     pace.measure()
     return pace
 
@@ -156,7 +162,13 @@ def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
-        state.progress = Progress(setting=setting, recipe=recipe, data=data, weights=_tell_weights(state.model))
+        state.progress = Progress(
+            setting=setting,
+            recipe=recipe,
+            data=data,
+            weights=_tell_weights(state.model),
+            micro_batches=setup.micro_batches,
+        )
         return
     load_checkpoint(found[-1], state)
     progress = state.progress
@@ -198,38 +210,53 @@ def _learning_rate(setup: Setup) -> float:
     )
 
 
-def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
-    """One step of the optimizer on one batch, of which this process has `index`; the loss and size of the whole.
+def _step(setup: Setup, pixels: Tensor, index: Tensor) -> StepResult:
+    """One step of the optimizer on one batch, of which this process has `index`."""
+    state, progress, train, world = setup.state, setup.state.progress, setup.recipe.train, setup.runtime.world
+    whole = setup.batches.index_of(progress.step_in_epoch)
+    set_learning_rate(state.optimizer, _learning_rate(setup))
+    loss = in_parts_that_fit(
+        lambda: _gradients(setup, pixels, index, whole),
+        state.model,
+        progress,
+        count=len(index),
+        alone=world.size == 1,
+    )
+    state.scaler.unscale_(state.optimizer)
+    norm = None
+    if train.clip_grad is not None:
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
+    return StepResult(world.sum(loss), norm, len(whole), step)
 
-    The batch goes through the network in parts; each adds its share of the gradient of the whole batch's mean.
+
+def _gradients(setup: Setup, pixels: Tensor, index: Tensor, whole: Tensor) -> Tensor:
+    """The loss of this process's part of the batch `whole`, and its gradients in the model.
+
+    The part goes through the network in smaller ones; each adds its share of the gradient of the whole batch's mean.
     """
     state, progress, train, world = setup.state, setup.state.progress, setup.recipe.train, setup.runtime.world
-    step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
-    whole = setup.batches.index_of(progress.step_in_epoch)
-    divisor = setup.criterion.divisor(whole)
-    set_learning_rate(state.optimizer, _learning_rate(setup))
+    device, divisor = setup.runtime.device, setup.criterion.divisor(whole)
     seed_step(train.seed, progress.epoch, progress.step_in_epoch, world.rank)
     mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
     state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
-    total = torch.zeros(())
+    total = torch.zeros((), device=device)
+    here = index.to(device, non_blocking=True)
     for part in cut_in_pairs(len(index), progress.micro_batches):
-        images, *rest = setup.finish(pixels[part].to(setup.runtime.device, non_blocking=True))
+        images, *rest = setup.finish(pixels[part].to(device, non_blocking=True))
         images, own_share = (images, 1.0) if mix is None else mix.apply(images)
-        with setup.mode.autocast(setup.runtime.device):
-            logits = setup.stepped(setup.mode.lay_out(images), *rest)
         share = setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # no label of the batch is assessed
-        loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share
-        state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
-        total += loss.detach().cpu()
-    value = require_finite(float(world.sum(total)), step=step)
-    state.scaler.unscale_(state.optimizer)
-    if train.clip_grad is not None:
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
-        if not state.scaler.is_enabled():  # which leaves out steps that are not finite
-            require_finite(float(norm), step=step)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    return value, len(whole)
+        with setup.runtime.step_arithmetic():
+            with setup.mode.autocast(device):
+                logits = setup.stepped(setup.mode.lay_out(images), *rest)
+            loss = setup.criterion.loss(logits, here[part], own_share=own_share) * share
+            with unchanged_statistics(state.model) if train.grad_checkpointing else nullcontext():
+                # several processes take the mean of their gradients
+                state.scaler.scale(loss * world.size).backward()
+        total += loss.detach()
+    return total
 
 
 def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:

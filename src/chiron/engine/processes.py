@@ -41,6 +41,14 @@ class World:
         """Whether the flag is set in any process; the same answer in all."""
         return bool(self.sum(torch.tensor(float(flag))) > 0) if self.size > 1 else flag
 
+    def share(self, text: str) -> str:
+        """What the main process says, in all processes."""
+        if self.size == 1:
+            return text
+        texts = [text]
+        distributed.broadcast_object_list(texts, src=0)
+        return texts[0]
+
     def gather(self, own: Shaped[np.ndarray, "_n ..."]) -> list[np.ndarray]:
         """The arrays of all processes, in the order of their ranks."""
         if self.size == 1:
