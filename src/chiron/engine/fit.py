@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from chiron.bundle import NetworkSpec
@@ -28,17 +28,15 @@ from chiron.engine.checkpoint import (
 )
 from chiron.engine.compute import parse_mode
 from chiron.engine.ema import WeightAverage
-from chiron.engine.failures import await_second_report, clear_failures, require_finite
+from chiron.engine.failures import await_second_report, clear_failures
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
-from chiron.engine.mixing import cut_in_pairs, draw_mix
-from chiron.engine.optimizers import set_learning_rate, set_momentum
-from chiron.engine.runtime import Runtime, seed_step
-from chiron.engine.schedules import cycled_momentum, learning_rate
+from chiron.engine.runtime import Runtime
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
 from chiron.engine.setup import Setup, set_up
-from chiron.engine.sharding import whole_tensor
+from chiron.engine.step import rate_now, take_step
+from chiron.engine.step_results import StepResults
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import WeightsOrigin
 from chiron.spec.recipe import Recipe
@@ -119,20 +117,23 @@ def _train_epoch(
     """The steps of one epoch, or what is left of them after resuming."""
     state, progress = setup.state, setup.state.progress
     setup.begin_epoch()
-    pace = Pace(progress)
+    pace, results = Pace(progress), StepResults(state, setup.runtime.device, setup.auxiliary.kinds)
     for pixels, index in loader:
-        loss, count = _step(setup, pixels, index)
+        result = take_step(setup, pixels, index)
+        results.add(result)
         if average is not None:
             progress.ema_updates += 1
             average.update(state.model, progress.ema_updates)
-        progress.loss_sum += loss * count
-        progress.images_in_epoch += count
+        progress.images_in_epoch += result.count
         progress.step_in_epoch += 1
         if pace.time_to_tell():
+            results.read()
             log.info("%s", step_line(setup.recipe.train, progress, pace, num_batches=setup.batches.num_batches))
         if setup.runtime.world.any(interruption.wanted or keeper.is_due(progress)):
+            results.read()
             keeper.save(state)
             interruption.stop_if_wanted()
+    results.read()
     pace.measure()
     return pace
 
@@ -140,7 +141,7 @@ def _train_epoch(
 def _close_epoch(setup: Setup, network: nn.Module, values: dict[str, float | None], pace: Pace) -> None:
     """Writes the epoch into the history, keeps the weights if they are the best, and decides whether to stop."""
     state, progress, train = setup.state, setup.state.progress, setup.recipe.train
-    progress.history.append(epoch_row(progress, values, pace, lr=_learning_rate(setup)))
+    progress.history.append(epoch_row(progress, values, pace, lr=rate_now(setup)))
     if note_value(progress, train, values[train.select_by]):
         state.best = copy_weights(network)
     progress.begin_next_epoch()
@@ -158,13 +159,12 @@ def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
-        parts = setup.recipe.train.grad_accum_steps
         state.progress = Progress(
             setting=setting,
             recipe=recipe,
             data=data,
             weights=_tell_weights(state.model),
-            micro_batches=1 if parts == "auto" else parts,
+            micro_batches=setup.micro_batches,
         )
         return
     load_checkpoint(found[-1], state)
@@ -194,60 +194,6 @@ def _tell_weights(model: nn.Module) -> dict[str, Any] | None:
             origin.license,
         )
     return origin.model_dump(mode="json")
-
-
-def _place(setup: Setup) -> dict[str, int]:
-    """Where the schedule stands; after the last step of an epoch, still there."""
-    progress, num_batches = setup.state.progress, setup.batches.num_batches
-    step = min(progress.step_in_epoch, num_batches - 1)
-    return {"epoch": progress.epoch, "step_in_epoch": step, "num_batches": num_batches}
-
-
-def _learning_rate(setup: Setup) -> float:
-    return learning_rate(setup.recipe.train, **_place(setup), rate_factor=setup.state.progress.rate_factor)
-
-
-def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
-    """One step of the optimizer on one batch, of which this process has `index`; the loss and size of the whole.
-
-    The batch goes through the network in parts; each adds its share of the gradient of the whole batch's mean.
-    """
-    state, progress, train, world = setup.state, setup.state.progress, setup.recipe.train, setup.runtime.world
-    step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
-    whole = setup.batches.index_of(progress.step_in_epoch)
-    divisor = setup.criterion.divisor(whole)
-    set_learning_rate(state.optimizer, _learning_rate(setup))
-    momentum = cycled_momentum(train, **_place(setup))
-    if momentum is not None:
-        set_momentum(state.optimizer, momentum)
-    seed_step(train.seed, progress.epoch, progress.step_in_epoch, world.rank)
-    mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
-    state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
-    totals = torch.zeros(1 + len(setup.auxiliary.kinds))
-    parts = cut_in_pairs(len(index), setup.num_parts(len(whole)))
-    for part in world.each_part(setup.stepped, parts):
-        images, *rest = setup.finish(pixels[part].to(setup.runtime.device, non_blocking=True))
-        images, own_share = (images, 1.0) if mix is None else mix.apply(images)
-        with setup.mode.autocast(setup.runtime.device):
-            output = setup.stepped(setup.mode.lay_out(images), *rest)
-        logits, beside = setup.auxiliary.measure(output, *rest)
-        counts = setup.own_part(len(whole)) is not None
-        beside = beside * (counts * len(images) / len(whole))
-        share = counts * setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # nothing is assessed
-        loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share + setup.auxiliary.weighted(beside)
-        state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
-        totals += torch.cat([loss[None], beside]).detach().cpu()
-    value, *others = world.sum(totals).tolist()
-    require_finite(value, step=step)
-    state.scaler.unscale_(state.optimizer)
-    if train.clip_grad is not None:
-        norm = whole_tensor(nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad))
-        if not state.scaler.is_enabled():  # which leaves out steps that are not finite
-            require_finite(float(norm), step=step)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    progress.note_auxiliary(dict(zip(setup.auxiliary.kinds, others, strict=True)), len(whole))
-    return value, len(whole)
 
 
 def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:

@@ -19,6 +19,8 @@ from chiron.engine.compute import ComputeMode
 from chiron.engine.criterion import Criterion, make_criterion
 from chiron.engine.ema import WeightAverage
 from chiron.engine.freezing import apply_freezing, tell_trainable
+from chiron.engine.measure import choose_mode
+from chiron.engine.memory import first_parts, largest_part, use_grad_checkpointing
 from chiron.engine.mixing import cut_in_pairs
 from chiron.engine.optimizers import make_optimizer
 from chiron.engine.processes import World
@@ -39,6 +41,7 @@ class Setup:
     state: TrainingState
     stepped: nn.Module  # the model as steps call it: compiled, in several processes; from the first epoch on
     mode: ComputeMode
+    micro_batches: int  # parts of the first step
     network_spec: NetworkSpec
     recipe: Recipe
     labels: LabelSpace
@@ -112,6 +115,7 @@ def set_up(
     Raises:
         SpecError: the loss does not fit the labels, or an auxiliary one the network.
         DataError: class weights of a class without training images.
+        EngineError: not even two images fit in memory.
     """
     train = recipe.train
     train_part = manifest.select("train")
@@ -120,7 +124,25 @@ def set_up(
     network_spec = network_of(recipe.model)
     model = world.prepare(_first_model(recipe, network_spec, labels, runtime.device, resumes=resumes))
     auxiliary = make_auxiliary(train, model)
-    mode = mode or _mode_of(recipe)
+    if train.grad_checkpointing:
+        use_grad_checkpointing(model, recipe.model.name)
+    batches = EpochBatches(
+        train_part.frame.height,
+        train.batch_size,
+        train.seed,
+        balance=train_part.labels if train.sampler == "balanced" else None,
+        drop_last=train.drop_last,
+        part=None if world.size == 1 else lambda count: own_part(count, world) or _STAND_IN,
+        max_batches=train.sanity_steps,
+    )
+    parts = 1 if resumes else first_parts(recipe, model, runtime)  # a checkpoint knows them
+    mode = mode or choose_mode(
+        recipe,
+        model,
+        runtime,
+        num_images=min(train_part.frame.height, batches.num_batches * train.batch_size) * train.epochs,
+        part=largest_part(min(train.batch_size, train_part.frame.height), parts, world.size),
+    )
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)
@@ -131,6 +153,7 @@ def set_up(
         state=TrainingState(model, make_optimizer(train, model), mode.make_scaler(runtime.device), average),
         stepped=model,
         mode=mode,
+        micro_batches=parts,
         network_spec=network_spec,
         recipe=recipe,
         labels=labels,
@@ -147,15 +170,7 @@ def set_up(
             seed=train.seed,
             cached=cached,
         ),
-        batches=EpochBatches(
-            train_part.frame.height,
-            train.batch_size,
-            train.seed,
-            balance=train_part.labels if train.sampler == "balanced" else None,
-            drop_last=train.drop_last,
-            part=None if world.size == 1 else lambda count: own_part(count, world) or _STAND_IN,
-            max_batches=train.sanity_steps,
-        ),
+        batches=batches,
         val_images=StoredImages(source, val_part.frame["path"].to_list(), recipe.input, cached=cached),
         y_val=val_part.targets(labels.uncertain),
     )
@@ -173,9 +188,3 @@ def _first_model(
     init, weights = ("scratch", None) if resumes else (recipe.model.init, recipe.model.weights)
     model = build_network(network_spec, recipe.input, labels, init=init, weights=weights, seed=recipe.train.seed)
     return model.to(device)
-
-
-def _mode_of(recipe: Recipe) -> ComputeMode:
-    train = recipe.train
-    precision = "fp32" if train.precision == "auto" else train.precision
-    return ComputeMode(precision, bool(train.channels_last), bool(train.compile))

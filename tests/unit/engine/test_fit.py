@@ -288,7 +288,7 @@ def test_a_dead_worker_is_one_sentence(tmp_path, class_folders, tiny_recipe):
         os.kill(min(children, key=lambda child: child.create_time()).pid, signal.SIGKILL)
 
     threading.Thread(target=kill_a_child, daemon=True).start()
-    changes = ("train.epochs=100000", "train.num_workers=1")
+    changes = ("train.epochs=100000", "train.num_workers=1", "train.precision=fp32")
     with pytest.raises(EngineError, match="The processes that decode images must live"):
         train(str(tiny_recipe), class_folders, tmp_path / "run", overrides=changes, device="cpu")
     assert list_checkpoints(tmp_path / "run" / "checkpoints")
