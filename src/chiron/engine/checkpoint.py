@@ -1,7 +1,6 @@
 """Checkpoints for resuming: one folder a step with safetensors + JSON, written under a temporary name, then renamed."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from chiron.core.errors import EngineError
-from chiron.core.files import new_folder
+from chiron.core.files import new_folder, remove_folder, remove_leftovers
 from chiron.engine.ema import WeightAverage
+from chiron.engine.failures import require_finite_weights
 from chiron.spec.train_recipe import TrainRecipe
 
 KEEP = 2  # the newest and the one before it
@@ -31,6 +31,7 @@ class Progress:
     step_in_epoch: int = 0
     loss_sum: float = 0.0
     images_in_epoch: int = 0
+    seconds_in_epoch: float = 0.0  # of all processes that worked on it, one after the other
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
@@ -53,7 +54,7 @@ class Progress:
     def begin_next_epoch(self) -> None:
         """Closes the epoch: what is counted within one starts anew."""
         self.epoch += 1
-        self.step_in_epoch, self.loss_sum, self.images_in_epoch = 0, 0.0, 0
+        self.step_in_epoch, self.loss_sum, self.images_in_epoch, self.seconds_in_epoch = 0, 0.0, 0, 0.0
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Checkpoints:
         """Keeps `state`.
 
         Raises:
+            EngineError: a weight is not finite.
             OutputError: the disk is full; the checkpoints before stay as they are.
         """
         if self.folder is not None:
@@ -96,8 +98,10 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
     """Writes `folder/step-<epoch>-<step>` and removes older ones but the last, and those of every so many epochs.
 
     Raises:
+        EngineError: a weight is not finite; nothing is written, for a run could not go on from it.
         OutputError: the disk is full; the checkpoints before stay as they are.
     """
+    require_finite_weights(state.model)
     tensors: dict[str, Any] = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     values: dict[str, Any] = {"groups": _group_values(state.optimizer), "state": {}}
     for parameter, key, value in _optimizer_entries(state):
@@ -118,7 +122,8 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
     for old in list_checkpoints(folder)[:-KEEP]:
         _, epoch, step = old.name.split("-")
         if keep_every_epochs is None or int(step) or int(epoch) % keep_every_epochs:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_folder(old)
+    remove_leftovers(folder)
     return target
 
 

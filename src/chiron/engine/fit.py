@@ -28,6 +28,7 @@ from chiron.engine.checkpoint import (
 )
 from chiron.engine.compute import parse_mode
 from chiron.engine.ema import WeightAverage
+from chiron.engine.epoch_log import open_log
 from chiron.engine.failures import await_second_report, clear_failures, require_finite
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
@@ -68,6 +69,7 @@ def fit(
     runtime: Runtime,
     on_epoch: Callable[[list[dict[str, Any]]], None],
     cached: CachedImages | None = None,
+    logs: Path | None = None,
 ) -> Fitted:
     """Trains on the train split, selects on val, and continues from the newest checkpoint where there is one.
 
@@ -79,8 +81,9 @@ def fit(
         checkpoints: the folder for them; None keeps none, and the run cannot be resumed.
         on_epoch: gets the whole history after every epoch.
         cached: decoded images of the manifest; the weights are the same without them.
+        logs: the folder for the recipe's loggers, which change no weight; None for none.
     Raises:
-        EngineError: the loss is not finite, memory runs out, or a checkpoint is damaged.
+        EngineError: the loss is not finite, memory runs out, a checkpoint is damaged, or a logger fails.
         DataError: the recipe asks for class weights, and a class has no training image.
         OutputError: a checkpoint cannot be written.
     """
@@ -91,7 +94,8 @@ def fit(
     state, progress = setup.state, setup.state.progress
     loader = runtime.loader(setup.images, batches=setup.batches)
     keeper = Checkpoints(checkpoints if runtime.world.is_main else None, recipe.train)
-    with clear_failures():
+    logs = logs if runtime.world.is_main else None
+    with clear_failures(), open_log(recipe, logs, first_epoch=progress.epoch + 1) as epoch_log:
         try:
             with Interruption(resumable=checkpoints is not None) as interruption:
                 while not progress.finished:
@@ -101,6 +105,7 @@ def fit(
                     values = _validate(setup, network)
                     _close_epoch(setup, network, values, pace)
                     on_epoch(progress.history)
+                    epoch_log.tell(setup, network)
                     keeper.save(state)
                     interruption.stop_if_wanted()
         except (ConnectionError, EOFError):
@@ -117,7 +122,7 @@ def _train_epoch(
     """The steps of one epoch, or what is left of them after resuming."""
     state, progress = setup.state, setup.state.progress
     setup.begin_epoch()
-    pace = Pace(progress)
+    pace = Pace(progress, num_batches=setup.batches.num_batches)
     for pixels, index in loader:
         loss, count = _step(setup, pixels, index)
         if average is not None:
@@ -221,12 +226,12 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
         loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share
         state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
         total += loss.detach().cpu()
-    value = require_finite(float(world.sum(total)), step=step)
+    value = require_finite(float(world.sum(total)), what="training loss", step=step)
     state.scaler.unscale_(state.optimizer)
     if train.clip_grad is not None:
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
         if not state.scaler.is_enabled():  # which leaves out steps that are not finite
-            require_finite(float(norm), step=step)
+            require_finite(float(norm), what="norm of the gradient", step=step)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     return value, len(whole)
