@@ -1,7 +1,6 @@
 """Checkpoints for resuming: one folder a step with safetensors + JSON, written under a temporary name, then renamed."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from chiron.core.errors import EngineError
-from chiron.core.files import new_folder
+from chiron.core.files import new_folder, remove_folder, remove_leftovers
 from chiron.engine.ema import WeightAverage
+from chiron.engine.failures import require_finite_weights
 from chiron.engine.sharding import is_sharded, load_weights, part_like, whole_tensor
 from chiron.spec.train_recipe import TrainRecipe
 
@@ -33,6 +33,7 @@ class Progress:
     loss_sum: float = 0.0
     images_in_epoch: int = 0
     auxiliary_sums: dict[str, float] = field(default_factory=dict)  # of the epoch's images, as loss_sum
+    seconds_in_epoch: float = 0.0  # of all processes that worked on it, one after the other
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
@@ -55,7 +56,7 @@ class Progress:
     def begin_next_epoch(self) -> None:
         """Closes the epoch: what is counted within one starts anew."""
         self.epoch += 1
-        self.step_in_epoch, self.loss_sum, self.images_in_epoch = 0, 0.0, 0
+        self.step_in_epoch, self.loss_sum, self.images_in_epoch, self.seconds_in_epoch = 0, 0.0, 0, 0.0
         self.auxiliary_sums = {}
 
     def note_auxiliary(self, means: dict[str, float], num_images: int) -> None:
@@ -93,6 +94,7 @@ class Checkpoints:
         """Keeps `state`.
 
         Raises:
+            EngineError: a weight is not finite.
             OutputError: the disk is full; the checkpoints before stay as they are.
         """
         if self.folder is not None:
@@ -106,8 +108,10 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
     """Writes `folder/step-<epoch>-<step>` and removes older ones but the last, and those of every so many epochs.
 
     Raises:
+        EngineError: a weight is not finite; nothing is written, for a run could not go on from it.
         OutputError: the disk is full; the checkpoints before stay as they are.
     """
+    require_finite_weights(state.model)
     tensors, values = _gather(state)
     state.progress.scaler = state.scaler.state_dict()
     target = folder / f"step-{state.progress.epoch:05d}-{state.progress.step_in_epoch:07d}"
@@ -119,7 +123,8 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
     for old in list_checkpoints(folder)[:-KEEP]:
         _, epoch, step = old.name.split("-")
         if keep_every_epochs is None or int(step) or int(epoch) % keep_every_epochs:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_folder(old)
+    remove_leftovers(folder)
     return target
 
 

@@ -28,6 +28,7 @@ from chiron.engine.checkpoint import (
 )
 from chiron.engine.compute import parse_mode
 from chiron.engine.ema import WeightAverage
+from chiron.engine.epoch_log import open_log
 from chiron.engine.failures import await_second_report, clear_failures
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
@@ -67,6 +68,7 @@ def fit(
     runtime: Runtime,
     on_epoch: Callable[[list[dict[str, Any]]], None],
     cached: CachedImages | None = None,
+    logs: Path | None = None,
 ) -> Fitted:
     """Trains on the train split, selects on val, and continues from the newest checkpoint where there is one.
 
@@ -78,8 +80,9 @@ def fit(
         checkpoints: the folder for them; None keeps none, and the run cannot be resumed.
         on_epoch: gets the whole history after every epoch.
         cached: decoded images of the manifest; the weights are the same without them.
+        logs: the folder for the recipe's loggers, which change no weight; None for none.
     Raises:
-        EngineError: the loss is not finite, memory runs out, or a checkpoint is damaged.
+        EngineError: the loss is not finite, memory runs out, a checkpoint is damaged, or a logger fails.
         DataError: the recipe asks for class weights, and a class has no training image.
         OutputError: a checkpoint cannot be written.
     """
@@ -90,7 +93,8 @@ def fit(
     state, progress = setup.state, setup.state.progress
     loader = runtime.loader(setup.images, batches=setup.batches)
     keeper = Checkpoints(checkpoints if runtime.world.is_main else None, recipe.train)
-    with clear_failures():
+    logs = logs if runtime.world.is_main else None
+    with clear_failures(), open_log(recipe, logs, first_epoch=progress.epoch + 1) as epoch_log:
         try:
             with Interruption(resumable=checkpoints is not None, agree=runtime.world.any) as interruption:
                 while not progress.finished:
@@ -100,6 +104,7 @@ def fit(
                     values = _validate(setup, network)
                     _close_epoch(setup, network, values, pace)
                     on_epoch(progress.history)
+                    epoch_log.tell(setup, network)
                     keeper.save(state)
                     interruption.stop_if_wanted()
         except (ConnectionError, EOFError):
@@ -117,7 +122,8 @@ def _train_epoch(
     """The steps of one epoch, or what is left of them after resuming."""
     state, progress = setup.state, setup.state.progress
     setup.begin_epoch()
-    pace, results = Pace(progress), StepResults(state, setup.runtime.device, setup.auxiliary.kinds)
+    pace = Pace(progress, num_batches=setup.batches.num_batches)
+    results = StepResults(state, setup.runtime.device, setup.auxiliary.kinds)
     for pixels, index in loader:
         result = take_step(setup, pixels, index)
         results.add(result)

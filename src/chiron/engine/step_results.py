@@ -56,9 +56,9 @@ class StepResults:
         norms = torch.stack([result.losses[0] if result.norm is None else result.norm for result in waiting]).tolist()
         scaler, progress = self._state.scaler, self._state.progress
         for result, (loss, *others), norm in zip(waiting, losses, norms, strict=True):
-            require_finite(loss, step=result.step)
+            require_finite(loss, what="training loss", step=result.step)
             if not scaler.is_enabled():  # which leaves out steps that are not finite
-                require_finite(norm, step=result.step)
+                require_finite(norm, what="norm of the gradient", step=result.step)
             progress.loss_sum += loss * result.count
             progress.note_auxiliary(dict(zip(self._auxiliary, others, strict=True)), result.count)
         if scaler.is_enabled() and scaler.get_scale() < LEAST_SCALE:

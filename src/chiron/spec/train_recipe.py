@@ -177,6 +177,8 @@ class TrainRecipe(Frozen):
                 f"warmup_epochs ({self.warmup_epochs:g}) must be smaller than epochs ({self.epochs}); "
                 "for example --set train.warmup_epochs=0"
             )
+        if self.sanity_steps is not None and self.overfit_images is not None:
+            raise ValueError("overfit_images and sanity_steps are two checks; leave one of them out")
         if isinstance(self.num_workers, int) and self.num_workers < 0:
             raise ValueError("num_workers must be 0 or more, or auto")
         return self

@@ -35,6 +35,7 @@ def check_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
         ("train", "loss"): leaf_names(_LOSSES),
         ("train", "optimizer"): optimizer_arguments(),
         ("train", "select_by"): directions(),
+        ("train", "loggers"): leaf_names("chiron.engine.loggers"),
         ("data", "reader"): leaf_names("chiron.data.readers"),
     }
     return read_recipe(name, overrides, registries=registries, rules=_rules)
@@ -58,6 +59,11 @@ def recipe_warnings(recipe: Recipe) -> list[str]:
         )
     if train.schedule_per == "epoch" and train.warmup_epochs > 0 and train.warmup_lr == 0:
         told.append("train.warmup_lr 0 with train.schedule_per epoch: nothing is learned in the first epoch.")
+    if train.log_details and {"mlflow", "wandb"} & set(train.loggers):
+        told.append(
+            "train.log_details hands an image of val and what the network makes of it to the logger, which may send it "
+            "to a server. Leave it out where images must not leave this machine."
+        )
     told += [f"augment.{key} has no effect without augment.{owner}." for key, owner in recipe.augment.idle.items()]
     return told + _without_effect(train)
 
