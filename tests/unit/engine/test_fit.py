@@ -124,6 +124,11 @@ def test_every_key_reaches_the_weights(quick_fit):
         ("train.ema_decay=0.5",),
         ("train.ema_decay=0.5", "train.ema_bias_correction=false"),
         ("train.ema_decay=0.5", "train.ema_from_epoch=1"),
+        ("train.loss=focal",),
+        ("train.loss=focal", "train.focal_gamma=1"),
+        ("train.mixup_alpha=1",),
+        ("train.cutmix_alpha=1",),
+        ("train.mixup_alpha=1", "train.mix_from_epoch=1"),
     ):
         shutil.rmtree(quick_fit.checkpoints, ignore_errors=True)
         # compared where the run ends: the best epoch may be the same one with or without an average
