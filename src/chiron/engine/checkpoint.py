@@ -132,6 +132,8 @@ def _gather(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All tensors of the state, whole, and the optimizer's plain values."""
     tensors: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     values: dict[str, Any] = {"groups": _group_values(state.optimizer), "state": {}}
+    for number, group in enumerate(state.optimizer.param_groups):  # timm's lamb counts its steps there, in a tensor
+        tensors |= {f"group.{number}/{key}": value for key, value in group.items() if isinstance(value, Tensor)}
     for parameter, key, value in _optimizer_entries(state):
         if isinstance(value, Tensor):
             tensors[f"optim.{parameter}/{key}"] = value
@@ -161,6 +163,9 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         for name, tensor in _part(tensors, "optim.").items():
             parameter, key = name.rsplit("/", 1)
             entries.setdefault(parameter, {})[key] = tensor
+        for name, tensor in _part(tensors, "group.").items():
+            number, key = name.split("/", 1)
+            stored["optimizer"]["groups"][int(number)][key] = tensor
         load_weights(state.model, _part(tensors, "model."))
         _restore_optimizer(state, stored["optimizer"]["groups"], entries)
         if state.average is not None:
@@ -195,15 +200,25 @@ def _group_values(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def _restore_optimizer(state: TrainingState, groups: list[dict[str, Any]], entries: dict[str, dict[str, Any]]) -> None:
+    for group, values in zip(state.optimizer.param_groups, groups, strict=True):
+        group.update(values)
+    group_of = {parameter: group for group in state.optimizer.param_groups for parameter in group["params"]}
     parameters = dict(state.model.named_parameters())
     state.optimizer.state.clear()
     for name, values in entries.items():
         parameter = parameters[name]
         state.optimizer.state[parameter] = {
-            key: part_like(value, parameter) if isinstance(value, Tensor) else value for key, value in values.items()
+            key: part_like(value, parameter).to(_device_of(key, parameter, group_of[parameter]))
+            if isinstance(value, Tensor)
+            else value
+            for key, value in values.items()
         }
-    for group, values in zip(state.optimizer.param_groups, groups, strict=True):
-        group.update(values)
+
+
+def _device_of(key: str, parameter: nn.Parameter, group: dict[str, Any]) -> torch.device:
+    """Where torch keeps a value: counts of steps stay on the CPU, but for kernels that read them on the device."""
+    on_cpu = key == "step" and not group.get("fused") and not group.get("capturable")
+    return torch.device("cpu") if on_cpu else parameter.device
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
