@@ -171,6 +171,20 @@ class TrainRecipe(Frozen):
         return parts
 
     @model_validator(mode="after")
+    def _can_be_sharded(self) -> Self:
+        if not self.shard:
+            return self
+        if self.optimizer not in ("adamw", "adam", "sgd"):
+            raise ValueError(
+                f"shard needs optimizer adamw, adam or sgd, not {self.optimizer}: others look at whole layers"
+            )
+        if self.precision == "fp16":
+            raise ValueError("shard needs precision fp32 or bf16, not fp16: its scaler sees one process's part alone")
+        if any(part.epochs is not None for part in self.freeze):
+            raise ValueError("shard needs stages that are frozen to the end; leave freeze.epochs out")
+        return self
+
+    @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
