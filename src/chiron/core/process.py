@@ -15,6 +15,7 @@ def prepare_process() -> None:
     Both are set in the environment too, for worker processes.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what Apple's GPU cannot do, the processor does
     if not sys.platform.startswith("linux"):
         return
     if "MALLOC_TRIM_THRESHOLD_" in os.environ or "MALLOC_MMAP_MAX_" in os.environ:

@@ -27,6 +27,7 @@ from chiron.data.split_tables import save_splits
 from chiron.data.unchanged import require_unchanged
 from chiron.engine.checkpoint import stored_setting
 from chiron.engine.fit import Fitted, fit
+from chiron.engine.memory import fitting_batch_size, peak_of, use_grad_checkpointing
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
 from chiron.spec.labels import LabelSpace
@@ -34,6 +35,7 @@ from chiron.spec.layout import Layout
 from chiron.spec.provenance import Provenance
 from chiron.spec.reading import read_recipe, recipe_yaml
 from chiron.spec.recipe import Recipe
+from chiron.spec.train_recipe import AUTO_BATCH
 from chiron.version import __version__
 from chiron.workflows.check import check_recipe, recipe_warnings
 from chiron.workflows.data import label_space, prepare
@@ -103,6 +105,7 @@ def train(
             manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
             settings = overfit_settings(settings)
             log.info("overfit check: constant rate; no augmentation, weights, smoothing or average; val is train")
+        settings = _with_batch_size(settings, manifest, labels, runtime)
         manifest, settings = as_kept_with_recipe(manifest, settings, folder)
         hide = (Path(data), layout.images, layout.metadata) if is_private(manifest) else ()
         run = new_run(folder, force=force, hide=hide)
@@ -118,6 +121,7 @@ def train(
         on_epoch=lambda history: write_text(run.history, json.dumps(history, indent=1)),
         cached=_cached(settings, manifest, run.path, cache),
     )
+    _tell_memory(run, runtime)
     if settings.train.overfit_images is not None:
         note_overfit(run, fitted, settings)
         return run
@@ -136,9 +140,37 @@ def _require_network(recipe: Recipe) -> None:
 
     Raises:
         ModelError: its arguments, input or first weights are none that it takes, or its weights cannot be had.
+        SpecError: it cannot do what `train.grad_checkpointing` asks for.
     """
-    model, two = recipe.model, LabelSpace(names=("0", "1"), positive="1")
-    build_network(network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=recipe.train.seed)
+    model, two, train = recipe.model, LabelSpace(names=("0", "1"), positive="1"), recipe.train
+    network = build_network(
+        network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=train.seed
+    )
+    if train.grad_checkpointing:
+        use_grad_checkpointing(network, model.name)
+
+
+def _with_batch_size(recipe: Recipe, manifest: Manifest, labels: LabelSpace, runtime: Runtime) -> Recipe:
+    """The recipe with a number in place of `batch_size: auto`.
+
+    Raises:
+        EngineError: not even two images fit in memory.
+    """
+    train = recipe.train
+    if train.batch_size != AUTO_BATCH:
+        return recipe
+    size = fitting_batch_size(recipe, labels, runtime, num_images=manifest.select("train").frame.height)
+    log.info("batch size: %d", size)
+    return recipe.model_copy(update={"train": train.model_copy(update={"batch_size": size})})
+
+
+def _tell_memory(run: RunFolder, runtime: Runtime) -> None:
+    """The most memory that the training took, over all its parts when it was resumed; workers are not counted."""
+    peak = peak_of(runtime.device)
+    if peak is not None:
+        peak = max(peak, run.read_facts().get("peak_memory_bytes", 0))
+        run.write_facts(peak_memory_bytes=peak)
+        log.info("memory: %.1f GB at most%s", peak / 1e9, " on the GPU" if runtime.device.type == "cuda" else "")
 
 
 def _already_finished(run: RunFolder, *, score_test: bool, device: str, threads: int | None) -> RunFolder:
