@@ -106,7 +106,8 @@ class Classifier:
 
     def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
         """Softmax over classes, or a sigmoid a class where several may be true; in float64."""
-        return logits.double().sigmoid() if self.labels.kind == "multi_label" else logits.double().softmax(-1)
+        exact = logits.cpu().double()  # Apple's GPU has no float64
+        return exact.sigmoid() if self.labels.kind == "multi_label" else exact.softmax(-1)
 
     def predict(self, image: ImageLike) -> Prediction:
         """The model output for one image.
@@ -119,7 +120,7 @@ class Classifier:
 
     def read_out(self, logits: Float[Tensor, "batch classes"]) -> list[Prediction]:
         """One Prediction a row of logits."""
-        return [self._prediction(row) for row in self.probabilities(logits).cpu().numpy()]
+        return [self._prediction(row) for row in self.probabilities(logits).numpy()]
 
     def _prediction(self, probs: np.ndarray) -> Prediction:
         names = self.labels.names

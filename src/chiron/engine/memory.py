@@ -117,7 +117,7 @@ def fitting_batch_size(recipe: Recipe, labels: LabelSpace, runtime: Runtime, *, 
         if not fitting.has_room_for(part):
             break
         best = size
-    return int(runtime.world.share(str(_require_some(best, recipe))))
+    return _require_some(best, recipe)
 
 
 def largest_part(batch: int, parts: int, processes: int) -> int:

@@ -38,8 +38,8 @@ class TrainRecipe(Frozen):
     batch_size: Annotated[int, BeforeValidator(_auto_is_zero)] = Field(
         default=32,
         ge=0,
-        description="images of one step, over all processes; auto: the largest power of two that fits in memory, "
-        "which the run's own recipe then names",
+        description="images of one step, over all processes; auto: the largest power of two up to 256 that fits in "
+        "memory, which the run's own recipe then names",
     )
     grad_accum_steps: Literal["auto"] | int = Field(
         default=1,

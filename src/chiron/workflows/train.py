@@ -29,6 +29,7 @@ from chiron.engine.auxiliary import require_outputs
 from chiron.engine.checkpoint import stored_setting
 from chiron.engine.epoch_log import require_loggers
 from chiron.engine.fit import Fitted, fit
+from chiron.engine.memory import fitting_batch_size, peak_of, use_grad_checkpointing
 from chiron.engine.optimizers import make_optimizer
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
@@ -37,6 +38,7 @@ from chiron.spec.layout import Layout
 from chiron.spec.provenance import Provenance
 from chiron.spec.reading import read_recipe, recipe_yaml
 from chiron.spec.recipe import Recipe
+from chiron.spec.train_recipe import AUTO_BATCH
 from chiron.version import __version__
 from chiron.workflows.check import check_recipe, recipe_warnings
 from chiron.workflows.data import label_space, prepare
@@ -97,7 +99,7 @@ def train(
         if score_test:
             _require_result(folder, checked)
         runtime = _runtime(checked, device, threads)
-        made = runtime.world.by_main(partial(_start, checked, Path(data), folder, layout, force=force))
+        made = runtime.world.by_main(partial(_start, checked, Path(data), folder, layout, runtime, force=force))
         run, settings, manifest = made or _read_run(folder)
     labels, world = label_space(settings, manifest), runtime.world
     _tell_data(manifest)
@@ -116,6 +118,7 @@ def train(
         cached=world.main_first(lambda: _cached(settings, manifest, run.path, cache)),
         logs=run.logs,
     )
+    world.by_main(lambda: _tell_memory(run, runtime))
     if settings.train.overfit_images is not None:
         world.by_main(lambda: note_overfit(run, fitted, settings))
         return run
@@ -128,7 +131,7 @@ def train(
 
 
 def _start(
-    recipe: Recipe, data: Path, folder: Path, layout: Layout, *, force: bool
+    recipe: Recipe, data: Path, folder: Path, layout: Layout, runtime: Runtime, *, force: bool
 ) -> tuple[RunFolder, Recipe, Manifest]:
     """A new run folder with recipe and manifest, from which every process can go on."""
     settings, notes = _settings(recipe)
@@ -136,13 +139,14 @@ def _start(
     require_outside(folder, data)
     _require_network(settings)
     layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
-    manifest, _ = prepare(settings, data, layout)
+    manifest, labels = prepare(settings, data, layout)
     for warning in recipe_warnings(settings) + notes:
         log.warning("warning: %s", warning)
     if settings.train.overfit_images is not None:
         manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
         settings = overfit_settings(settings)
         log.info("overfit check: constant rate; nothing that regularizes but weight decay and dropout; val is train")
+    settings = _with_batch_size(settings, manifest, labels, runtime)
     manifest, settings = as_kept_with_recipe(manifest, settings, folder)
     hide = (data, layout.images, layout.metadata) if is_private(manifest) else ()
     run = new_run(folder, force=force, hide=hide)
@@ -193,7 +197,7 @@ def _require_network(recipe: Recipe) -> None:
     Raises:
         ModelError: its arguments, input or first weights are none that it takes, or its weights cannot be had.
         SpecError: a stage that is to be frozen is none of it, the optimizer does not take its arguments, or the
-            network has not the outputs that the auxiliary losses need.
+            network has not what the auxiliary losses or `train.grad_checkpointing` need.
     """
     model, two = recipe.model, LabelSpace(names=("0", "1"), positive="1")
     network = build_network(
@@ -201,6 +205,31 @@ def _require_network(recipe: Recipe) -> None:
     )
     require_outputs(recipe.train, network)
     make_optimizer(recipe.train, network)
+    if recipe.train.grad_checkpointing:
+        use_grad_checkpointing(network, model.name)
+
+
+def _with_batch_size(recipe: Recipe, manifest: Manifest, labels: LabelSpace, runtime: Runtime) -> Recipe:
+    """The recipe with a number in place of `batch_size: auto`.
+
+    Raises:
+        EngineError: not even two images fit in memory.
+    """
+    train = recipe.train
+    if train.batch_size != AUTO_BATCH:
+        return recipe
+    size = fitting_batch_size(recipe, labels, runtime, num_images=manifest.select("train").frame.height)
+    log.info("batch size: %d", size)
+    return recipe.model_copy(update={"train": train.model_copy(update={"batch_size": size})})
+
+
+def _tell_memory(run: RunFolder, runtime: Runtime) -> None:
+    """The most memory that the training took, over all its parts when it was resumed; workers are not counted."""
+    peak = peak_of(runtime.device)
+    if peak is not None:
+        peak = max(peak, run.read_facts().get("peak_memory_bytes", 0))
+        run.write_facts(peak_memory_bytes=peak)
+        log.info("memory: %.1f GB at most%s", peak / 1e9, " on the GPU" if runtime.device.type == "cuda" else "")
 
 
 def _already_finished(
