@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from chiron.cli import check, data, demo, evaluate, models, predict, recipes, report, train, weights
+from chiron.cli import bench, check, data, demo, evaluate, models, predict, recipes, report, train, weights
 from chiron.cli.options import say, want_debug
 from chiron.core.errors import EXIT_COULD_NOT_FINISH, EXIT_INTERRUPTED, EXIT_USER_MISTAKE, ChironError
 from chiron.core.process import prepare_process
@@ -26,6 +26,7 @@ app.command("report")(report.report_command)
 app.command("predict")(predict.predict_command)
 app.command("demo")(demo.demo_command)
 app.command("check")(check.check_command)
+app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

@@ -119,7 +119,7 @@ def _train_epoch(
     setup.begin_epoch()
     pace = Pace(progress)
     for pixels, index in loader:
-        loss, count = _step(setup, pixels, index)
+        loss, count = train_step(setup, pixels, index)
         if average is not None:
             progress.ema_updates += 1
             average.update(state.model, progress.ema_updates)
@@ -198,7 +198,7 @@ def _learning_rate(setup: Setup) -> float:
     )
 
 
-def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
+def train_step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
     """One step of the optimizer on one batch, of which this process has `index`; the loss and size of the whole.
 
     The batch goes through the network in parts; each adds its share of the gradient of the whole batch's mean.
@@ -212,15 +212,19 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
     mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
     state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
     total = torch.zeros(())
+    setup.lap("optimizer")
     for part in cut_in_pairs(len(index), progress.micro_batches):
         images, *rest = setup.finish(pixels[part].to(setup.runtime.device, non_blocking=True))
         images, own_share = (images, 1.0) if mix is None else mix.apply(images)
+        setup.lap("copy")
         with setup.mode.autocast(setup.runtime.device):
             logits = setup.stepped(setup.mode.lay_out(images), *rest)
         share = setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # no label of the batch is assessed
         loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share
+        setup.lap("forward")
         state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
         total += loss.detach().cpu()
+        setup.lap("backward")
     value = require_finite(float(world.sum(total)), step=step)
     state.scaler.unscale_(state.optimizer)
     if train.clip_grad is not None:
@@ -229,6 +233,7 @@ def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
             require_finite(float(norm), step=step)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    setup.lap("optimizer")
     return value, len(whole)
 
 

@@ -40,8 +40,7 @@ def describe_model(
     require_known(name)
     architecture = name.partition(".")[0]
     if img_size is None:
-        config = timm.models.get_pretrained_cfg(architecture)
-        img_size = config.input_size[-1] if config else 224
+        img_size = default_img_size(name)
     model = create_model(
         name,
         num_classes=num_classes,
@@ -60,6 +59,12 @@ def describe_model(
         img_size=img_size,
         weight_tags=_licenses(architecture),
     )
+
+
+def default_img_size(name: str) -> int:
+    """Side of the input that a model was made for, pixels; 224 where it does not say."""
+    config = timm.models.get_pretrained_cfg(name.partition(".")[0])
+    return config.input_size[-1] if config else 224
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
