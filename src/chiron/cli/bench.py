@@ -80,8 +80,8 @@ def _say(done: dict[str, Any]) -> None:
         ],
     )  # fmt: skip
     say(
-        f"images/s: {done['end_to_end_images_per_second']:.1f} end to end, {done['compute_images_per_second']:.1f} pure "
-        f"compute; {done['waiting_percent']:.0f} % of the time is waiting for images"
+        f"images/s: {done['end_to_end_images_per_second']:.1f} end to end, {done['compute_images_per_second']:.1f} "
+        f"pure compute; {done['waiting_percent']:.0f} % of the time is waiting for images"
     )
     if done["memory_peak_mib"] is not None:
         say(f"memory peak: {done['memory_peak_mib']:,.0f} MiB of {done['memory_of']}")

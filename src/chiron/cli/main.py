@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from chiron.cli import bench, check, data, demo, evaluate, models, predict, recipes, report, train, weights
+from chiron.cli import bench, check, data, demo, evaluate, fit_check, models, predict, recipes, report, train, weights
 from chiron.cli.options import say, want_debug
 from chiron.core.errors import EXIT_COULD_NOT_FINISH, EXIT_INTERRUPTED, EXIT_USER_MISTAKE, ChironError
 from chiron.core.process import prepare_process
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("train")(train.train_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("report")(report.report_command)
+app.command("fit-check")(fit_check.fit_check_command)
 app.command("predict")(predict.predict_command)
 app.command("demo")(demo.demo_command)
 app.command("check")(check.check_command)

@@ -45,8 +45,8 @@ def bench_train(
 ) -> dict[str, Any]:
     """Times the training of a recipe, or of a model at its own input size with batches of 32; nothing is kept.
 
-    First weights are random, which takes the same time. Every part is the run's own: files, cache, loader, warp, network,
-    loss, optimizer.
+    First weights are random, which takes the same time. Every part is the run's own: files, cache, loader, warp,
+    network, loss, optimizer.
 
     Args:
         name: a recipe (file or packaged name) or a model that `chiron models` lists.
