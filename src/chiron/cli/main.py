@@ -7,7 +7,21 @@ from collections.abc import Sequence
 
 import typer
 
-from chiron.cli import bench, check, data, demo, evaluate, fit_check, models, predict, recipes, report, train, weights
+from chiron.cli import (
+    bench,
+    check,
+    data,
+    demo,
+    evaluate,
+    fit_check,
+    models,
+    predict,
+    recipes,
+    report,
+    sweep,
+    train,
+    weights,
+)
 from chiron.cli.options import say, want_debug
 from chiron.core.errors import EXIT_COULD_NOT_FINISH, EXIT_INTERRUPTED, EXIT_USER_MISTAKE, ChironError
 from chiron.core.process import prepare_process
@@ -21,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train_command)
+app.command("sweep")(sweep.sweep_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)

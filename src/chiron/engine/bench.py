@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,7 +133,7 @@ def _time_loaded_steps(setup: Setup, memory: "_MemorySteps", num_steps: int) -> 
     return np.array(waiting), np.array(whole), num_images
 
 
-def _endless(setup: Setup) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(setup: Setup) -> Generator[tuple[Tensor, Tensor]]:
     """The epoch's batches from the run's own loader, again and again."""
     loader = setup.runtime.loader(setup.images, batches=setup.batches)
     while True:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from chiron.report.format import number
 from chiron.report.plots.style import BLUE, INK, MUTED, PALE, VERMILLION, Drawing, new_figure
@@ -18,7 +19,7 @@ def draw(history: History, check: Mapping[str, Any]) -> Drawing:
         history: rows of the training history, one or more; it may be empty.
         check: numbers of `chiron fit-check`.
     """
-    figure = new_figure(8.4, 5.8)
+    figure = new_figure(8.4, 6.6)
     loss, accuracy, gap, rate = figure.subplots(2, 2).ravel()
     _draw_loss(loss, history, check)
     _draw_accuracy(accuracy, history, check)
@@ -28,6 +29,8 @@ def draw(history: History, check: Mapping[str, Any]) -> Drawing:
         axis.set_xlabel("Epoch")
         axis.set_xlim(0.4, max([1, check["epoch"] or 1, *(row["epoch"] for row in history)]) + 0.6)
         axis.xaxis.get_major_locator().set_params(integer=True)
+        if axis is not rate:
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     return Drawing(
         name="fit_check",
         caption="Fit: points with bars are the chosen network on training and val images as they are, with intervals; "
@@ -42,15 +45,13 @@ def _draw_loss(axis: Axes, history: History, check: Mapping[str, Any]) -> None:
     _line(axis, history, "train_loss", "train, as minimized", color=MUTED, dashes=(0, (1.2, 1.2)), marker="^")
     _line(axis, history, "val_loss", "val", color=VERMILLION, dashes=(0, (5, 1.5)), marker="s")
     _scored(axis, check, "loss")
-    axis.set_ylim(bottom=0)
-    axis.legend()
+    axis.set_ylim(0, 1.05 * axis.dataLim.ymax)
 
 
 def _draw_accuracy(axis: Axes, history: History, check: Mapping[str, Any]) -> None:
     axis.set_title("Accuracy")
     _line(axis, history, "val_accuracy", "val", color=VERMILLION, dashes=(0, (5, 1.5)), marker="s")
     _scored(axis, check, "accuracy")
-    axis.legend()
 
 
 def _draw_gap(axis: Axes, history: History, check: Mapping[str, Any]) -> None:
@@ -69,15 +70,20 @@ def _draw_gap(axis: Axes, history: History, check: Mapping[str, Any]) -> None:
         level = check["thresholds"][name]
         axis.axhline(level, color=INK, linewidth=0.9, linestyle=dashes, label=f"{name.replace('_', ' ')} {level:g}")
     _point(axis, check["epoch"], check["loss"]["gap"], "scored, with interval", color=INK, marker="D")
-    axis.legend()
 
 
 def _draw_rate(axis: Axes, history: History) -> None:
     axis.set_title("Learning rate")
     rows = [row for row in history if row.get("lr")]  # a warm-up may start at 0, which no logarithm shows
     axis.plot([row["epoch"] for row in rows], [row["lr"] for row in rows], color=BLUE, marker=_marker(rows, "o"))
-    if rows:
-        axis.set_yscale("log")
+    if not rows:
+        return
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(lambda value, place: f"{value:.3g}")  # matplotlib's own is mathematical text
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    rates = [row["lr"] for row in rows]
+    if max(rates) < 10 * min(rates):  # there may be no power of ten to write
+        axis.set_yticks(sorted({min(rates), max(rates)}))
 
 
 def _line(axis: Axes, history: History, key: str, label: str, *, color: str, dashes: Any, marker: str) -> None:
