@@ -103,3 +103,15 @@ def test_a_how_to_runs_as_written(page, tmp_path, monkeypatch):
     refused = [" ".join(arguments) for arguments, code in codes.items() if code not in (0, 1)]
     # the phantoms come without splits, so there is nothing to repair
     assert refused == (["data split audit --repair --out repaired"] if page == "audit-data" else [])
+
+
+@pytest.mark.slow
+def test_sweeps_and_folds_run_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = "how-to/sweeps-and-folds.md"
+    for block in re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
+        (tmp_path / block[0]).write_text(block[1], encoding="utf-8")
+    for arguments in commands(page):
+        assert run([*arguments, "-q"]) == 0, arguments
+    assert (tmp_path / "folds/sweep.csv").read_text(encoding="utf-8").count("finished") == 6
+    assert (tmp_path / "search/sweep.csv").read_text(encoding="utf-8").count("finished") == 4

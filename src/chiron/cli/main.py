@@ -7,7 +7,21 @@ from collections.abc import Sequence
 
 import typer
 
-from chiron.cli import check, data, demo, evaluate, models, predict, recipes, report, train, weights
+from chiron.cli import (
+    bench,
+    check,
+    data,
+    demo,
+    evaluate,
+    fit_check,
+    models,
+    predict,
+    recipes,
+    report,
+    sweep,
+    train,
+    weights,
+)
 from chiron.cli.options import say, want_debug
 from chiron.core.errors import (
     EXIT_COULD_NOT_FINISH,
@@ -31,11 +45,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train_command)
+app.command("sweep")(sweep.sweep_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("report")(report.report_command)
+app.command("fit-check")(fit_check.fit_check_command)
 app.command("predict")(predict.predict_command)
 app.command("demo")(demo.demo_command)
 app.command("check")(check.check_command)
+app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

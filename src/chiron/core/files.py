@@ -96,6 +96,36 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether this process alone is inside; another one that comes meanwhile is told so and does not wait.
+
+    The claim is a lock on `path`, which stays; the system ends it with the process, however that ends.
+
+    Raises:
+        OutputError: the lock cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        yield _lock_at_once(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_at_once(descriptor: int) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Gives a temporary folder beside `path` and renames it to `path` when the block ends well.
 

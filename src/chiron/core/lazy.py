@@ -1,8 +1,25 @@
-"""PEP 562 for packages whose names are loaded on first use."""
+"""What is loaded on first use: names of a package (PEP 562), and packages that not everybody has."""
 
 import importlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
+
+from chiron.core.errors import SpecError
+
+
+def require_package(name: str, *, extra: str, for_what: str) -> ModuleType:
+    """The optional package `name`, imported now.
+
+    Raises:
+        SpecError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"{for_what} needs the package {name}. Got none installed. Run: pip install 'chiron-imaging[{extra}]'"
+        ) from error
 
 
 def lazy_attributes(package: str, where: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

@@ -81,9 +81,12 @@ class TrainingImages(StoredImages):
         self.sample_ids, self.recipe, self.seed = list(sample_ids), recipe, seed
 
     def __getitem__(self, key: DrawKey) -> tuple[Tensor, int]:  # type: ignore[override]
+        return self.augmented(key, self.stored(key.index)), key.index
+
+    def augmented(self, key: DrawKey, stored: StoredImage) -> Tensor:
+        """The stored image of `key`, changed as its name says."""
         seed = seed_of("augment", self.seed, key.epoch, self.sample_ids[key.index], key.occurrence)
-        draw = draw_augmentation(self.recipe, seed)
-        return to_tensor(augment(self.stored(key.index), draw, self.spec)), key.index
+        return to_tensor(augment(stored, draw_augmentation(self.recipe, seed), self.spec))
 
 
 class EpochBatches(Sampler[list[DrawKey]]):
@@ -132,6 +135,10 @@ class EpochBatches(Sampler[list[DrawKey]]):
     def index_of(self, number: int) -> Int[Tensor, "n"]:
         """The images of batch `number` of this epoch, those of all processes together."""
         return torch.tensor([key.index for key in self._batches[number]])
+
+    def keys_of(self, number: int) -> list[DrawKey]:
+        """The draws of batch `number` of this epoch."""
+        return self._batches[number]
 
     def __len__(self) -> int:
         return self.num_batches - self.start

@@ -1,6 +1,7 @@
 """Everything that the loop needs, made from recipe and manifest; the loop itself is in fit.py."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ class Setup:
     val_images: StoredImages
     y_val: np.ndarray
     is_prepared: bool = False
+    lap: Callable[[str], None] = lambda part: None  # told when a part of a step is over; `chiron bench` listens
 
     def begin_epoch(self) -> None:
         """Chooses the epoch's batches, and which parameters learn in it."""

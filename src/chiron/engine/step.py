@@ -36,6 +36,7 @@ def take_step(setup: Setup, pixels: Tensor, index: Tensor) -> StepResult:
         norm = whole_tensor(nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad))
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    setup.lap("optimizer")
     step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
     return StepResult(world.sum(losses), norm, len(whole), step)
 
@@ -64,10 +65,12 @@ def _gradients(setup: Setup, pixels: Tensor, index: Tensor, whole: Tensor) -> Te
     mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
     state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
     totals = torch.zeros(1 + len(setup.auxiliary.kinds), device=device)
+    setup.lap("optimizer")
     here = index.to(device, non_blocking=True)
     for part in world.each_part(setup.stepped, cut_in_pairs(len(index), setup.num_parts(len(whole)))):
         images, *rest = setup.finish(pixels[part].to(device, non_blocking=True))
         images, own_share = (images, 1.0) if mix is None else mix.apply(images)
+        setup.lap("copy")
         share = counts * setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # nothing is assessed
         with setup.runtime.step_arithmetic():
             with setup.mode.autocast(device):
@@ -76,8 +79,10 @@ def _gradients(setup: Setup, pixels: Tensor, index: Tensor, whole: Tensor) -> Te
             beside = beside * (counts * len(images) / len(whole))
             loss = setup.criterion.loss(logits, here[part], own_share=own_share) * share
             loss = loss + setup.auxiliary.weighted(beside)
+            setup.lap("forward")
             with unchanged_statistics(state.model) if train.grad_checkpointing else nullcontext():
                 # several processes take the mean of their gradients
                 state.scaler.scale(loss * world.size).backward()
         totals += torch.cat([loss[None], beside]).detach()
+        setup.lap("backward")
     return totals

@@ -41,7 +41,8 @@ def describe_model(
     """
     require_known(name)
     architecture = name.partition(".")[0]
-    img_size = img_size or _own_size(architecture)
+    if img_size is None:
+        img_size = default_img_size(name)
     model = create_model(
         name,
         num_classes=num_classes,
@@ -78,7 +79,7 @@ def describe_stages(name: str) -> list[Stage]:
         ModelError: as `create_model`, or the model says no stages.
     """
     require_known(name)
-    size = _own_size(name.partition(".")[0])
+    size = default_img_size(name)
     model = create_model(name, num_classes=2, in_chans=3, img_size=size, init="scratch", seed=0)
     stages = {stage: names_below(model, prefixes) for stage, prefixes in named_stages(model).items()}
     sizes = {key: parameter.numel() for key, parameter in model.named_parameters()}
@@ -98,9 +99,9 @@ def _common_prefixes(names: list[str], others: Collection[str]) -> tuple[str, ..
     return tuple(found)
 
 
-def _own_size(architecture: str) -> int:
-    """Side of the input that a model was made for, pixels."""
-    config = timm.models.get_pretrained_cfg(architecture)
+def default_img_size(name: str) -> int:
+    """Side of the input that a model was made for, pixels; 224 where it does not say."""
+    config = timm.models.get_pretrained_cfg(name.partition(".")[0])
     return config.input_size[-1] if config else 224
 
 

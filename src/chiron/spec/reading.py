@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +12,8 @@ from chiron.core.suggest import did_you_mean
 from chiron.spec.library import find_recipe
 from chiron.spec.recipe import Recipe
 from chiron.spec.strict_yaml import Document, KeyPath, parse_value, parse_yaml
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _TYPES = {
     "int": "a whole number",
@@ -45,7 +47,7 @@ def read_recipe(
     for override in overrides:
         _apply(document, override)
     problems: dict[KeyPath, str] = {}
-    recipe = _validate(document, problems)
+    recipe = validated(document, Recipe, problems)
     for path, choices in (registries or {}).items():
         value = _look_up(document.values, path)
         for given in value if isinstance(value, list) else [value]:
@@ -97,15 +99,20 @@ def _line(document: Document, path: KeyPath) -> int:
     return next((document.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in document.lines), 0)
 
 
-def _validate(document: Document, problems: dict[KeyPath, str]) -> Recipe | None:
+def validated(document: Document, model: type[Model], problems: dict[KeyPath, str]) -> Model | None:
+    """The document as `model`; None, and a sentence by key path added to `problems`, where it is none.
+
+    Raises:
+        SpecError: the document holds other than plain values.
+    """
     try:
         # JSON is what keeps strict types and still takes a YAML list for a tuple.
-        return Recipe.model_validate_json(json.dumps(document.values))
+        return model.model_validate_json(json.dumps(document.values))
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             path = tuple(part for part in problem["loc"] if part != "[key]")
             path = _known_part(document.values, path)
-            problems.setdefault(path, _sentence(problem, path))
+            problems.setdefault(path, _sentence(problem, path, model))
     except (TypeError, ValueError) as error:
         raise SpecError(f"{document.source}: a recipe must hold plain values. Got {error}.") from error
     return None
@@ -125,10 +132,10 @@ def _known_part(values: Any, path: KeyPath) -> KeyPath:
     return tuple(kept)
 
 
-def _sentence(problem: Any, path: KeyPath) -> str:
+def _sentence(problem: Any, path: KeyPath, model: type[BaseModel]) -> str:
     kind, got, name = problem["type"], problem.get("input"), _dotted(path)
     if kind == "extra_forbidden":
-        choices = _fields_at(path[:-1])
+        choices = _fields_at(path[:-1], model)
         return (
             f"unknown key {name!r}. {did_you_mean(str(path[-1]), choices)} Known here: {', '.join(choices)}.".replace(
                 "  ", " "
@@ -148,9 +155,8 @@ def _sentence(problem: Any, path: KeyPath) -> str:
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}. Got {got!r}."
 
 
-def _fields_at(path: KeyPath) -> list[str]:
-    """Names of the keys that the Recipe has at `path`."""
-    model: type[BaseModel] = Recipe
+def _fields_at(path: KeyPath, model: type[BaseModel]) -> list[str]:
+    """Names of the keys that `model` has at `path`."""
     for part in path:
         if not isinstance(part, str) or part not in model.model_fields:
             return []

@@ -1,0 +1,98 @@
+"""`chiron bench train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chiron.cli.options import Changes, Debug, Device, Json, Quiet, Threads, say, say_json, say_table, start_logging
+
+app = typer.Typer(help="Measure how fast training is on this machine.", rich_markup_mode=None, no_args_is_help=True)
+
+_ROWS = {
+    "decode_ms_per_image": "decode a file",
+    "read_ms_per_image": "read an image",
+    "warp_ms_per_image": "warp an image",
+    "copy_ms_per_step": "copy to the device",
+    "forward_ms_per_step": "forward",
+    "backward_ms_per_step": "backward",
+    "optimizer_ms_per_step": "optimizer",
+    "compute_ms_per_step": "a step in memory",
+    "waiting_ms_per_step": "waiting for images",
+    "end_to_end_ms_per_step": "a step with loader",
+    "score_ms_per_image": "score an image of val",
+}
+
+
+@app.callback()
+def bench() -> None:
+    """Measure how fast training is on this machine."""
+
+
+@app.command("train")
+def bench_train_command(
+    name: Annotated[str, typer.Argument(help="A recipe (name or YAML file) or a model.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Images; by default phantoms are drawn.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps to time, after warm-up.")] = 20,
+    num_images: Annotated[
+        int | None, typer.Option("--num-images", min=1, help="Training images to estimate an epoch for.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Decode files in every step.")] = False,
+    change: Changes = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Time decode, warp, copy, forward, backward and optimizer, and name what is slowest."""
+    start_logging(quiet=quiet, debug=debug)
+    from chiron.workflows.bench import bench_train
+
+    done = bench_train(
+        name,
+        data,
+        overrides=tuple(change or ()),
+        num_images=num_images,
+        num_steps=steps,
+        device=device,
+        threads=threads,
+        cache=not no_cache,
+    )
+    if as_json:
+        say_json(done)
+    else:
+        _say(done)
+
+
+def _say(done: dict[str, Any]) -> None:
+    say(
+        f"{done['model']} at {done['img_size_px']} px, batch {done['batch_size']}, {done['compute_mode']}, on "
+        f"{done['device_name']} ({done['threads']} threads, {done['num_workers']} workers), {done['data']}; "
+        f"medians of {done['num_steps']} steps"
+    )
+    say_table(
+        ["part", "ms", "quartiles", "of"],
+        [
+            (words, f"{done[key]['median']:.2f}", f"{done[key]['low_quartile']:.2f}-{done[key]['high_quartile']:.2f}",
+             key.rsplit("_", 1)[1])
+            for key, words in _ROWS.items()
+        ],
+    )  # fmt: skip
+    say(
+        f"images/s: {done['end_to_end_images_per_second']:.1f} end to end, {done['compute_images_per_second']:.1f} "
+        f"pure compute; {done['waiting_percent']:.0f} % of the time is waiting for images"
+    )
+    if done["memory_peak_mib"] is not None:
+        say(f"memory peak: {done['memory_peak_mib']:,.0f} MiB of {done['memory_of']}")
+    say(
+        f"an epoch of {done['num_train_images']:,} images ({done['num_train_images_from']}), with val: "
+        f"{_duration(done['epoch_seconds'])}; all {done['epochs']}: {_duration(done['training_seconds'])}"
+    )
+    say(done["bottleneck"])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

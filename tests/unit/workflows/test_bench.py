@@ -1,0 +1,89 @@
+"""`chiron bench train`: what it times, what it estimates, and the sentence at its end."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from chiron.core.errors import SpecError
+from chiron.engine.bench import Measured, Spread
+from chiron.engine.compute import ComputeMode
+from chiron.workflows import bench
+from chiron.workflows.bench import bench_train, bottleneck
+
+
+def measured(waiting_share: float = 0.0, read: float = 0.001, warp: float = 0.002, **parts: float) -> Measured:
+    def at(value):
+        return Spread(value, value, value)
+
+    times = dict.fromkeys(("copy", "forward", "backward", "optimizer"), 0.01) | parts
+    whole = sum(times.values())
+    return Measured(at(0.01), at(read), at(warp), {name: at(value) for name, value in times.items()}, at(whole), at(0.0),
+                    at(whole), 100.0, 120.0, waiting_share, at(0.01), None)  # fmt: skip
+
+
+def setup(mode: ComputeMode = ComputeMode(), *, workers: int = 0, device: str = "cpu", cached: object = object()):  # noqa: B008
+    runtime = SimpleNamespace(num_workers=workers, device=SimpleNamespace(type=device))
+    return SimpleNamespace(mode=mode, runtime=runtime, images=SimpleNamespace(cached=cached))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "of", "sentence"),
+    [
+        (measured(backward=0.05), setup(),
+         "The network's backward pass takes 62 % of the time: try --set train.precision=bf16."),
+        (measured(forward=0.05), setup(ComputeMode("bf16")),
+         "The network's forward pass takes 62 % of the time: try --set train.channels_last=true."),
+        (measured(forward=0.05), setup(ComputeMode("bf16", True)),
+         "The network's forward pass takes 62 % of the time: try --set train.compile=true."),
+        (measured(optimizer=0.05), setup(),
+         "The optimizer takes 62 % of the time: try a larger train.batch_size, so that there are fewer steps."),
+        (measured(0.6), setup(workers=2, device="cuda"),
+         "Waiting for images takes 60 % of the time: augmentation is slow; try --set train.num_workers=4, or fewer keys "
+         "of augment."),
+        (measured(0.6, read=0.01), setup(cached=None),
+         "Waiting for images takes 60 % of the time: leave out --no-cache, so that each image is decoded once."),
+    ],
+)  # fmt: skip
+def test_one_sentence_names_the_bottleneck(numbers, of, sentence):
+    assert bottleneck(numbers, of) == sentence
+
+
+def test_a_recipe_on_data(tiny_recipe, class_folders):
+    done = bench_train(str(tiny_recipe), class_folders, num_steps=2, device="cpu", threads=1, num_images=1000)
+    assert (done["model"], done["data"], done["batch_size"]) == ("chiron_fair_cnn_nano", str(class_folders), 8)
+    assert (done["num_train_images"], done["num_train_images_from"]) == (1000, "stated")
+    assert done["cached"]
+    seconds = 1000 / done["end_to_end_images_per_second"]
+    assert done["epoch_seconds"] == pytest.approx(
+        seconds + done["num_val_images"] * done["score_ms_per_image"]["median"] / 1000
+    )
+    assert done["training_seconds"] == pytest.approx(2 * done["epoch_seconds"])
+    for part in ("copy", "forward", "backward", "optimizer", "compute", "waiting", "end_to_end"):
+        spread = done[f"{part}_ms_per_step"]
+        assert 0 < spread["low_quartile"] <= spread["median"] <= spread["high_quartile"]
+
+
+def test_a_model_on_phantoms_of_its_own_size(monkeypatch):
+    monkeypatch.setattr(bench, "_DISTINCT", 8)
+    done = bench_train("test_resnet.r160_in1k", num_steps=1, device="cpu", threads=1, overrides=("train.batch_size=4",))
+    assert (done["img_size_px"], done["batch_size"], done["data"]) == (160, 4, "phantoms")
+    assert done["num_train_images_from"] == "assumed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("labels.names=[a, b, c, d]", "labels.positive=null", "train.class_weights=balanced"),
+        ("data.labels=multi", "labels.names=[a, b]", "labels.positive=null", "train.loss=bce"),
+        ("labels.one_logit=true", "train.loss=bce"),
+    ],
+)
+def test_phantoms_have_the_classes_of_the_recipe(tiny_recipe, monkeypatch, changes):
+    monkeypatch.setattr(bench, "_DISTINCT", 4)
+    done = bench_train(str(tiny_recipe), num_steps=1, device="cpu", threads=1, overrides=changes, cache=False)
+    assert not done["cached"]
+
+
+def test_neither_recipe_nor_model():
+    with pytest.raises(SpecError, match=r"a recipe or a model. Got 'resnet10x'. Did you mean 'resnet10t'\?"):
+        bench_train("resnet10x")
