@@ -1,9 +1,11 @@
 """Exponential moving average (EMA) of the weights over optimizer steps."""
 
 import copy
+from collections.abc import Iterator
+from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class WeightAverage:
@@ -28,10 +30,16 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, num_updates: int) -> None:
         """Takes in the weights of `model`; this is update number `num_updates`, from 1."""
-        share = self.newest_share(num_updates)
-        newest = model.state_dict()
-        for name, average in self.network.state_dict().items():
+        averaged, newest = [], []
+        for average, new in zip(_tensors(self.network), _tensors(model), strict=True):
             if average.is_floating_point():
-                average.lerp_(newest[name], share)
+                averaged.append(average)
+                newest.append(new)
             else:
-                average.copy_(newest[name])
+                average.copy_(new)
+        torch._foreach_lerp_(averaged, newest, self.newest_share(num_updates))  # on a GPU one kernel for all
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    """All parameters and buffers, in the order of the network's layers."""
+    return chain(network.parameters(), network.buffers())

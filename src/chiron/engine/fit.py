@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from chiron.bundle import NetworkSpec
 from chiron.core.errors import EngineError
@@ -31,6 +30,7 @@ from chiron.engine.ema import WeightAverage
 from chiron.engine.failures import await_second_report, clear_failures, require_finite
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
+from chiron.engine.loading import TrainingLoader
 from chiron.engine.mixing import cut_in_pairs, draw_mix
 from chiron.engine.optimizers import set_learning_rate
 from chiron.engine.runtime import Runtime, seed_step
@@ -89,7 +89,7 @@ def fit(
     setup = set_up(recipe, manifest, labels, runtime, cached, resumes=bool(before), mode=mode)
     _resume(setup, checkpoints, manifest)
     state, progress = setup.state, setup.state.progress
-    loader = runtime.loader(setup.images, batches=setup.batches)
+    loader = TrainingLoader(setup.images, setup.batches, runtime)
     keeper = Checkpoints(checkpoints if runtime.world.is_main else None, recipe.train)
     with clear_failures():
         try:
@@ -112,7 +112,7 @@ def fit(
 
 
 def _train_epoch(
-    setup: Setup, loader: DataLoader, average: WeightAverage | None, keeper: Checkpoints, interruption: Interruption
+    setup: Setup, loader: TrainingLoader, average: WeightAverage | None, keeper: Checkpoints, interruption: Interruption
 ) -> Pace:
     """The steps of one epoch, or what is left of them after resuming."""
     state, progress = setup.state, setup.state.progress
@@ -152,7 +152,13 @@ def _close_epoch(setup: Setup, network: nn.Module, values: dict[str, float | Non
 def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     """Brings the state to where the newest checkpoint stands, or notes what this run is when there is none."""
     runtime, state = setup.runtime, setup.state
-    setting = resume_setting(torch.get_num_threads(), str(setup.mode), runtime.device, runtime.world.size)
+    setting = resume_setting(
+        torch.get_num_threads(),
+        str(setup.mode),
+        runtime.device,
+        runtime.world.size,
+        augments_batches=runtime.augments_batches,
+    )
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
