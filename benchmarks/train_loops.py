@@ -126,9 +126,8 @@ def measure_quality(job: Job, model: str, seeds: int, out: Path) -> Iterator[str
         shown = []
         for metric in ("auroc", "log_loss"):
             values = [row[metric] for row in rows]
-            shown.append(
-                f"{statistics.mean(values):.4f} (SD {statistics.stdev(values) if seeds > 1 else math.nan:.4f})"
-            )
+            spread = f" (SD {statistics.stdev(values):.4f})" if len(values) > 1 else ""
+            shown.append(f"{statistics.mean(values):.4f}{spread}")
         yield f"| {model} | {side} | {len(rows)} | {' | '.join(shown)} |"
 
 
