@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from chiron.core.hashing import seed_of
 from chiron.data.augment.apply import augment
-from chiron.data.augment.draw import draw_augmentation
+from chiron.data.augment.draw import Draw, draw_augmentation
 from chiron.data.cache import CachedImages
 from chiron.data.source import ImageSource
 from chiron.preprocess.resize import StoredImage
@@ -80,13 +80,33 @@ class TrainingImages(StoredImages):
         super().__init__(source, paths, spec, cached=cached)
         self.sample_ids, self.recipe, self.seed = list(sample_ids), recipe, seed
 
-    def __getitem__(self, key: DrawKey) -> tuple[Tensor, int]:  # type: ignore[override]
-        return self.augmented(key, self.stored(key.index)), key.index
+    def draw(self, key: DrawKey) -> Draw:
+        """The random numbers of this image."""
+        seed = seed_of("augment", self.seed, key.epoch, self.sample_ids[key.index], key.occurrence)
+        return draw_augmentation(self.recipe, seed)
 
     def augmented(self, key: DrawKey, stored: StoredImage) -> Tensor:
         """The stored image of `key`, changed as its name says."""
-        seed = seed_of("augment", self.seed, key.epoch, self.sample_ids[key.index], key.occurrence)
-        return to_tensor(augment(stored, draw_augmentation(self.recipe, seed), self.spec))
+        return to_tensor(augment(stored, self.draw(key), self.spec))
+
+    def __getitem__(self, key: DrawKey) -> tuple[Tensor, int]:  # type: ignore[override]
+        return self.augmented(key, self.stored(key.index)), key.index
+
+
+class DrawnImages(Dataset):
+    """The same images before they are augmented, each with its draw, for `augment_batch` where the batch is needed."""
+
+    def __init__(self, images: TrainingImages) -> None:
+        self.images = images
+
+    def __getitem__(self, key: DrawKey) -> tuple[Tensor, int, Draw]:
+        return to_tensor(self.images.stored(key.index)), key.index, self.images.draw(key)
+
+
+def collate_drawn(items: Sequence[tuple[Tensor, int, Draw]]) -> tuple[Tensor, Tensor, list[Draw]]:
+    """The batch of some `DrawnImages`: stored pixels, indices, draws."""
+    stored, index, draws = zip(*items, strict=True)
+    return torch.stack(stored), torch.tensor(index), list(draws)
 
 
 class EpochBatches(Sampler[list[DrawKey]]):

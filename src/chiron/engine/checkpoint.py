@@ -230,7 +230,9 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: whole_tensor(tensor).detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def resume_setting(num_threads: int, mode: str, device: torch.device, processes: int) -> dict[str, Any]:
+def resume_setting(
+    num_threads: int, mode: str, device: torch.device, processes: int, *, augments_batches: bool
+) -> dict[str, Any]:
     """What weights depend on besides recipe and data: kept in the checkpoint, compared on resume."""
     return {
         "torch": torch.__version__,
@@ -238,6 +240,7 @@ def resume_setting(num_threads: int, mode: str, device: torch.device, processes:
         "precision": mode,
         "device": device.type,
         "processes": processes,
+        "augmented": "in batches" if augments_batches else "one by one",
     }
 
 

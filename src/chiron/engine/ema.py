@@ -30,8 +30,7 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, num_updates: int) -> None:
         """Takes in the weights of `model`; this is update number `num_updates`, from 1."""
-        share = self.newest_share(num_updates)
-        for average, newest in zip(self.network.parameters(), model.parameters(), strict=True):
-            average.lerp_(newest, share)
-        for kept, newest in zip(self.network.buffers(), model.buffers(), strict=True):
-            kept.copy_(newest)
+        averages, newest = tuple(self.network.parameters()), tuple(model.parameters())
+        torch._foreach_lerp_(averages, newest, self.newest_share(num_updates))  # on a GPU one kernel for all
+        for kept, new in zip(self.network.buffers(), model.buffers(), strict=True):
+            kept.copy_(new)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from chiron.bundle import NetworkSpec
 from chiron.core.errors import EngineError
@@ -32,6 +31,7 @@ from chiron.engine.epoch_log import open_log
 from chiron.engine.failures import await_second_report, clear_failures
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
+from chiron.engine.loading import TrainingLoader
 from chiron.engine.runtime import Runtime
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
@@ -91,7 +91,7 @@ def fit(
     setup = set_up(recipe, manifest, labels, runtime, cached, resumes=bool(before), mode=mode)
     _resume(setup, checkpoints, manifest)
     state, progress = setup.state, setup.state.progress
-    loader = runtime.loader(setup.images, batches=setup.batches)
+    loader = TrainingLoader(setup.images, setup.batches, runtime)
     keeper = Checkpoints(checkpoints if runtime.world.is_main else None, recipe.train)
     logs = logs if runtime.world.is_main else None
     with clear_failures(), open_log(recipe, logs, first_epoch=progress.epoch + 1) as epoch_log:
@@ -117,7 +117,7 @@ def fit(
 
 
 def _train_epoch(
-    setup: Setup, loader: DataLoader, average: WeightAverage | None, keeper: Checkpoints, interruption: Interruption
+    setup: Setup, loader: TrainingLoader, average: WeightAverage | None, keeper: Checkpoints, interruption: Interruption
 ) -> Pace:
     """The steps of one epoch, or what is left of them after resuming."""
     state, progress = setup.state, setup.state.progress
@@ -161,7 +161,13 @@ def _close_epoch(setup: Setup, network: nn.Module, values: dict[str, float | Non
 def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     """Brings the state to where the newest checkpoint stands, or notes what this run is when there is none."""
     runtime, state = setup.runtime, setup.state
-    setting = resume_setting(torch.get_num_threads(), str(setup.mode), runtime.device, runtime.world.size)
+    setting = resume_setting(
+        torch.get_num_threads(),
+        str(setup.mode),
+        runtime.device,
+        runtime.world.size,
+        augments_batches=runtime.augments_batches,
+    )
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:

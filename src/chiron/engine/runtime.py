@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -45,9 +45,25 @@ class Runtime:
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
-    def loader(self, dataset: Dataset, *, batches: Sampler | None = None, batch_size: int = 32) -> DataLoader:
+    @property
+    def augments_batches(self) -> bool:
+        """Whether training images are augmented a batch at once, on the device; pixels differ by rounding."""
+        return self.device.type == "cuda"
+
+    def loader(
+        self,
+        dataset: Dataset,
+        *,
+        batches: Sampler | None = None,
+        batch_size: int = 32,
+        collate: Callable | None = None,
+    ) -> DataLoader:
         """A loader over ready-made batches, or in order with `batch_size`; workers start with `spawn`."""
-        options: dict = {"num_workers": self.num_workers, "pin_memory": self.device.type == "cuda"}
+        options: dict = {
+            "num_workers": self.num_workers,
+            "pin_memory": self.device.type == "cuda",
+            "collate_fn": collate,
+        }
         if self.num_workers:
             options |= {"multiprocessing_context": "spawn", "persistent_workers": True, "worker_init_fn": _start_worker}
         if batches is not None:

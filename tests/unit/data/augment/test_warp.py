@@ -221,3 +221,24 @@ def test_training_images_are_not_sharper_than_evaluations(texture, preset):
     evaluated = _sharpness(warped(stored, Draw(), 96)[middle])
     drawn = [_sharpness(warped(stored, draw_augmentation(recipe, seed), 96)[middle]) for seed in range(40)]
     assert np.mean(drawn) < 1.05 * evaluated
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mirrors", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("img_size", [24, 64, 90])
+def test_crops_are_resized_as_they_are_warped(square, channels, mirrors, img_size, monkeypatch):
+    """The fast road of draws that only crop and mirror, beside the one that all others take."""
+    pixels = square[..., :channels]
+    draw = Draw(crop=Box(0.2, 0.1, 0.55, 0.7), mirror_x=mirrors[0], mirror_y=mirrors[1])
+    warp = warp_of(draw, stored_size=SIDE, img_size=img_size)
+    assert warp.is_crop
+    fast = warp_image(pixels, warp, img_size)
+    monkeypatch.setattr(type(warp), "is_crop", False)
+    np.testing.assert_allclose(fast, warp_image(pixels, warp, img_size), atol=0.02)  # gray levels
+
+
+@pytest.mark.parametrize(
+    "draw", [Draw(quarter_turns=1), Draw(degrees=5), Draw(shift_x=0.1), Draw(corners=(0.1,) * 8), Draw(shear=3)]
+)
+def test_what_turns_or_moves_is_no_crop(draw):
+    assert not warp_of(draw, stored_size=SIDE, img_size=48).is_crop
