@@ -63,4 +63,4 @@ def test_every_key_advised_is_one_of_the_recipe():
         part, _, name = key.partition(".")
         assert name in type(getattr(plain, part)).model_fields, span
         if value:
-            read_recipe(RECIPE, (f"{key}={value}",))
+            read_recipe(RECIPE, ("augment={}", f"{key}={value}"))
