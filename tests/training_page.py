@@ -17,10 +17,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "training.md"
 INTRODUCTION = """\
 # Keys of `train`
 
-All keys of a recipe's `train` part. `--set train.KEY=VALUE` changes one on the command line; `chiron check` tells what is
-wrong and what has no effect. What to choose: [train well](../how-to/train-well.md). The last column says what a key is equal
-to elsewhere; where it is not quite equal, how it differs. Epochs and steps are counted from 0 in formulas, from 1 in what is
-printed.
+All keys of a recipe's `train` part. `--set train.KEY=VALUE` changes one on the command line; `chiron check` tells what
+is wrong and what has no effect. What to choose: [train well](../how-to/train-well.md). The last column says what a key
+is equal to elsewhere, and where it is not quite equal, how it differs.
 """
 
 GROUPS: dict[str, str] = {
@@ -55,7 +54,8 @@ EQUAL: dict[str, str] = {
     "clip_grad": "`torch.nn.utils.clip_grad_norm_` on the gradient of the whole batch",
     "schedule": "cosine: `torch.optim.lr_scheduler.CosineAnnealingLR`; warm_restarts: "
     "`torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`; plateau: `torch.optim.lr_scheduler.ReduceLROnPlateau`; "
-    "one_cycle: `torch.optim.lr_scheduler.OneCycleLR`; each counted from the end of the warm-up",
+    "one_cycle: `torch.optim.lr_scheduler.OneCycleLR` with its defaults, without further warm-up; the others are "
+    "counted from the end of the warm-up",
     "schedule_per": "whether torch's `scheduler.step()` stands in the loop of steps or of epochs",
     "warmup_epochs": "`torch.optim.lr_scheduler.LinearLR`; timm's `--warmup-epochs` with `--warmup-prefix`",
     "warmup_lr": "timm's `--warmup-lr`",

@@ -94,6 +94,14 @@ SHORT = {"train": ["--set", "train.epochs=2", "--set", "train.warmup_epochs=0", 
 
 
 @pytest.mark.slow
+def test_train_well_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("how-to/train-well.md"):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    assert (tmp_path / "runs" / "first" / "report.html").is_file()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["audit-data", "keep-names-private"])
 def test_a_how_to_runs_as_written(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

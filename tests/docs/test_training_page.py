@@ -1,11 +1,15 @@
-"""The page of `train` keys is made of the schema, and what it says a key is equal to exists."""
+"""The page of `train` keys is made of the schema, what it says a key is equal to exists, and so do keys advised."""
 
+import json
 import re
+import textwrap
 from importlib import import_module
 
 import pytest
+import yaml
 from training_page import EQUAL, GROUPS, PAGE, page
 
+from chiron.spec.reading import read_recipe
 from chiron.spec.train_recipe import FreezeRecipe, TrainRecipe
 
 
@@ -34,3 +38,29 @@ def test_what_a_key_is_equal_to_exists(name):
             import_module(".".join([module, *attributes[:depth]]))
         found = getattr(found, attribute)
     assert found is not None
+
+
+TRAIN_WELL = (PAGE.parents[1] / "how-to" / "train-well.md").read_text(encoding="utf-8")
+BLOCKS = [textwrap.dedent(block) for block in re.findall(r"```yaml\n(.*?)```", TRAIN_WELL, re.DOTALL)]
+RECIPE = "phantom_cxr/fair_cnn_nano"
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_parts_of_recipes_can_be_written_so(block):
+    parts = yaml.safe_load(block)
+    changes = [f"{part}.{key}={json.dumps(value)}" for part, keys in parts.items() for key, value in keys.items()]
+    assert changes
+    read_recipe(RECIPE, tuple(changes))
+
+
+def test_every_key_advised_is_one_of_the_recipe():
+    text = re.sub(r"```.*?```", "", TRAIN_WELL, flags=re.DOTALL)
+    spans = set(re.findall(r"`((?:model|input|augment|train)\.[^`]+)`", text))
+    assert len(spans) > 20
+    plain = read_recipe(RECIPE)
+    for span in spans:
+        key, _, value = span.partition(": ")
+        part, _, name = key.partition(".")
+        assert name in type(getattr(plain, part)).model_fields, span
+        if value:
+            read_recipe(RECIPE, ("augment={}", f"{key}={value}"))

@@ -124,7 +124,6 @@ DERMALYZE = {
     "min_delta": 0.001,
 }
 DERMALYZE_README = DERMALYZE | {"class_weights": "balanced", "warmup_epochs": 2}
-DERMALYZE_CODE = DERMALYZE | {"class_weights": "balanced_mean_one", "precision": "fp16"}
 LUNGS = {
     "epochs": 20,
     "batch_size": 16,
@@ -140,7 +139,6 @@ LUNGS = {
     "label_smoothing": 0.1,
     "select_by": "auroc",
     "patience": 5,
-    "precision": "fp16",
 }
 
 TRAIN: dict[str, Values] = {
@@ -148,7 +146,7 @@ TRAIN: dict[str, Values] = {
     "chest_xray/densenet_transformer.documented": QING,
     "ham10000/effnetv2_l.documented": DERMALYZE_README,
     "ham10000/effnetv2_m.documented": DERMALYZE_README,
-    "ham10000/effnetv2_s.code": DERMALYZE_CODE,
+    "ham10000/effnetv2_s.code": DERMALYZE | {"class_weights": "balanced_mean_one"},
     "ham10000/effnetv2_s.documented": DERMALYZE_README,
     "ham10000/effnetv2_s_acrnn.documented": DERMALYZE_README,
     "ichthyosis/coatnet.documented": README | WEIGHTED,
