@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chiron.data.dataset import to_tensor
+from chiron.engine.loading import TrainingLoader
 from chiron.engine.setup import Setup
 from chiron.engine.step import take_step
 
@@ -135,7 +136,7 @@ def _time_loaded_steps(setup: Setup, memory: "_MemorySteps", num_steps: int) -> 
 
 def _endless(setup: Setup) -> Generator[tuple[Tensor, Tensor]]:
     """The epoch's batches from the run's own loader, again and again."""
-    loader = setup.runtime.loader(setup.images, batches=setup.batches)
+    loader = TrainingLoader(setup.images, setup.batches, setup.runtime)
     while True:
         setup.state.progress.step_in_epoch = 0
         setup.begin_epoch()
