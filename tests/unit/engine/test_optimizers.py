@@ -137,7 +137,11 @@ def test_nothing_left_to_learn_is_told():
 
 def test_momentum_is_set_where_there_is_one():
     model = torch.nn.Linear(2, 2)
-    for name, key, value in (("sgd", "momentum", 0.7), ("adamw", "betas", (0.7, 0.999)), ("lamb", "betas", (0.7, 0.999))):
+    for name, key, value in (
+        ("sgd", "momentum", 0.7),
+        ("adamw", "betas", (0.7, 0.999)),
+        ("lamb", "betas", (0.7, 0.999)),
+    ):
         optimizer = make_optimizer(recipe(optimizer=name), model)
         set_momentum(optimizer, 0.7)
         assert optimizer.param_groups[0][key] == value
