@@ -25,13 +25,16 @@ def make_optimizer(train: TrainRecipe, model: nn.Module) -> Optimizer:
         SpecError: the optimizer does not take its arguments, or `train.freeze` names no stage of the model.
     """
     groups = parameter_groups(train, model)
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in train.optimizer_args.items()}
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in train.optimizer_args.items()
+    }
     try:
         if train.optimizer == "sgd":
-            return SGD(groups, lr=train.lr, **{"momentum": train.momentum, **options})
+            return SGD(groups, lr=train.lr, momentum=train.momentum, **options)
         if train.optimizer in ("adam", "adamw"):
             kind = AdamW if train.optimizer == "adamw" else Adam
-            return kind(groups, lr=train.lr, **{"fused": True, **options})
+            options.setdefault("fused", True)
+            return kind(groups, lr=train.lr, **options)
         # timm passes the momentum on where the optimizer has one
         return timm.optim.create_optimizer_v2(
             groups, train.optimizer, lr=train.lr, weight_decay=train.weight_decay, momentum=train.momentum, **options

@@ -1,4 +1,4 @@
-"""One metric's plain value, without an interval: what training selects by. Names are those of `spec/metric_names.py`."""
+"""One metric's plain value, without an interval: what training selects by; names as in `spec/metric_names.py`."""
 
 import numpy as np
 from jaxtyping import Float, Int

@@ -26,7 +26,7 @@ _KEYS_OF_THE_RECIPE = ("params", "lr", "weight_decay")
 
 
 def build_index() -> dict[str, Any]:
-    """Names and weight tags of Chiron's own models and of timm's, those that take a mask, optimizers, timm's version."""
+    """Names and weight tags of Chiron's own models and of timm's, those with a mask, optimizers, timm's version."""
     own = [name for name in chiron_model_names() if _is_own(name)]
     others = [name for name in timm.list_models() if name not in chiron_model_names()]
     return {

@@ -63,10 +63,12 @@ class TrainRecipe(Frozen):
     schedule: Literal["cosine", "warm_restarts", "plateau", "one_cycle", "constant"] = Field(
         default="cosine", description="what the rate does after the warm-up"
     )
-    schedule_per: Literal["step", "epoch"] = Field(default="step", description="how often the rate changes")
-    warmup_epochs: float = Field(default=0.0, ge=0, description="linear from warmup_lr to lr, counted in epochs")
+    schedule_per: Literal["step", "epoch"] = Field(
+        default="step", description="how often the rate changes; epoch: all of an epoch has one rate, warm-up included"
+    )
+    warmup_epochs: float = Field(default=0.0, ge=0, description="linear from warmup_lr to lr; not of one_cycle")
     warmup_lr: float = Field(default=0.0, ge=0, description="where the warm-up starts")
-    min_lr: float = Field(default=0.0, ge=0, description="where the cosine ends, below which plateau does not go")
+    min_lr: float = Field(default=0.0, ge=0, description="where each cosine ends, below which plateau does not go")
     restart_epochs: int = Field(default=10, ge=1, description="of warm_restarts: length of the first cosine")
     restart_mult: int = Field(default=1, ge=1, description="of warm_restarts: each is so many times the one before")
     plateau_factor: float = Field(default=0.1, gt=0, lt=1, description="of plateau: what the rate is multiplied by")
@@ -107,13 +109,20 @@ class TrainRecipe(Frozen):
         default=0.0, ge=0, description="of the divergence of the network's attention from the mask, in the loss"
     )
     ema_decay: float | None = Field(
-        default=None, gt=0, lt=1, description="average of the weights over steps; validated, tested and saved instead"
+        default=None,
+        gt=0,
+        lt=1,
+        description="average of the weights over steps (norms keep the newest statistics); tested and saved instead",
     )
     ema_from_epoch: int = Field(default=0, ge=0, description="the average begins after so many epochs")
     ema_bias_correction: bool = Field(
         default=True, description="false: the average starts from the untrained weights and keeps a share of them"
     )
-    select_by: str = Field(default="auroc", description="the val metric that chooses the epoch")
+    select_by: str = Field(
+        default="auroc",
+        description="the val metric that chooses the epoch: loss, or any of the report's with one number, such as "
+        "balanced_accuracy, macro_f1, average_precision, brier; of one class: the positive one, else the mean",
+    )
     patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better one")
     min_delta: float = Field(default=0.0, ge=0, description="for patience, better means better by more than this")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -1,5 +1,6 @@
 """`chiron check`: a recipe against everything that can be known without torch or timm."""
 
+import os
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 
@@ -89,6 +90,7 @@ def _without_effect(train: TrainRecipe) -> list[str]:
         "ema_bias_correction": [(train.ema_decay is None, no_decay)],
         "min_delta": [(train.patience is None, "no train.patience")],
         "log_details": [(not train.loggers, "no train.loggers")],
+        "shard": [(os.environ.get("WORLD_SIZE", "1") == "1", "one process; torchrun starts several")],
     }
     return [
         f"train.{key} has no effect with {why}."

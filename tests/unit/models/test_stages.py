@@ -5,7 +5,8 @@ import timm
 from torch import nn
 
 from chiron.core.errors import ModelError
-from chiron.models.stages import named_stages
+from chiron.models.describe import describe_stages
+from chiron.models.stages import is_below, named_stages
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,25 @@ def test_a_classifier_that_the_matcher_names_is_the_head_all_the_same():
 
 def test_a_family_names_its_own():
     assert list(named_stages(timm.create_model("chiron_fair_cnn_nano"))) == ["stage1", "stage2", "head"]
+
+
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_vit", "chiron_h_coatnet_nano", "chiron_densenet_transformer_nano"]
+)
+def test_described_stages_hold_every_parameter_once(name):
+    model = timm.create_model(name, num_classes=2)
+    stages = describe_stages(name)
+    assert [stage.name for stage in stages] == list(named_stages(model))
+    assert sum(stage.num_parameters for stage in stages) == sum(parameter.numel() for parameter in model.parameters())
+    for parameter, _ in model.named_parameters():
+        assert sum(is_below(parameter, stage.prefixes) for stage in stages) == 1, parameter
+
+
+def test_described_stages_are_short():
+    stages = {stage.name: (stage.num_parameters, stage.prefixes) for stage in describe_stages("resnet18")}
+    assert stages["stage4"] == (8_393_728, ("layer4",))
+    assert stages["stem"] == (9_536, ("conv1", "bn1"))
+    assert stages["head"] == (1_026, ("fc",))
 
 
 def test_a_model_without_stages_is_told():

@@ -173,7 +173,7 @@ def test_tables_that_are_refused(tmp_path, rows, message):
         ("train.loss=cross_entropy", r"train\.loss must be asymmetric or bce, a question a class\. Got cross_entropy"),
         ("train.sampler=balanced", r"train\.sampler must be none"),
         ("train.class_weights=inverse_frequency", r"must be none or balanced"),
-        ("train.select_by=accuracy", r"train\.select_by must be loss or auroc"),
+        ("train.select_by=accuracy", r"train\.select_by must be one of loss, "),
         ("labels.positive=Cardiomegaly", r"labels\.positive belongs to two classes that exclude each other"),
         ("labels.one_logit=true", r"labels\.one_logit belongs to two classes"),
     ],
