@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from chiron.core.errors import EXIT_COULD_NOT_FINISH, ChironError, FailedElsewhereError, LostProcessError
 from chiron.core.job import job_rank, job_size
-from chiron.engine.sharding import is_sharded
+from chiron.engine.sharding import exchange_gradients, is_sharded
 
 T = TypeVar("T")
 _STEP_TIMEOUT = timedelta(minutes=30)  # a process that died is noticed at once, one that hangs after this time
@@ -115,8 +114,8 @@ class World:
         for place, part in enumerate(parts):
             if isinstance(model, DistributedDataParallel):
                 model.require_backward_grad_sync = place == len(parts) - 1  # what its no_sync() sets
-            elif isinstance(model, FSDPModule):
-                model.set_requires_gradient_sync(place == len(parts) - 1)
+            elif self.size > 1:
+                exchange_gradients(model, place == len(parts) - 1)
             yield part
 
     def share_buffers(self, model: nn.Module) -> None:

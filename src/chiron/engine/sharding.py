@@ -25,8 +25,15 @@ def shard(model: nn.Module, num_processes: int) -> None:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether other processes have parts of `model`."""
-    return isinstance(model, FSDPModule)
+    """Whether other processes have parts of `model`, or of what it wraps."""
+    return any(isinstance(layer, FSDPModule) for layer in model.modules())
+
+
+def exchange_gradients(model: nn.Module, wanted: bool) -> None:
+    """Whether the next backward pass leaves each process its part of the mean gradient, or only adds up its own."""
+    for layer in model.modules():
+        if isinstance(layer, FSDPModule):
+            layer.set_requires_gradient_sync(wanted, recurse=False)
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
