@@ -24,6 +24,12 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """What Chiron measures while tests run is not kept for the user."""
+    os.environ["CHIRON_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def random() -> np.random.Generator:
     return np.random.default_rng(0)

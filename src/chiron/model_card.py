@@ -31,11 +31,13 @@ def model_card(
         else "None was found between splits (ids, bytes, pixels)."
     )
     first_weights = _first_weights(provenance)
+    steps = provenance.recipe.get("train", {}).get("sanity_steps")
+    sanity = "" if steps is None else f"\n**Sanity run: {steps} steps of training. Not a trained network.**\n"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance.library_versions.items()))
     return f"""# {model_name} ({bundle_id})
 
 {DISCLAIMER}
-
+{sanity}
 ## Intended use
 Question: {intended_use.question or NOT_STATED}
 Population: {intended_use.population or NOT_STATED}

@@ -1,12 +1,14 @@
 """Wrong input gets one clear sentence, the right exit code, no traceback, and loses nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import safetensors.torch
 
 from chiron.cli.main import run
 
@@ -265,6 +267,135 @@ def test_ctrl_c_keeps_a_checkpoint_and_resumes(tmp_path, class_folders, tiny_rec
 def test_nan_loss_stops_with_one_sentence(tmp_path, class_folders, tiny_recipe, fails):
     message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "train.lr=1e30", code=3)
     assert "The training loss must be finite" in message
+
+
+@pytest.mark.parametrize("clip", ["1.0", "null"])
+def test_an_exploding_gradient_stops_before_it_is_kept(tmp_path, class_folders, tiny_recipe, fails, monkeypatch, clip):
+    """An infinite gradient in the last step of the second epoch: the checkpoint of the first stays the newest."""
+    import torch
+
+    from chiron.engine import fit as loop
+    from chiron.engine.checkpoint import list_checkpoints
+
+    plain, steps = loop.Checkpoints.is_due, []
+    step, per_epoch = loop._step, 4
+
+    def exploding(setup, *args):
+        steps.append(1)
+        if len(steps) == 2 * per_epoch:
+            weight = next(p for p in setup.state.model.parameters() if p.requires_grad)
+            weight.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+        assert setup.batches.num_batches == per_epoch
+        return step(setup, *args)
+
+    monkeypatch.setattr(loop, "_step", exploding)
+    monkeypatch.setattr(loop.Checkpoints, "is_due", lambda self, progress: plain(self, progress) or len(steps) > 4)
+    changes = ["--set", f"train.clip_grad={clip}", "--set", "train.epochs=4"]
+    message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path), *changes, code=3)
+    what = (
+        "norm of the gradient must be finite. Got" if clip != "null" else "weights must be finite to be kept. Got NaN"
+    )
+    assert what in message
+    assert "the last checkpoint is intact" in message
+    newest = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert newest.name == f"step-00001-{per_epoch - 1:07d}"
+    stored = safetensors.torch.load_file(newest / "state.safetensors")
+    assert all(torch.isfinite(tensor).all() for name, tensor in stored.items() if name.startswith("model."))
+
+
+NO_SPACE = """
+import errno, sys
+from pathlib import Path
+from chiron.engine import checkpoint
+written = []
+def write_bytes(self, data):
+    written.append(self)
+    with self.open("wb") as stream:
+        stream.write(data[: len(data) // 2] if len(written) == 3 else data)
+    if len(written) == 3:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+checkpoint.Path.write_bytes = write_bytes
+from chiron.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_disk_that_fills_up_in_a_checkpoint_keeps_the_one_before(tmp_path, class_folders, tiny_recipe):
+    """The third checkpoint is half written when the disk is full; with space again the run goes on to its end."""
+    from chiron.engine.checkpoint import list_checkpoints
+
+    arguments = [str(argument) for argument in train_arguments(tiny_recipe, class_folders, tmp_path)]
+    arguments += ["--set", "train.epochs=4", "--threads", "1"]
+    done = subprocess.run([sys.executable, "-c", NO_SPACE, *arguments], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("chiron: The output must be writable. Got No space left on device") == 1
+    folder = tmp_path / "run" / "checkpoints"
+    assert [path.name for path in list_checkpoints(folder)] == ["step-00001-0000000", "step-00002-0000000"]
+    assert len(list(folder.iterdir())) == 2
+    assert run(["train", "--resume", "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"]) == 0
+
+
+def test_checkpoints_that_may_not_be_written_are_one_sentence(tmp_path, class_folders, tiny_recipe):
+    """The folder belongs to somebody else; run by root without the right to pass over that."""
+    arguments = [str(argument) for argument in train_arguments(tiny_recipe, class_folders, tmp_path)]
+    arguments += ["--set", "train.epochs=2000", "--threads", "1"]
+    command = [sys.executable, "-c", "from chiron.cli.main import main; main()", *arguments]
+    if os.geteuid() == 0:
+        if (setpriv := shutil.which("setpriv")) is None:
+            pytest.skip("root may write everywhere, and setpriv (util-linux) is not here to give that up")
+        command = [setpriv, "--bounding-set=-dac_override", "--inh-caps=-dac_override", *command]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "run" / "checkpoints"
+    while process.poll() is None and not list(folder.glob("step-*")):
+        time.sleep(0.05)
+    folder.chmod(0o500)
+    err = process.communicate(timeout=60)[1]
+    folder.chmod(0o700)
+    assert process.returncode == 3, err
+    assert err.count("chiron: The output must be writable. Got Permission denied") == 1
+    assert "Traceback" not in err
+    from chiron.engine.checkpoint import list_checkpoints
+
+    for checkpoint in list_checkpoints(folder):
+        assert safetensors.torch.load_file(checkpoint / "state.safetensors")
+    assert list_checkpoints(folder)
+
+
+@pytest.mark.slow
+def test_a_dead_worker_ends_the_command_and_the_run_goes_on(tmp_path, class_folders, tiny_recipe):
+    """A process that decodes is killed, as the system does when memory runs out; then resumed, and Ctrl-C."""
+    import psutil
+
+    from chiron.engine.checkpoint import list_checkpoints
+
+    arguments = [str(argument) for argument in train_arguments(tiny_recipe, class_folders, tmp_path)]
+    arguments += ["--set", "train.epochs=5000", "--set", "train.num_workers=1", "--threads", "1"]
+    program, folder = [sys.executable, "-m", "chiron.cli.main"], tmp_path / "run" / "checkpoints"
+    process = subprocess.Popen([*program, *arguments], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list_checkpoints(folder):
+        time.sleep(0.05)
+    workers = [c for c in psutil.Process(process.pid).children() if "spawn_main" in " ".join(c.cmdline())]
+    os.kill(workers[0].pid, signal.SIGKILL)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 3, err
+    assert err.count("chiron: The processes that decode images must live.") == 1
+    assert "Traceback" not in err
+    before = list_checkpoints(folder)[-1].name
+    resumed = subprocess.Popen([*program, "train", "--resume", "--out", str(tmp_path / "run"), "--device", "cpu"],
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while resumed.poll() is None and list_checkpoints(folder)[-1].name == before:
+        time.sleep(0.05)
+    resumed.send_signal(signal.SIGINT)
+    err = resumed.communicate(timeout=60)[1]
+    assert resumed.returncode == 130, err
+    assert list_checkpoints(folder)[-1].name > before
+
+
+def test_a_sanity_run_says_what_it_is(tmp_path, class_folders, tiny_recipe, capsys):
+    arguments = [str(argument) for argument in train_arguments(tiny_recipe, class_folders, tmp_path)]
+    assert run([*arguments, "--sanity-run", "2", "--quiet"]) == 0
+    assert "sanity run passed: 2 steps of training; the numbers below are not a result" in capsys.readouterr().out
 
 
 def test_evaluate_needs_something_to_evaluate(tmp_path, trained_run, fails):

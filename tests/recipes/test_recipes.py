@@ -13,6 +13,9 @@ from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.core.errors import ModelError, SpecError
 from chiron.core.registry import load_leaf
+from chiron.engine.criterion import make_criterion
+from chiron.engine.freezing import apply_freezing
+from chiron.engine.mixing import draw_mix
 from chiron.preprocess.finish import Finish
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
@@ -77,7 +80,9 @@ def what_a_step_sees(name: str) -> str:
     """The parts of a recipe that decide a step: those that agree in them are tried once, as some networks are large."""
     recipe = read_recipe(name)
     network = recipe.model.model_dump(exclude={"init", "weights"})
-    loss = {key: getattr(recipe.train, key) for key in ("loss", "label_smoothing", "label_smoothing_over")}
+    leaf = load_leaf("chiron.engine.losses", recipe.train.loss, kind="loss")
+    keys = ("loss", *leaf.OPTIONS, "mixup_alpha", "cutmix_alpha", "segmentation_weight", "attention_weight", "freeze")
+    loss = {key: getattr(recipe.train, key) for key in keys}
     return repr((network, recipe.input.img_size, recipe.input.stored_chans, recipe.labels, loss))
 
 
@@ -100,16 +105,20 @@ def test_two_steps(name):
     recipe = read_recipe(name)
     labels = label_space(recipe)
     model, spec = small_network(recipe, labels)
-    loss = load_leaf("chiron.engine.losses", recipe.train.loss, kind="loss")
-    options = {key: getattr(recipe.train, key) for key in loss.OPTIONS}
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)  # the only one that keeps nothing beside 118 M weights
+    y_train = np.array([0, 1, 0, 1, *range(len(labels.names))])  # class weights want every class
+    criterion = make_criterion(recipe.train, y_train, labels, torch.device("cpu"))
+    mix = draw_mix(recipe.train, epoch=recipe.train.mix_from_epoch, step=0)
+    apply_freezing(model, recipe.train.freeze, epoch=0)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(learning, lr=1e-3)  # the only one that keeps nothing beside 118 M weights
     random = np.random.default_rng(0)
     shape = (4, spec.stored_chans, spec.stored_size, spec.stored_size)
     pixels = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
-    targets = loss.make_targets(torch.tensor([0, 1, 0, 1]), labels)
+    images, *mask = Finish(spec)(pixels)
+    images, own_share = (images, 1.0) if mix is None else mix.apply(images)
     values = []
     for _ in range(2):
-        value = loss.loss(model(*Finish(spec)(pixels)), targets, **options)
+        value = criterion.loss(model(images, *mask), torch.arange(4), own_share=own_share)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""`chiron models`, `chiron models list | audit`."""
+"""`chiron models`, `chiron models list | stages | audit`."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,8 @@ import typer
 from chiron.cli.options import Debug, Json, say, say_json, say_table
 
 app = typer.Typer(
-    help="List models, or audit the sizes that sources claim. Alone: Chiron's families.", rich_markup_mode=None
+    help="List models, their stages, or audit the sizes that sources claim. Alone: Chiron's families.",
+    rich_markup_mode=None,
 )
 Pattern = Annotated[str, typer.Argument(help="Part of a name, or a pattern such as '*vit_tiny*'.")]
 
@@ -39,6 +40,21 @@ def list_command(
     else:
         for name in names:
             say(name)
+
+
+@app.command("stages")
+def stages_command(
+    name: Annotated[str, typer.Argument(help="Name of a model.")], as_json: Json = False, debug: Debug = False
+) -> None:
+    """The stages of a model in order from the image: what train.freeze can name."""
+    from chiron.workflows.models import model_stages
+
+    rows = model_stages(name)
+    if as_json:
+        say_json(rows)
+        return
+    cells = ([row["name"], f"{row['num_parameters']:,}", ", ".join(row["prefixes"])] for row in rows)
+    say_table(["stage", "parameters", "in"], cells)
 
 
 @app.command("audit")

@@ -48,6 +48,10 @@ def train_command(
         int | None,
         typer.Option("--overfit", min=2, help="Only check that N training images can be learned by heart."),
     ] = None,
+    sanity_run: Annotated[
+        int | None,
+        typer.Option("--sanity-run", min=1, help="Only check that all works, to the report: one epoch of N steps."),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Folder for decoded images; by default .chiron_cache beside OUT.")
     ] = None,
@@ -69,7 +73,7 @@ def train_command(
     from chiron.workflows.check import check_recipe
 
     short = {"train.overfit_images": overfit, "train.seed": seed, "data.group_by": group_by and json.dumps(group_by)}
-    short["data.labels"] = labels
+    short |= {"data.labels": labels, "train.sanity_steps": sanity_run}
     changes = (*(change or ()), *(f"{key}={value}" for key, value in short.items() if value is not None))
     if not resume:
         if not recipe:
@@ -94,10 +98,13 @@ def train_command(
     if (result := read_overfit(run)) is not None:
         _say_overfit(run, result, as_json=as_json)
         return
-    numbers = run.read_metrics()
+    numbers, facts = run.read_metrics(), run.read_facts()
+    sanity = {key: facts[key] for key in ("sanity_steps", "is_result") if key in facts}
     if as_json:
-        say_json({"run": str(run.path), "evaluation": numbers})
+        say_json({"run": str(run.path), **sanity, "evaluation": numbers})
         return
+    if sanity:
+        say(f"sanity run passed: {sanity['sanity_steps']} steps of training; the numbers below are not a result")
     say_evaluation(numbers)
     say(f"run:    {run.path}")
     say(f"bundle: {run.bundle}")

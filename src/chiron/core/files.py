@@ -106,18 +106,35 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-        if path.exists():
-            shutil.rmtree(path)
+        for inside in [temporary, *temporary.rglob("*")]:
+            if inside.is_dir():
+                _sync_folder(inside)
+                continue
+            with inside.open("rb") as stream:
+                os.fsync(stream.fileno())
+        remove_folder(path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder under another name, so that whoever is killed inside leaves none that is half there."""
+    if path.exists():
+        aside = path.with_name(f".{path.name}.old-{os.getpid()}")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(path, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left half written or half removed in `folder`, where nobody else writes."""
+    for kind in ("tmp", "old"):
+        for path in folder.glob(f".*.{kind}-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+from contextlib import suppress
 from importlib.abc import InspectLoader
 from importlib.machinery import PathFinder
 from types import ModuleType
@@ -55,6 +56,29 @@ def leaf_literal(package: str, name: str, constant: str) -> Any:
     Raises:
         ChironError: the value is no literal.
     """
+    value = _assigned(package, name, constant)
+    if value is None:
+        return None
+    try:
+        return ast.literal_eval(value)
+    except ValueError as error:
+        raise ChironError(
+            f"{constant} of {package}.{name} must be a plain literal. Got an expression. Write the values out."
+        ) from error
+
+
+def leaf_call(package: str, name: str, constant: str) -> dict[str, Any]:
+    """The literal keyword arguments of the call that a leaf assigns to `constant`; the leaf is read, not imported."""
+    value = _assigned(package, name, constant)
+    given: dict[str, Any] = {}
+    for keyword in value.keywords if isinstance(value, ast.Call) else []:
+        with suppress(ValueError):  # an expression
+            given[str(keyword.arg)] = ast.literal_eval(keyword.value)
+    return given
+
+
+def _assigned(package: str, name: str, constant: str) -> ast.expr | None:
+    """The source of what a leaf assigns to `constant`."""
     outside = {entry.name: entry.module for entry in importlib.metadata.entry_points(group=package)}
     module = outside.get(name, f"{package}.{name}")
     # An outside module is found by importing what it lies in; Chiron's own packages may load torch and are only read.
@@ -65,12 +89,7 @@ def leaf_literal(package: str, name: str, constant: str) -> Any:
             continue
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         if constant in [target.id for target in targets if isinstance(target, ast.Name)]:
-            try:
-                return ast.literal_eval(statement.value)
-            except ValueError as error:
-                raise ChironError(
-                    f"{constant} of {module} must be a plain literal. Got an expression. Write the values out."
-                ) from error
+            return statement.value
     return None
 
 

@@ -1,7 +1,6 @@
 """Checkpoints for resuming: one folder a step with safetensors + JSON, written under a temporary name, then renamed."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from chiron.core.errors import EngineError
-from chiron.core.files import new_folder
+from chiron.core.files import new_folder, remove_folder, remove_leftovers
 from chiron.engine.ema import WeightAverage
+from chiron.engine.failures import require_finite_weights
 from chiron.engine.sharding import is_sharded, load_weights, part_like, whole_tensor
 from chiron.spec.train_recipe import TrainRecipe
 
@@ -32,6 +32,8 @@ class Progress:
     step_in_epoch: int = 0
     loss_sum: float = 0.0
     images_in_epoch: int = 0
+    auxiliary_sums: dict[str, float] = field(default_factory=dict)  # of the epoch's images, as loss_sum
+    seconds_in_epoch: float = 0.0  # of all processes that worked on it, one after the other
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
@@ -54,7 +56,13 @@ class Progress:
     def begin_next_epoch(self) -> None:
         """Closes the epoch: what is counted within one starts anew."""
         self.epoch += 1
-        self.step_in_epoch, self.loss_sum, self.images_in_epoch = 0, 0.0, 0
+        self.step_in_epoch, self.loss_sum, self.images_in_epoch, self.seconds_in_epoch = 0, 0.0, 0, 0.0
+        self.auxiliary_sums = {}
+
+    def note_auxiliary(self, means: dict[str, float], num_images: int) -> None:
+        """Adds the auxiliary losses of a step."""
+        for kind, mean in means.items():
+            self.auxiliary_sums[kind] = self.auxiliary_sums.get(kind, 0.0) + mean * num_images
 
 
 @dataclass
@@ -86,6 +94,7 @@ class Checkpoints:
         """Keeps `state`.
 
         Raises:
+            EngineError: a weight is not finite.
             OutputError: the disk is full; the checkpoints before stay as they are.
         """
         if self.folder is not None:
@@ -99,8 +108,10 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
     """Writes `folder/step-<epoch>-<step>` and removes older ones but the last, and those of every so many epochs.
 
     Raises:
+        EngineError: a weight is not finite; nothing is written, for a run could not go on from it.
         OutputError: the disk is full; the checkpoints before stay as they are.
     """
+    require_finite_weights(state.model)
     tensors, values = _gather(state)
     state.progress.scaler = state.scaler.state_dict()
     target = folder / f"step-{state.progress.epoch:05d}-{state.progress.step_in_epoch:07d}"
@@ -112,7 +123,8 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
     for old in list_checkpoints(folder)[:-KEEP]:
         _, epoch, step = old.name.split("-")
         if keep_every_epochs is None or int(step) or int(epoch) % keep_every_epochs:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_folder(old)
+    remove_leftovers(folder)
     return target
 
 
@@ -120,6 +132,8 @@ def _gather(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All tensors of the state, whole, and the optimizer's plain values."""
     tensors: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     values: dict[str, Any] = {"groups": _group_values(state.optimizer), "state": {}}
+    for number, group in enumerate(state.optimizer.param_groups):  # timm's lamb counts its steps there, in a tensor
+        tensors |= {f"group.{number}/{key}": value for key, value in group.items() if isinstance(value, Tensor)}
     for parameter, key, value in _optimizer_entries(state):
         if isinstance(value, Tensor):
             tensors[f"optim.{parameter}/{key}"] = value
@@ -149,6 +163,9 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         for name, tensor in _part(tensors, "optim.").items():
             parameter, key = name.rsplit("/", 1)
             entries.setdefault(parameter, {})[key] = tensor
+        for name, tensor in _part(tensors, "group.").items():
+            number, key = name.split("/", 1)
+            stored["optimizer"]["groups"][int(number)][key] = tensor
         load_weights(state.model, _part(tensors, "model."))
         _restore_optimizer(state, stored["optimizer"]["groups"], entries)
         if state.average is not None:
@@ -183,15 +200,25 @@ def _group_values(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def _restore_optimizer(state: TrainingState, groups: list[dict[str, Any]], entries: dict[str, dict[str, Any]]) -> None:
+    for group, values in zip(state.optimizer.param_groups, groups, strict=True):
+        group.update(values)
+    group_of = {parameter: group for group in state.optimizer.param_groups for parameter in group["params"]}
     parameters = dict(state.model.named_parameters())
     state.optimizer.state.clear()
     for name, values in entries.items():
         parameter = parameters[name]
         state.optimizer.state[parameter] = {
-            key: part_like(value, parameter) if isinstance(value, Tensor) else value for key, value in values.items()
+            key: part_like(value, parameter).to(_device_of(key, parameter, group_of[parameter]))
+            if isinstance(value, Tensor)
+            else value
+            for key, value in values.items()
         }
-    for group, values in zip(state.optimizer.param_groups, groups, strict=True):
-        group.update(values)
+
+
+def _device_of(key: str, parameter: nn.Parameter, group: dict[str, Any]) -> torch.device:
+    """Where torch keeps a value: counts of steps stay on the CPU, but for kernels that read them on the device."""
+    on_cpu = key == "step" and not group.get("fused") and not group.get("capturable")
+    return torch.device("cpu") if on_cpu else parameter.device
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ class Criterion:
     options: dict[str, Any]
     class_weights: Tensor | None
     targets: Tensor
+    on_host: tuple[Tensor, Tensor | None]  # targets and class weights on the CPU: counting there waits for no GPU
 
     def loss(
         self, logits: Float[Tensor, "n outputs"], index: Int[Tensor, "n"], *, own_share: float = 1.0
@@ -35,7 +36,7 @@ class Criterion:
         value = self._of(logits, self.targets[index])
         if own_share == 1.0:
             return value
-        others = self.targets[index[partners(len(index)).to(index.device)]]
+        others = self.targets[index[partners(len(index)).to(index.device, non_blocking=True)]]
         return own_share * value + (1 - own_share) * self._of(logits, others)
 
     def _of(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -46,7 +47,8 @@ class Criterion:
 
         So the mean of a whole batch is the sum of its parts' means, each times its divisor over that of the whole.
         """
-        return float(self.leaf.divisor(self.targets[index], self.class_weights, **self.options))
+        targets, weights = self.on_host
+        return float(self.leaf.divisor(targets[index], weights, **self.options))
 
 
 def make_criterion(train: TrainRecipe, y_train: np.ndarray, labels: LabelSpace, device: torch.device) -> Criterion:
@@ -59,10 +61,12 @@ def make_criterion(train: TrainRecipe, y_train: np.ndarray, labels: LabelSpace, 
     leaf = load_leaf("chiron.engine.losses", train.loss, kind="loss")
     weights = None
     if train.class_weights != "none":
-        weights = class_weights(y_train, labels, train.class_weights, cap=train.class_weight_cap).to(device)
+        weights = class_weights(y_train, labels, train.class_weights, cap=train.class_weight_cap)
+    targets = leaf.make_targets(torch.from_numpy(y_train), labels)
     return Criterion(
         leaf,
         {key: getattr(train, key) for key in leaf.OPTIONS},
-        weights,
-        leaf.make_targets(torch.from_numpy(y_train), labels).to(device),
+        None if weights is None else weights.to(device),
+        targets.to(device),
+        (targets, weights),
     )

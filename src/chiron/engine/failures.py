@@ -6,23 +6,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from chiron.core.errors import EngineError
 from chiron.engine.processes import is_lost_process, lost_process
 
 
-def require_finite(loss: float, *, step: int) -> float:
-    """The loss, or the norm of the gradient, as it came.
+def require_finite(value: float, *, what: str, step: int) -> float:
+    """The value as it came.
+
+    Args:
+        what: "training loss" or "norm of the gradient".
 
     Raises:
         EngineError: it is NaN or infinite.
     """
-    if not math.isfinite(loss):
-        raise EngineError(
-            f"The training loss must be finite. Got {loss} at step {step}. "
-            "Lower train.lr, or set train.clip_grad; the last checkpoint is intact."
-        )
-    return loss
+    if not math.isfinite(value):
+        raise _exploded(f"The {what} must be finite. Got {value} at step {step}.")
+    return value
+
+
+def require_finite_weights(model: nn.Module) -> None:
+    """Stops before weights that a gradient has blown up are kept.
+
+    Raises:
+        EngineError: a weight is NaN or infinite.
+    """
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise _exploded(f"The weights must be finite to be kept. Got NaN or infinity in {name}.")
+
+
+def _exploded(told: str) -> EngineError:
+    return EngineError(f"{told} Lower train.lr, or set train.clip_grad, and train anew; the last checkpoint is intact.")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

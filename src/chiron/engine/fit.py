@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from chiron.bundle import NetworkSpec
@@ -28,17 +28,16 @@ from chiron.engine.checkpoint import (
 )
 from chiron.engine.compute import parse_mode
 from chiron.engine.ema import WeightAverage
-from chiron.engine.failures import await_second_report, clear_failures, require_finite
+from chiron.engine.epoch_log import open_log
+from chiron.engine.failures import await_second_report, clear_failures
 from chiron.engine.history import Pace, epoch_line, epoch_row, step_line
 from chiron.engine.interruption import Interruption
-from chiron.engine.mixing import cut_in_pairs, draw_mix
-from chiron.engine.optimizers import set_learning_rate
-from chiron.engine.runtime import Runtime, seed_step
-from chiron.engine.schedules import learning_rate
+from chiron.engine.runtime import Runtime
 from chiron.engine.scoring import score_images
 from chiron.engine.selection import note_value, reason_to_stop, selection_metrics
 from chiron.engine.setup import Setup, set_up
-from chiron.engine.sharding import whole_tensor
+from chiron.engine.step import rate_now, take_step
+from chiron.engine.step_results import StepResults
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import WeightsOrigin
 from chiron.spec.recipe import Recipe
@@ -69,6 +68,7 @@ def fit(
     runtime: Runtime,
     on_epoch: Callable[[list[dict[str, Any]]], None],
     cached: CachedImages | None = None,
+    logs: Path | None = None,
 ) -> Fitted:
     """Trains on the train split, selects on val, and continues from the newest checkpoint where there is one.
 
@@ -80,8 +80,9 @@ def fit(
         checkpoints: the folder for them; None keeps none, and the run cannot be resumed.
         on_epoch: gets the whole history after every epoch.
         cached: decoded images of the manifest; the weights are the same without them.
+        logs: the folder for the recipe's loggers, which change no weight; None for none.
     Raises:
-        EngineError: the loss is not finite, memory runs out, or a checkpoint is damaged.
+        EngineError: the loss is not finite, memory runs out, a checkpoint is damaged, or a logger fails.
         DataError: the recipe asks for class weights, and a class has no training image.
         OutputError: a checkpoint cannot be written.
     """
@@ -92,7 +93,8 @@ def fit(
     state, progress = setup.state, setup.state.progress
     loader = runtime.loader(setup.images, batches=setup.batches)
     keeper = Checkpoints(checkpoints if runtime.world.is_main else None, recipe.train)
-    with clear_failures():
+    logs = logs if runtime.world.is_main else None
+    with clear_failures(), open_log(recipe, logs, first_epoch=progress.epoch + 1) as epoch_log:
         try:
             with Interruption(resumable=checkpoints is not None, agree=runtime.world.any) as interruption:
                 while not progress.finished:
@@ -102,6 +104,7 @@ def fit(
                     values = _validate(setup, network)
                     _close_epoch(setup, network, values, pace)
                     on_epoch(progress.history)
+                    epoch_log.tell(setup, network)
                     keeper.save(state)
                     interruption.stop_if_wanted()
         except (ConnectionError, EOFError):
@@ -119,20 +122,24 @@ def _train_epoch(
     """The steps of one epoch, or what is left of them after resuming."""
     state, progress = setup.state, setup.state.progress
     setup.begin_epoch()
-    pace = Pace(progress)
+    pace = Pace(progress, num_batches=setup.batches.num_batches)
+    results = StepResults(state, setup.runtime.device, setup.auxiliary.kinds)
     for pixels, index in loader:
-        loss, count = _step(setup, pixels, index)
+        result = take_step(setup, pixels, index)
+        results.add(result)
         if average is not None:
             progress.ema_updates += 1
             average.update(state.model, progress.ema_updates)
-        progress.loss_sum += loss * count
-        progress.images_in_epoch += count
+        progress.images_in_epoch += result.count
         progress.step_in_epoch += 1
         if pace.time_to_tell():
+            results.read()
             log.info("%s", step_line(setup.recipe.train, progress, pace, num_batches=setup.batches.num_batches))
         if setup.runtime.world.any(interruption.wanted or keeper.is_due(progress)):
+            results.read()
             keeper.save(state)
             interruption.stop_if_wanted()
+    results.read()
     pace.measure()
     return pace
 
@@ -140,7 +147,7 @@ def _train_epoch(
 def _close_epoch(setup: Setup, network: nn.Module, values: dict[str, float | None], pace: Pace) -> None:
     """Writes the epoch into the history, keeps the weights if they are the best, and decides whether to stop."""
     state, progress, train = setup.state, setup.state.progress, setup.recipe.train
-    progress.history.append(epoch_row(progress, values, pace, lr=_learning_rate(setup)))
+    progress.history.append(epoch_row(progress, values, pace, lr=rate_now(setup)))
     if note_value(progress, train, values[train.select_by]):
         state.best = copy_weights(network)
     progress.begin_next_epoch()
@@ -158,7 +165,13 @@ def _resume(setup: Setup, checkpoints: Path | None, manifest: Manifest) -> None:
     recipe, data = sha256_json(setup.recipe.model_dump(mode="json")), manifest.digest
     found = list_checkpoints(checkpoints) if checkpoints is not None else []
     if not found:
-        state.progress = Progress(setting=setting, recipe=recipe, data=data, weights=_tell_weights(state.model))
+        state.progress = Progress(
+            setting=setting,
+            recipe=recipe,
+            data=data,
+            weights=_tell_weights(state.model),
+            micro_batches=setup.micro_batches,
+        )
         return
     load_checkpoint(found[-1], state)
     progress = state.progress
@@ -189,57 +202,11 @@ def _tell_weights(model: nn.Module) -> dict[str, Any] | None:
     return origin.model_dump(mode="json")
 
 
-def _learning_rate(setup: Setup) -> float:
-    progress = setup.state.progress
-    return learning_rate(
-        setup.recipe.train,
-        epoch=progress.epoch,
-        step_in_epoch=min(progress.step_in_epoch, setup.batches.num_batches - 1),
-        num_batches=setup.batches.num_batches,
-        rate_factor=progress.rate_factor,
-    )
-
-
-def _step(setup: Setup, pixels: Tensor, index: Tensor) -> tuple[float, int]:
-    """One step of the optimizer on one batch, of which this process has `index`; the loss and size of the whole.
-
-    The batch goes through the network in parts; each adds its share of the gradient of the whole batch's mean.
-    """
-    state, progress, train, world = setup.state, setup.state.progress, setup.recipe.train, setup.runtime.world
-    step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
-    whole = setup.batches.index_of(progress.step_in_epoch)
-    divisor = setup.criterion.divisor(whole)
-    set_learning_rate(state.optimizer, _learning_rate(setup))
-    seed_step(train.seed, progress.epoch, progress.step_in_epoch, world.rank)
-    mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
-    state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
-    total = torch.zeros(())
-    parts = cut_in_pairs(len(index), setup.num_parts(len(whole)))
-    for part in world.each_part(setup.stepped, parts):
-        images, *rest = setup.finish(pixels[part].to(setup.runtime.device, non_blocking=True))
-        images, own_share = (images, 1.0) if mix is None else mix.apply(images)
-        with setup.mode.autocast(setup.runtime.device):
-            logits = setup.stepped(setup.mode.lay_out(images), *rest)
-        share = setup.criterion.divisor(index[part]) / divisor if divisor else 0.0  # no label of the batch is assessed
-        share *= setup.own_part(len(whole)) is not None
-        loss = setup.criterion.loss(logits, index[part], own_share=own_share) * share
-        state.scaler.scale(loss * world.size).backward()  # several processes take the mean of their gradients
-        total += loss.detach().cpu()
-    value = require_finite(float(world.sum(total)), step=step)
-    state.scaler.unscale_(state.optimizer)
-    if train.clip_grad is not None:
-        norm = whole_tensor(nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad))
-        if not state.scaler.is_enabled():  # which leaves out steps that are not finite
-            require_finite(float(norm), step=step)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    return value, len(whole)
-
-
 def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:
     setup.runtime.world.share_buffers(network)
     classifier = setup.classifier_of(setup.whole(network).eval())
     logits = score_images(classifier, setup.val_images, setup.runtime, batch_size=setup.recipe.train.batch_size)
     probabilities = sigmoid if setup.labels.is_multi_label else softmax
-    values = selection_metrics(setup.y_val, probabilities(logits.astype(np.float64)), setup.labels)
+    y_prob = probabilities(logits.astype(np.float64))
+    values = selection_metrics(setup.y_val, y_prob, setup.labels, setup.recipe.train.select_by)
     return setup.runtime.world.of_main(values)

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from chiron.core.errors import SpecError
 from chiron.core.suggest import did_you_mean
-from chiron.models.stages import named_stages
+from chiron.models.stages import named_stages, names_below
 from chiron.spec.train_recipe import FreezeRecipe
 
 log = logging.getLogger("chiron.train")
@@ -28,12 +28,8 @@ def names_of_stages(model: nn.Module, stages: Iterable[str]) -> set[str]:
                 f"train.freeze must name stages of the network: {', '.join(known)}. Got {stage!r}. "
                 f"{did_you_mean(stage, list(known))}".rstrip()
             )
-        names |= {name for name, _ in model.named_parameters() if _is_below(name, known[stage])}
+        names |= set(names_below(model, known[stage]))
     return names
-
-
-def _is_below(name: str, prefixes: tuple[str, ...]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def frozen_names(model: nn.Module, freeze: Iterable[FreezeRecipe], epoch: int) -> set[str]:
@@ -64,7 +60,9 @@ def apply_freezing(model: nn.Module, freeze: Iterable[FreezeRecipe], epoch: int)
 
 
 def tell_trainable(model: nn.Module) -> None:
-    """One line: how many parameters learn."""
+    """One line: how many parameters learn, and how many of these would if anything read them."""
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters() if parameter.requires_grad}
     total = sum(parameter.numel() for parameter in model.parameters())
-    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    log.info("%s of %s parameters learn", f"{learning:,}", f"{total:,}")
+    unread = sum(sizes.get(name, 0) for name in getattr(model, "parameters_not_learned", ()))
+    but = f", but for {unread:,} that never get a gradient" if unread else ""
+    log.info("%s of %s parameters learn%s", f"{sum(sizes.values()):,}", f"{total:,}", but)

@@ -26,7 +26,7 @@ class Mix:
 
     def apply(self, images: Float[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n c h w"], float]:
         """The mixed images, and the share that each keeps of itself (of whole pixels, where a box is cut)."""
-        others = images[partners(len(images)).to(images.device)]
+        others = images[partners(len(images)).to(images.device, non_blocking=True)]
         if self.box is None:
             return torch.lerp(others, images, self.own_share), self.own_share
         height, width = images.shape[-2:]

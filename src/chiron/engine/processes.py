@@ -56,6 +56,14 @@ class World:
         """Whether the flag is set in any process; the same answer in all."""
         return bool(self.sum(torch.tensor(float(flag))) > 0) if self.size > 1 else flag
 
+    def share(self, text: str) -> str:
+        """What the main process says, in all processes."""
+        if self.size == 1:
+            return text
+        texts = [text]
+        distributed.broadcast_object_list(texts, src=0)
+        return texts[0]
+
     def of_main(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
         """The numbers that the main process has, so that all decide alike; the keys are the same in all."""
         if self.size == 1:

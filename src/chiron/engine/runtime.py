@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -24,6 +26,24 @@ class Runtime:
     device: torch.device
     num_workers: int = 0
     world: World = field(default_factory=World)
+    deterministic: bool = True
+
+    @contextmanager
+    def step_arithmetic(self) -> Iterator[None]:
+        """For training steps: on a GPU, where two runs may differ, fp32 products are rounded as TF32; scores never."""
+        rounds = self.device.type == "cuda" and not self.deterministic
+        if rounds:
+            _allow_tf32(True)
+        try:
+            yield
+        finally:
+            if rounds:
+                _allow_tf32(False)
+
+    def synchronize(self) -> None:
+        """Returns when the device has done all that it was given."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
 
     def loader(self, dataset: Dataset, *, batches: Sampler | None = None, batch_size: int = 32) -> DataLoader:
         """A loader over ready-made batches, or in order with `batch_size`; workers start with `spawn`."""
@@ -56,7 +76,7 @@ def start_runtime(
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device()
     if device == "cuda" and job_size() > 1:
         device = f"cuda:{local_rank()}"
     elif device.startswith("cuda:") and job_size() > 1:
@@ -65,8 +85,7 @@ def start_runtime(
             "choose GPUs by the environment variable CUDA_VISIBLE_DEVICES."
         )
     if device.startswith("cuda"):
-        torch.backends.cudnn.benchmark = not deterministic
-        torch.backends.cudnn.deterministic = deterministic
+        _set_up_cuda(deterministic=deterministic)
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
@@ -80,7 +99,28 @@ def start_runtime(
         # On the CPU the network takes every core; a GPU waits for images.
         cores = (os.cpu_count() or 2) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this process
         num_workers = 0 if chosen.type == "cpu" else min(8, max(1, cores - 1))
-    return Runtime(chosen, int(num_workers), world)
+    return Runtime(chosen, int(num_workers), world, deterministic)
+
+
+def best_device() -> str:
+    """What `--device auto` stands for: an NVIDIA or AMD GPU, Apple's, or the processor."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _set_up_cuda(*, deterministic: bool) -> None:
+    """Two equal runs give equal weights, or may differ and are faster. An operation that cannot be equal warns."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS at its first call
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+    _allow_tf32(False)  # torch's own default rounds convolutions; kept numbers are fp32
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:

@@ -13,11 +13,14 @@ from chiron.data.cache import CachedImages
 from chiron.data.dataset import EpochBatches, StoredImages, TrainingImages
 from chiron.data.manifest import Manifest
 from chiron.data.source import ImageSource
+from chiron.engine.auxiliary import AuxiliaryLosses, make_auxiliary
 from chiron.engine.checkpoint import TrainingState
 from chiron.engine.compute import ComputeMode
 from chiron.engine.criterion import Criterion, make_criterion
 from chiron.engine.ema import WeightAverage
 from chiron.engine.freezing import apply_freezing, tell_trainable
+from chiron.engine.measure import choose_mode
+from chiron.engine.memory import first_parts, largest_part, use_grad_checkpointing
 from chiron.engine.mixing import cut_in_pairs
 from chiron.engine.optimizers import make_optimizer
 from chiron.engine.processes import World
@@ -36,25 +39,30 @@ class Setup:
     """What stays the same from the first step to the last, and the state that does not."""
 
     state: TrainingState
-    stepped: nn.Module  # the model as steps call it: compiled, in several processes
+    stepped: nn.Module  # the model as steps call it: compiled, in several processes; from the first epoch on
     mode: ComputeMode
+    micro_batches: int  # parts of the first step
     network_spec: NetworkSpec
     recipe: Recipe
     labels: LabelSpace
     runtime: Runtime
     finish: Finish
     criterion: Criterion
+    auxiliary: AuxiliaryLosses
     images: TrainingImages
     batches: EpochBatches
     val_images: StoredImages
     y_val: np.ndarray
+    is_prepared: bool = False
 
     def begin_epoch(self) -> None:
         """Chooses the epoch's batches, and which parameters learn in it."""
         progress, model = self.state.progress, self.state.model
         self.batches.begin(progress.epoch, progress.step_in_epoch)
-        if apply_freezing(model, self.recipe.train.freeze, progress.epoch):
-            self.stepped = self.runtime.world.wrap(self.mode.prepare(model))
+        changed = apply_freezing(model, self.recipe.train.freeze, progress.epoch)
+        if changed or not self.is_prepared:  # a wrapper knows for good which parameters learn
+            self.stepped = self.runtime.world.wrap(self.mode.prepare(self.auxiliary.as_called(model)))
+            self.is_prepared = True
             tell_trainable(model)
 
     def own_part(self, count: int) -> slice | None:
@@ -105,8 +113,9 @@ def set_up(
         mode: how a run that is resumed computed before; else the recipe says, or a measurement.
 
     Raises:
-        SpecError: the loss does not fit the labels.
+        SpecError: the loss does not fit the labels, or an auxiliary one the network.
         DataError: class weights of a class without training images.
+        EngineError: not even two images fit in memory.
     """
     train = recipe.train
     train_part = manifest.select("train")
@@ -114,7 +123,26 @@ def set_up(
     source, world = ImageSource(manifest.root), runtime.world
     network_spec = network_of(recipe.model)
     model = world.prepare(_first_model(recipe, network_spec, labels, runtime.device, resumes=resumes))
-    mode = mode or _mode_of(recipe)
+    auxiliary = make_auxiliary(train, model)
+    if train.grad_checkpointing:
+        use_grad_checkpointing(model, recipe.model.name)
+    batches = EpochBatches(
+        train_part.frame.height,
+        train.batch_size,
+        train.seed,
+        balance=train_part.labels if train.sampler == "balanced" else None,
+        drop_last=train.drop_last,
+        part=None if world.size == 1 else lambda count: own_part(count, world) or _STAND_IN,
+        max_batches=train.sanity_steps,
+    )
+    parts = 1 if resumes else first_parts(recipe, model, runtime)  # a checkpoint knows them
+    mode = mode or choose_mode(
+        recipe,
+        model,
+        runtime,
+        num_images=min(train_part.frame.height, batches.num_batches * train.batch_size) * train.epochs,
+        part=largest_part(min(train.batch_size, train_part.frame.height), parts, world.size),
+    )
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)
@@ -123,14 +151,16 @@ def set_up(
             shard(network, world.size)
     return Setup(
         state=TrainingState(model, make_optimizer(train, model), mode.make_scaler(runtime.device), average),
-        stepped=world.wrap(mode.prepare(model)),
+        stepped=model,
         mode=mode,
+        micro_batches=parts,
         network_spec=network_spec,
         recipe=recipe,
         labels=labels,
         runtime=runtime,
         finish=Finish(recipe.input).to(runtime.device),
         criterion=make_criterion(train, train_part.targets(labels.uncertain), labels, runtime.device),
+        auxiliary=auxiliary,
         images=TrainingImages(
             source,
             train_part.frame["path"].to_list(),
@@ -140,15 +170,7 @@ def set_up(
             seed=train.seed,
             cached=cached,
         ),
-        batches=EpochBatches(
-            train_part.frame.height,
-            train.batch_size,
-            train.seed,
-            balance=train_part.labels if train.sampler == "balanced" else None,
-            drop_last=train.drop_last,
-            part=None if world.size == 1 else lambda count: own_part(count, world) or _STAND_IN,
-            max_batches=train.sanity_steps,
-        ),
+        batches=batches,
         val_images=StoredImages(source, val_part.frame["path"].to_list(), recipe.input, cached=cached),
         y_val=val_part.targets(labels.uncertain),
     )
@@ -166,9 +188,3 @@ def _first_model(
     init, weights = ("scratch", None) if resumes else (recipe.model.init, recipe.model.weights)
     model = build_network(network_spec, recipe.input, labels, init=init, weights=weights, seed=recipe.train.seed)
     return model.to(device)
-
-
-def _mode_of(recipe: Recipe) -> ComputeMode:
-    train = recipe.train
-    precision = "fp32" if train.precision == "auto" else train.precision
-    return ComputeMode(precision, bool(train.channels_last), bool(train.compile))

@@ -231,6 +231,9 @@ def check_named_outputs(model: Network, inputs: Inputs) -> None:
         once = all(len(row.unique()) == len(row) for row in kept)
         inside = bool(((kept >= 0) & (kept < grid)).all())
         _require(once and inside, "kept_tokens must be different places of the grid", kept)
+    if hasattr(model, "mask_coverage"):
+        coverage, wanted = model.mask_coverage(inputs[1]), (len(inputs[0]), output.attn[-1].shape[-1])
+        _require(tuple(coverage.shape) == wanted, "mask_coverage must be a share a token", tuple(coverage.shape))
     if output.mask_logits is not None:
         wanted = (len(inputs[0]), 1)
         _require(

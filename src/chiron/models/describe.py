@@ -1,5 +1,6 @@
 """What `chiron models` tells of a network: counts found by building it and running one black image."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chiron.models.create import create_model, example_inputs, imagenet_weights, require_known
 from chiron.models.registry import DONORS
+from chiron.models.stages import is_below, named_stages, names_below
 from chiron.models.weights.pretrained import weight_tags
 
 
@@ -39,9 +41,7 @@ def describe_model(
     """
     require_known(name)
     architecture = name.partition(".")[0]
-    if img_size is None:
-        config = timm.models.get_pretrained_cfg(architecture)
-        img_size = config.input_size[-1] if config else 224
+    img_size = img_size or _own_size(architecture)
     model = create_model(
         name,
         num_classes=num_classes,
@@ -60,6 +60,48 @@ def describe_model(
         img_size=img_size,
         weight_tags=_licenses(architecture),
     )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a network that can be frozen as a whole."""
+
+    name: str
+    num_parameters: int
+    prefixes: tuple[str, ...]  # of the names of its parameters
+
+
+def describe_stages(name: str) -> list[Stage]:
+    """The stages of a network, in order from the image.
+
+    Raises:
+        ModelError: as `create_model`, or the model says no stages.
+    """
+    require_known(name)
+    size = _own_size(name.partition(".")[0])
+    model = create_model(name, num_classes=2, in_chans=3, img_size=size, init="scratch", seed=0)
+    stages = {stage: names_below(model, prefixes) for stage, prefixes in named_stages(model).items()}
+    sizes = {key: parameter.numel() for key, parameter in model.named_parameters()}
+    return [
+        Stage(stage, sum(sizes[key] for key in names), _common_prefixes(names, sizes.keys() - set(names)))
+        for stage, names in stages.items()
+    ]
+
+
+def _common_prefixes(names: list[str], others: Collection[str]) -> tuple[str, ...]:
+    """The fewest dotted prefixes that all of `names` and none of `others` begin with, in order."""
+    found: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")
+        prefixes = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+        found[next(p for p in prefixes if not any(is_below(other, (p,)) for other in others))] = None
+    return tuple(found)
+
+
+def _own_size(architecture: str) -> int:
+    """Side of the input that a model was made for, pixels."""
+    config = timm.models.get_pretrained_cfg(architecture)
+    return config.input_size[-1] if config else 224
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:

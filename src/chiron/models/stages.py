@@ -7,7 +7,7 @@ from timm.models._manipulate import group_with_matcher
 
 from chiron.core.errors import ModelError
 
-__all__ = ["named_stages"]
+__all__ = ["is_below", "named_stages", "names_below"]
 
 Model = Any  # an nn.Module with timm's further methods, which no type of timm describes
 
@@ -39,6 +39,16 @@ def named_stages(model: Model) -> dict[str, tuple[str, ...]]:
     head = stages.pop(groups[_UNMATCHED], [])
     body = {f"stage{i}" if i else "stem": tuple(stages[group]) for i, group in enumerate(sorted(stages))}
     return {**body, "head": tuple(head)}
+
+
+def is_below(name: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of the prefixes or continues one."""
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def names_below(model: Model, prefixes: tuple[str, ...]) -> list[str]:
+    """Names of the parameters that begin with one of the prefixes, in the model's order."""
+    return [name for name, _ in model.named_parameters() if is_below(name, prefixes)]
 
 
 def _classifier_names(model: Model) -> set[str]:

@@ -40,6 +40,7 @@ class ReportContext:
     table_one: Mapping[str, Any] | None = None  # who is in each split, see `report.table_one`
     sampler: str = "none"  # as in the recipe
     class_weights: str = "none"  # as in the recipe
+    sanity_steps: int | None = None  # of a sanity run, which is no result
     leaks_accepted: list[str] = field(default_factory=list)  # names of the pairs that stand in two splits
     test_looks: int | Literal["unknown"] | None = None  # None: the test split was not scored
     split_scored: SplitScored = "test"

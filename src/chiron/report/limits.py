@@ -50,6 +50,7 @@ def _first_line(rule: Callable[..., Any]) -> str:
 
 
 RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
+    design.sanity_run,
     design.leaks_accepted,
     design.selected_where_scored,
     design.split_unknown,

@@ -11,6 +11,16 @@ MOST_NAMED = 5
 Evaluation = Mapping[str, Any]
 
 
+def sanity_run(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The network was trained for a few steps only, to see that everything works."""
+    if context.sanity_steps is None:
+        return None
+    return (
+        f"A sanity run: the network was trained for {plural(context.sanity_steps, 'step')} only, to see that all "
+        "works. No number here is a result."
+    )
+
+
 def leaks_accepted(evaluation: Evaluation, context: ReportContext) -> str | None:
     """Training went on although the same picture, patient or group stands in two splits."""
     if not context.leaks_accepted:

@@ -1,4 +1,4 @@
-"""The names of all models, read from an index that is made beforehand: knowing them needs neither torch nor timm."""
+"""The names of all models and optimizers, read from an index made beforehand: that needs neither torch nor timm."""
 
 import functools
 import importlib.metadata
@@ -33,6 +33,11 @@ def needs_mask(name: str) -> bool | None:
     if architecture in _index()["with_mask"]:
         return True
     return False if architecture in _index()["chiron"] or architecture in _index()["timm"] else None
+
+
+def optimizer_arguments() -> dict[str, tuple[str, ...]]:
+    """What each optimizer takes besides rate and decay, by name; `momentum` among it has a recipe key of its own."""
+    return {name: tuple(arguments) for name, arguments in _index()["optimizers"].items()}
 
 
 def indexed_timm_version() -> str:

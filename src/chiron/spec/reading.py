@@ -48,10 +48,13 @@ def read_recipe(
     recipe = _validate(document, problems)
     for path, choices in (registries or {}).items():
         value = _look_up(document.values, path)
-        if isinstance(value, str) and path not in problems and value not in choices:
-            names = sorted(choices)
-            shown = f" ({', '.join(names)})" if len(names) <= 12 else ""
-            problems[path] = f"{_dotted(path)} must be a known name{shown}. Got {value!r}. {did_you_mean(value, names)}"
+        for given in value if isinstance(value, list) else [value]:
+            if isinstance(given, str) and path not in problems and given not in choices:
+                names = sorted(choices)
+                shown = f" ({', '.join(names)})" if len(names) <= 12 else ""
+                problems[path] = (
+                    f"{_dotted(path)} must be a known name{shown}. Got {given!r}. {did_you_mean(given, names)}"
+                )
     if recipe is not None and rules is not None and not problems:
         problems |= rules(recipe)
     if problems or recipe is None:

@@ -34,7 +34,7 @@ class FreezeRecipe(Frozen):
 class TrainRecipe(Frozen):
     """The optimization."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="passes over the train split, at most")
     batch_size: Annotated[int, BeforeValidator(_auto_is_zero)] = Field(
         default=32,
         ge=0,
@@ -42,7 +42,9 @@ class TrainRecipe(Frozen):
         "which the run's own recipe then names",
     )
     grad_accum_steps: Literal["auto"] | int = Field(
-        default=1, description="a step's images go through the network in so many parts; auto: as few as fit in memory"
+        default=1,
+        description="a step's images go through the network in so many parts, which changes nothing but the statistics "
+        "that BatchNorm takes of a part; auto: as few as fit in memory",
     )
     drop_last: bool = Field(
         default=False, description="leave out what fills no whole batch; else batches differ by at most one image"
@@ -51,14 +53,16 @@ class TrainRecipe(Frozen):
     optimizer_args: dict[str, Any] = Field(default_factory=dict, description="its further arguments, e.g. betas")
     lr: float = Field(gt=0, description="highest learning rate")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, description="how much weights are drawn toward 0")
     weight_decay_on: Literal["all", "weights"] = Field(
         default="all", description="weights: neither on norms and biases nor on what the network excepts"
     )
     layer_decay: float | None = Field(
         default=None, gt=0, le=1, description="the rate of each layer as a share of that of the next deeper one"
     )
-    schedule: Literal["cosine", "warm_restarts", "plateau", "one_cycle", "constant"] = "cosine"
+    schedule: Literal["cosine", "warm_restarts", "plateau", "one_cycle", "constant"] = Field(
+        default="cosine", description="what the rate does after the warm-up"
+    )
     schedule_per: Literal["step", "epoch"] = Field(default="step", description="how often the rate changes")
     warmup_epochs: float = Field(default=0.0, ge=0, description="linear from warmup_lr to lr, counted in epochs")
     warmup_lr: float = Field(default=0.0, ge=0, description="where the warm-up starts")
@@ -142,7 +146,7 @@ class TrainRecipe(Frozen):
     log_details: bool = Field(
         default=False, description="loggers get gradients, feature maps and input images too, once an epoch"
     )
-    seed: int = 0
+    seed: int = Field(default=0, description="of first weights, order, augmentation, dropout and mixing")
 
     @field_validator("class_weight_cap")
     @classmethod
@@ -187,6 +191,8 @@ class TrainRecipe(Frozen):
                 f"warmup_epochs ({self.warmup_epochs:g}) must be smaller than epochs ({self.epochs}); "
                 "for example --set train.warmup_epochs=0"
             )
+        if self.sanity_steps is not None and self.overfit_images is not None:
+            raise ValueError("overfit_images and sanity_steps are two checks; leave one of them out")
         if isinstance(self.num_workers, int) and self.num_workers < 0:
             raise ValueError("num_workers must be 0 or more, or auto")
         return self

@@ -25,7 +25,7 @@ from chiron.data.split_tables import remove_splits, save_splits
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
 from chiron.spec.recipe import DataRecipe, Recipe
-from chiron.workflows.check import multi_label_problems
+from chiron.workflows.check import multi_label_problems, single_label_problems
 from chiron.workflows.privacy import as_kept
 
 log = logging.getLogger("chiron.data")
@@ -152,6 +152,8 @@ def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
                 f"{', ...' if len(names) > 5 else ''}). {' '.join(problems.values())}"
             )
         return LabelSpace(kind="multi_label", names=names, descriptions=descriptions, uncertain=labels.uncertain)
+    if problems := single_label_problems(recipe):
+        raise DataError(" ".join(problems.values()))
     if labels.uncertain != "ignore":
         raise DataError(
             f"labels.uncertain belongs to several labels an image. Got {labels.uncertain!r} and one class an image. "

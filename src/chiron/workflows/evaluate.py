@@ -26,6 +26,7 @@ from chiron.workflows.overfit import refuse_overfit_check
 from chiron.workflows.privacy import as_kept
 from chiron.workflows.report import write_results
 from chiron.workflows.run_folder import RunFolder, command_line, environment, is_run, open_run
+from chiron.workflows.sanity import refuse_sanity_run
 from chiron.workflows.stored import (
     RUN_SPLITS,
     accepted_leaks,
@@ -90,6 +91,7 @@ def evaluate(
         chosen = split or _headline_split(Manifest.load(run.path))
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
+        refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if world.any(world.is_main and not run.predictions(chosen).is_file()):
             score_run(run, chosen, device=device, threads=threads)
         return world.by_main(lambda: evaluate_run(run, split=chosen)) or _evaluated_elsewhere(run.path)
@@ -188,6 +190,7 @@ def _evaluate_bundle(
         "population": classifier.intended_use.population,
         "reference_standard": classifier.intended_use.reference_standard,
         "num_parameters": provenance.get("num_parameters"),
+        "sanity_steps": provenance.get("recipe", {}).get("train", {}).get("sanity_steps"),
         "leaks_accepted": [f"{leaks} pairs, named in the training run"] if leaks else [],
         # A bundle does not know its training images, so only the user can say that these are others.
         "split_scored": "external" if split == "external" else "unknown",

@@ -1,4 +1,4 @@
-"""`chiron models`: names without loading torch, details and audits with it."""
+"""`chiron models`: names without loading torch, details, stages and audits with it."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -24,6 +24,17 @@ def describe_models(names: list[str]) -> list[dict[str, Any]]:
     from chiron.models.describe import describe_model
 
     return [asdict(describe_model(name)) for name in names]
+
+
+def model_stages(name: str) -> list[dict[str, Any]]:
+    """The stages of a model in order from the image, a row each: name, number of parameters, where they lie.
+
+    Raises:
+        ModelError: there is no such model, or it says no stages.
+    """
+    from chiron.models.describe import describe_stages
+
+    return [asdict(stage) for stage in describe_stages(name)]
 
 
 def audit_models(pattern: str = "*") -> list[dict[str, Any]]:

@@ -15,10 +15,18 @@ from chiron.data.manifest_columns import LABEL_PREFIX
 from chiron.engine.fit import Fitted
 from chiron.spec.augment import AugmentRecipe
 from chiron.spec.recipe import Recipe
+from chiron.spec.train_recipe import TrainRecipe
 from chiron.workflows.run_folder import RunFolder
 
 REACH = 0.95
 MIN_EPOCHS = 200  # an epoch of a few images is one or two steps, too few for any network
+# Of the recipe's train part; every other key has its default.
+KEPT = (
+    *("batch_size", "grad_accum_steps", "optimizer", "optimizer_args", "lr", "momentum", "weight_decay"),
+    *("weight_decay_on", "layer_decay", "clip_grad", "loss", "focal_gamma", "asymmetric_gamma_pos"),
+    *("asymmetric_gamma_neg", "asymmetric_shift", "precision", "channels_last", "compile", "deterministic"),
+    *("grad_checkpointing", "shard", "num_workers", "overfit_images", "loggers", "log_details", "seed"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,25 +53,11 @@ class OverfitResult:
 def overfit_settings(recipe: Recipe) -> Recipe:
     """The recipe with everything off that keeps a network from learning images by heart, and epochs enough.
 
-    Network, input, loss, optimizer, learning rate, batch size and gradient clipping stay.
+    Network, input, loss, optimizer (with its weight decay), learning rate, batch size, gradient clipping and how steps
+    compute stay: what is checked is whether these can learn.
     """
-    train = recipe.train.model_copy(
-        update={
-            "epochs": max(recipe.train.epochs, MIN_EPOCHS),
-            "schedule": "constant",
-            "warmup_epochs": 0.0,
-            "label_smoothing": 0.0,
-            "label_smoothing_over": "all",
-            "class_weights": "none",
-            "class_weight_cap": None,
-            "sampler": "none",
-            "mixup_alpha": 0.0,
-            "cutmix_alpha": 0.0,
-            "ema_decay": None,
-            "select_by": "accuracy",
-            "patience": None,
-        }
-    )
+    kept = {name: getattr(recipe.train, name) for name in KEPT}
+    train = TrainRecipe(epochs=max(recipe.train.epochs, MIN_EPOCHS), schedule="constant", select_by="accuracy", **kept)
     return recipe.model_copy(update={"augment": AugmentRecipe(), "train": train})
 
 

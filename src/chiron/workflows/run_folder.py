@@ -33,6 +33,7 @@ _OWN = (
     "comparison.json",
     "run.json",
     "checkpoints",
+    "logs",
     "bundle",
     "predictions",
     "figures",
@@ -81,6 +82,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """For resuming; may be removed when the run is done."""
         return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """What loggers write, a folder each."""
+        return self.path / "logs"
 
     @property
     def bundle(self) -> Path:

@@ -58,6 +58,7 @@ def stored_run(run: RunFolder, split: str) -> Stored:
         population=recipe.intended_use.population,
         reference_standard=recipe.intended_use.reference_standard,
         num_parameters=bundle_provenance(run.bundle).get("num_parameters"),
+        sanity_steps=recipe.train.sanity_steps,
         leaks_accepted=accepted_leaks(manifest, recipe),
         test_looks=_test_looks(run, manifest, split),
         split_scored=split,  # type: ignore[arg-type]

@@ -25,8 +25,11 @@ from chiron.data.reading import image_root
 from chiron.data.source import ImageSource
 from chiron.data.split_tables import save_splits
 from chiron.data.unchanged import require_unchanged
+from chiron.engine.auxiliary import require_outputs
 from chiron.engine.checkpoint import stored_setting
+from chiron.engine.epoch_log import require_loggers
 from chiron.engine.fit import Fitted, fit
+from chiron.engine.optimizers import make_optimizer
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
 from chiron.spec.labels import LabelSpace
@@ -41,6 +44,7 @@ from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.overfit import note_overfit, overfit_settings, pick_images, refuse_overfit_check
 from chiron.workflows.privacy import as_kept_with_recipe
 from chiron.workflows.run_folder import RunFolder, library_versions, new_run, open_run
+from chiron.workflows.sanity import refuse_sanity_run, sanity_facts, sanity_settings
 from chiron.workflows.weights import with_input_of_weights
 
 log = logging.getLogger("chiron.train")
@@ -80,6 +84,8 @@ def train(
     folder = Path(out)
     if resume:
         run, settings, manifest = _reopen(folder, recipe, overrides, data, layout)
+        if score_test:
+            _require_result(folder, settings)
         threads = threads or stored_setting(run.checkpoints).get("threads")
         runtime = _runtime(settings, device, threads)
         if run.read_facts().get("status") == "finished":
@@ -88,8 +94,8 @@ def train(
         if data is None:
             raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz, table or manifest.")
         checked = check_recipe(recipe, overrides)
-        if score_test and checked.train.overfit_images is not None:
-            raise SpecError("An overfit check has no bundle to score. Got --score-test as well. Leave one of them out.")
+        if score_test:
+            _require_result(folder, checked)
         runtime = _runtime(checked, device, threads)
         made = runtime.world.by_main(partial(_start, checked, Path(data), folder, layout, force=force))
         run, settings, manifest = made or _read_run(folder)
@@ -108,6 +114,7 @@ def train(
         runtime=runtime,
         on_epoch=keep_history,
         cached=world.main_first(lambda: _cached(settings, manifest, run.path, cache)),
+        logs=run.logs,
     )
     if settings.train.overfit_images is not None:
         world.by_main(lambda: note_overfit(run, fitted, settings))
@@ -124,7 +131,7 @@ def _start(
     recipe: Recipe, data: Path, folder: Path, layout: Layout, *, force: bool
 ) -> tuple[RunFolder, Recipe, Manifest]:
     """A new run folder with recipe and manifest, from which every process can go on."""
-    settings, notes = with_input_of_weights(recipe)
+    settings, notes = _settings(recipe)
     require_new(folder, force=force)  # what cannot work is told before a large data set is read
     require_outside(folder, data)
     _require_network(settings)
@@ -135,11 +142,12 @@ def _start(
     if settings.train.overfit_images is not None:
         manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)
         settings = overfit_settings(settings)
-        log.info("overfit check: constant rate; no augmentation, weights, smoothing or average; val is train")
+        log.info("overfit check: constant rate; nothing that regularizes but weight decay and dropout; val is train")
     manifest, settings = as_kept_with_recipe(manifest, settings, folder)
     hide = (data, layout.images, layout.metadata) if is_private(manifest) else ()
     run = new_run(folder, force=force, hide=hide)
     save_splits(manifest, run.path)
+    run.write_facts(**sanity_facts(settings))
     write_text(run.recipe, recipe_yaml(settings))  # last: a folder with a recipe can be resumed
     return run, settings, manifest
 
@@ -155,14 +163,44 @@ def _finish(run: RunFolder, split: str) -> None:
     run.write_facts(status="finished")
 
 
+def _require_result(folder: Path, settings: Recipe) -> None:
+    """Stops where the test split would be scored by what is no result.
+
+    Raises:
+        SpecError: the recipe is that of a check.
+    """
+    if settings.train.overfit_images is not None:
+        raise SpecError("An overfit check has no bundle to score. Got --score-test as well. Leave one of them out.")
+    refuse_sanity_run(folder, settings, "test")
+
+
+def _settings(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """The recipe as it is trained by, and what a user may not expect of it.
+
+    Raises:
+        SpecError: a logger's package is not installed.
+    """
+    settings, notes = with_input_of_weights(recipe)
+    require_loggers(settings.train.loggers)
+    if settings.train.sanity_steps is not None:
+        settings = sanity_settings(settings)
+    return settings, notes
+
+
 def _require_network(recipe: Recipe) -> None:
-    """Builds the network once, for two classes, and lets it go.
+    """Builds the network and its optimizer once, for two classes, and lets them go.
 
     Raises:
         ModelError: its arguments, input or first weights are none that it takes, or its weights cannot be had.
+        SpecError: a stage that is to be frozen is none of it, the optimizer does not take its arguments, or the
+            network has not the outputs that the auxiliary losses need.
     """
     model, two = recipe.model, LabelSpace(names=("0", "1"), positive="1")
-    build_network(network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=recipe.train.seed)
+    network = build_network(
+        network_of(model), recipe.input, two, init=model.init, weights=model.weights, seed=recipe.train.seed
+    )
+    require_outputs(recipe.train, network)
+    make_optimizer(recipe.train, network)
 
 
 def _already_finished(
@@ -204,7 +242,8 @@ def _reopen(
     run = open_run(folder)
     kept = read_recipe(str(run.recipe))
     refuse_overfit_check(run.path, kept, to="resume")
-    if (overrides and not recipe) or (recipe and with_input_of_weights(check_recipe(recipe, overrides))[0] != kept):
+    require_loggers(kept.train.loggers)
+    if (overrides and not recipe) or (recipe and _settings(check_recipe(recipe, overrides))[0] != kept):
         raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)
     if data is not None and not is_manifest(Path(data)) and not is_private(manifest):

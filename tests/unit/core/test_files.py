@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from chiron.core.errors import OutputError, SpecError
-from chiron.core.files import new_folder, require_new, write_bytes, write_text
+from chiron.core.files import (
+    new_folder,
+    remove_folder,
+    remove_leftovers,
+    require_new,
+    write_bytes,
+    write_text,
+)
 
 
 def test_write_replaces_the_whole_file(tmp_path):
@@ -74,3 +81,43 @@ def test_output_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError, match="is a file"):
         require_new(Path(tmp_path / "file" / "out"), force=True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="which file a descriptor belongs to is read from /proc")
+def test_files_and_folders_are_synced_before_the_rename_and_the_parent_after(tmp_path, monkeypatch):
+    events, sync, rename = [], os.fsync, os.replace
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda number: (events.append(os.path.basename(os.readlink(f"/proc/self/fd/{number}"))), sync(number)),
+    )
+    monkeypatch.setattr(os, "replace", lambda old, new: (events.append("rename"), rename(old, new)))
+    with new_folder(tmp_path / "step") as folder:
+        (folder / "inner").mkdir()
+        (folder / "state").write_text("1")
+        (folder / "inner" / "more").write_text("2")
+    place = events.index("rename")
+    assert sorted(events[:place]) == sorted([folder.name, "inner", "state", "more"])
+    assert events[place + 1 :] == [tmp_path.name]
+    events.clear()
+    write_bytes(tmp_path / "file", b"3")
+    assert [event == "rename" for event in events] == [False, True, False]
+    assert events[2] == tmp_path.name
+
+
+def test_a_folder_is_removed_under_another_name(tmp_path, monkeypatch):
+    """Whoever is killed meanwhile leaves nothing at the old name, and the rest is cleared away later."""
+    from chiron.core import files
+
+    (tmp_path / "step").mkdir()
+    (tmp_path / "step" / "state").write_text("1")
+    (tmp_path / "keep").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(files.shutil, "rmtree", lambda *args, **options: None)  # killed before
+        remove_folder(tmp_path / "step")
+    assert not (tmp_path / "step").exists()
+    (tmp_path / ".next.tmp-77").mkdir()
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["keep"]
+    remove_folder(tmp_path / "nothing")  # is none

@@ -111,10 +111,6 @@ def test_balanced_epochs_draw_every_class_equally_often():
     drawn = np.array([key.index for epoch in range(epochs) for key in draws(Y_TRAIN, epoch)])
     assert len(drawn) == epochs * len(Y_TRAIN)
 
-    def within(counts, p):
-        sigma = np.sqrt(len(drawn) * p * (1 - p))
-        return abs(counts - len(drawn) * p) / sigma
-
     assert (within(np.bincount(Y_TRAIN[drawn], minlength=3), 1 / 3) < 3).all()
     reference = torch.tensor(1 / np.array(COUNTS)[Y_TRAIN])
     law = (reference / reference.sum()).numpy()  # of every single draw of torch's sampler
@@ -182,3 +178,74 @@ def test_repeats_are_the_same_for_any_number_of_workers(class_folders):
     alone = balanced_epoch(images, 0)[0]
     for num_workers in (1, 2):
         torch.testing.assert_close(balanced_epoch(images, num_workers)[0], alone, rtol=0, atol=0)
+
+
+def cut_in_two(rank):
+    """The first or the second half of a batch, cut at an even place as processes cut it."""
+    return lambda count: (slice(0, count // 4 * 2), slice(count // 4 * 2, count))[rank]
+
+
+def within(counts, p):
+    """How far counts lie from what `p` lets expect, in standard deviations."""
+    total = counts.sum()
+    return abs(counts - total * p) / np.sqrt(total * p * (1 - p))
+
+
+def balanced_classes(epochs, **options):
+    """The classes drawn in so many balanced epochs."""
+    batches = EpochBatches(len(Y_TRAIN), 16, seed=3, balance=Y_TRAIN, **options)
+    drawn = []
+    for epoch in range(epochs):
+        batches.begin(epoch)
+        drawn += [key.index for batch in batches for key in batch]
+    return np.bincount(Y_TRAIN[drawn], minlength=3)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("rank", [None, 0, 1])
+def test_every_class_is_drawn_equally_often_also_in_whole_batches_and_by_each_process(drop_last, rank):
+    counts = balanced_classes(60, drop_last=drop_last, part=None if rank is None else cut_in_two(rank))
+    images = 60 * (192 if drop_last else 200)  # 12 batches of 16, or all 200
+    share = 1 if rank is None else 1 / 2
+    assert counts.sum() == pytest.approx(share * images, rel=0.15)  # 15 and 16 images are cut after 6 and 8
+    assert (within(counts, 1 / 3) < 3).all()
+
+
+@given(num_samples=st.integers(1, 200), batch_size=st.integers(1, 50), epoch=st.integers(0, 3), balanced=st.booleans())
+def test_drop_last_leaves_whole_batches_alone(num_samples, batch_size, epoch, balanced):
+    """All of one size, cut from the order of the epoch; fewer images than a batch are one batch."""
+    balance = np.arange(num_samples) % 3 if balanced else None
+    batches = EpochBatches(num_samples, batch_size, seed=1, drop_last=True, balance=balance)
+    batches.begin(epoch)
+    drawn = list(batches)
+    if num_samples < batch_size:
+        assert [len(batch) for batch in drawn] == [num_samples]
+    else:
+        assert [len(batch) for batch in drawn] == [batch_size] * (num_samples // batch_size)
+    assert len(batches) == batches.num_batches == len(drawn)
+    order = EpochBatches(num_samples, num_samples, seed=1, balance=balance)
+    order.begin(epoch)
+    (whole,) = order
+    assert [key for batch in drawn for key in batch] == whole[: sum(map(len, drawn))]
+
+
+def test_what_drop_last_leaves_out_differs_between_epochs():
+    batches, left = EpochBatches(50, 8, seed=0, drop_last=True), []
+    for epoch in range(40):
+        batches.begin(epoch)
+        left.append(frozenset(range(50)) - {key.index for batch in batches for key in batch})
+    assert {len(images) for images in left} == {2}
+    assert len(set().union(*left)) > 30
+
+
+@given(num_samples=st.integers(4, 100), batch_size=st.integers(4, 20), balanced=st.booleans())
+def test_processes_share_a_batch_and_know_the_whole(num_samples, batch_size, balanced):
+    balance = np.arange(num_samples) % 2 if balanced else None
+    ranks = [EpochBatches(num_samples, batch_size, seed=2, balance=balance, part=cut_in_two(rank)) for rank in (0, 1)]
+    alone = EpochBatches(num_samples, batch_size, seed=2, balance=balance)
+    for batches in (*ranks, alone):
+        batches.begin(1)
+    for number, (first, second, whole) in enumerate(zip(*ranks, alone, strict=True)):
+        assert first + second == whole
+        for batches in (*ranks, alone):
+            assert batches.index_of(number).tolist() == [key.index for key in whole]

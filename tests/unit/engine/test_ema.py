@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from chiron.engine.ema import WeightAverage
 
@@ -35,15 +36,44 @@ def test_share_of_the_untrained_weights_without_correction():
     assert [share[epoch] for epoch in (1, 5, 10, 20, 50, 95)] == ["94.6", "75.8", "57.4", "33.0", "6.2", "0.5"]
 
 
-def test_statistics_are_averaged_and_counters_copied():
+def test_statistics_and_counters_are_copied():
+    """An average of the statistics would hold those of the first steps, which are not those of the averaged weights."""
     model = nn.BatchNorm1d(1)
     average = WeightAverage(model, decay=0.5, bias_correction=True)
     for step in (1, 2):
         model.running_mean.fill_(float(step))
-        model.num_batches_tracked.fill_(10 * step)
+        model.running_var.fill_(10.0 * step)
+        model.num_batches_tracked.fill_(100 * step)
         average.update(model, step)
-    assert average.network.running_mean.item() == pytest.approx((0.5 * 1 + 2) / 1.5)
-    assert average.network.num_batches_tracked.item() == 20
+    assert [tensor.item() for tensor in average.network.buffers()] == [2.0, 20.0, 200]
+
+
+def test_equals_torchs_average():
+    """torch.optim.swa_utils has no bias correction, and takes the first weights as they are."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    ours = WeightAverage(model, decay=0.9, bias_correction=False)
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    theirs.update_parameters(model)
+    for step in range(1, 6):
+        model(torch.randn(8, 3))  # moves the statistics
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        ours.update(model, step)
+        theirs.update_parameters(model)
+    for name, tensor in theirs.module.state_dict().items():
+        torch.testing.assert_close(ours.network.state_dict()[name], tensor, msg=name)
+
+
+def test_a_parameter_that_two_layers_share_is_averaged_once():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    model[1].weight = model[0].weight
+    average = WeightAverage(model, decay=0.5, bias_correction=False)
+    before = model[0].weight.detach().clone()
+    model[0].weight.data.add_(1.0)
+    average.update(model, 1)
+    torch.testing.assert_close(average.network[0].weight, before + 0.5)
 
 
 def test_training_goes_on_undisturbed():

@@ -124,6 +124,11 @@ def test_every_key_reaches_the_weights(quick_fit):
         ("train.ema_decay=0.5",),
         ("train.ema_decay=0.5", "train.ema_bias_correction=false"),
         ("train.ema_decay=0.5", "train.ema_from_epoch=1"),
+        ("train.loss=focal",),
+        ("train.loss=focal", "train.focal_gamma=1"),
+        ("train.mixup_alpha=1",),
+        ("train.cutmix_alpha=1",),
+        ("train.mixup_alpha=1", "train.mix_from_epoch=1"),
     ):
         shutil.rmtree(quick_fit.checkpoints, ignore_errors=True)
         # compared where the run ends: the best epoch may be the same one with or without an average
@@ -288,7 +293,7 @@ def test_a_dead_worker_is_one_sentence(tmp_path, class_folders, tiny_recipe):
         os.kill(min(children, key=lambda child: child.create_time()).pid, signal.SIGKILL)
 
     threading.Thread(target=kill_a_child, daemon=True).start()
-    changes = ("train.epochs=100000", "train.num_workers=1")
+    changes = ("train.epochs=100000", "train.num_workers=1", "train.precision=fp32")
     with pytest.raises(EngineError, match="The processes that decode images must live"):
         train(str(tiny_recipe), class_folders, tmp_path / "run", overrides=changes, device="cpu")
     assert list_checkpoints(tmp_path / "run" / "checkpoints")

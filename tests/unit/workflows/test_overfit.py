@@ -6,8 +6,9 @@ import pytest
 from chiron.core.errors import DataError, SpecError
 from chiron.data.manifest import Manifest
 from chiron.spec.reading import read_recipe
+from chiron.spec.train_recipe import FreezeRecipe, TrainRecipe
 from chiron.workflows.evaluate import evaluate
-from chiron.workflows.overfit import overfit_settings, pick_images, read_overfit
+from chiron.workflows.overfit import KEPT, overfit_settings, pick_images, read_overfit
 from chiron.workflows.train import train
 
 
@@ -55,6 +56,39 @@ def test_what_hinders_learning_by_heart_is_off(tiny_recipe):
     assert settings.augment == type(settings.augment)()
     assert settings.model == recipe.model
     assert settings.input == recipe.input
+
+
+def test_every_key_is_kept_on_purpose_or_reset(tiny_recipe):
+    """A key that is new in TrainRecipe must be thought of here: does it keep a network from learning by heart?"""
+    reset = {
+        "schedule_per", "warmup_epochs", "warmup_lr", "min_lr", "restart_epochs", "restart_mult", "plateau_factor",
+        "plateau_patience", "freeze", "label_smoothing", "label_smoothing_over", "class_weights", "class_weight_cap",
+        "sampler", "mixup_alpha", "cutmix_alpha", "mix_from_epoch", "segmentation_weight", "attention_weight",
+        "ema_decay", "ema_from_epoch", "ema_bias_correction", "patience", "min_delta", "drop_last", "sanity_steps",
+        "checkpoint_minutes", "checkpoint_steps", "keep_every_epochs",
+    }  # fmt: skip
+    chosen = {"epochs", "schedule", "select_by"}
+    fields = TrainRecipe.model_fields
+    assert set(fields) == reset | chosen | set(KEPT)
+    assert not reset & set(KEPT)
+    assert not chosen & (reset | set(KEPT))
+    other = {
+        "schedule_per": "epoch", "warmup_epochs": 1.0, "warmup_lr": 1e-4, "min_lr": 1e-5, "restart_epochs": 3,
+        "restart_mult": 2, "plateau_factor": 0.5, "plateau_patience": 2, "label_smoothing": 0.1,
+        "freeze": (FreezeRecipe(stages=("stage1",)),), "label_smoothing_over": "others", "class_weights": "balanced",
+        "class_weight_cap": 2.0, "sampler": "balanced", "mixup_alpha": 0.4, "cutmix_alpha": 1.0, "mix_from_epoch": 1,
+        "segmentation_weight": 0.5, "attention_weight": 0.5, "ema_decay": 0.9, "ema_from_epoch": 1,
+        "ema_bias_correction": False, "patience": 2, "min_delta": 0.1, "drop_last": True, "checkpoint_minutes": 1.0,
+        "checkpoint_steps": 3, "keep_every_epochs": 2, "sanity_steps": 5, "schedule": "cosine", "select_by": "loss",
+    }  # fmt: skip
+    assert set(other) == reset | chosen - {"epochs"}
+    recipe = read_recipe(str(tiny_recipe), ["train.overfit_images=4", "train.weight_decay=0.3", "train.optimizer=sgd"])
+    settings = overfit_settings(recipe.model_copy(update={"train": recipe.train.model_copy(update=other)}))
+    for key in reset:
+        assert getattr(settings.train, key) == fields[key].default, key
+    for key in KEPT:
+        assert getattr(settings.train, key) == getattr(recipe.train, key), key
+    assert (settings.train.schedule, settings.train.select_by, settings.train.epochs) == ("constant", "accuracy", 200)
 
 
 def test_thirty_two_images_are_learned_and_nothing_else_is_left(tmp_path, tiny_recipe):

@@ -170,7 +170,7 @@ def test_tables_that_are_refused(tmp_path, rows, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("train.loss=cross_entropy", r"train\.loss must be bce, a question a class\. Got cross_entropy"),
+        ("train.loss=cross_entropy", r"train\.loss must be asymmetric or bce, a question a class\. Got cross_entropy"),
         ("train.sampler=balanced", r"train\.sampler must be none"),
         ("train.class_weights=inverse_frequency", r"must be none or balanced"),
         ("train.select_by=accuracy", r"train\.select_by must be loss or auroc"),

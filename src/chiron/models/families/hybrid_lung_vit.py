@@ -140,7 +140,7 @@ class HybridLungViT(nn.Module):
         require_multiple(height, width, PATCH)
         self.num_classes, self.in_chans, self.token_grid = num_classes, in_chans, token_grid
         self.num_features = self.head_hidden_size = embed_dim
-        self.fuse_global = fuse_global
+        self.fuse_global, self.learns_mask = fuse_global, False
         self.stem = VisionTransformer(
             img_size=img_size,
             patch_size=PATCH,
@@ -177,10 +177,15 @@ class HybridLungViT(nn.Module):
 
     @property
     def parameters_not_learned(self) -> set[str]:
-        """What the classes' loss does not reach: the mask's head, which waits for a loss of its own, and, as
-        documented, the encoder of the whole map."""
-        idle = ("seg_head.",) if self.fuse_global else ("seg_head.", "global_encoder.")
+        """What no loss reaches: the mask's head where it has no loss of its own and, as documented, the encoder of the
+        whole map."""
+        learned = {"seg_head.": self.learns_mask, "global_encoder.": self.fuse_global}
+        idle = tuple(prefix for prefix, is_learned in learned.items() if not is_learned)
         return {name for name, _ in self.named_parameters() if name.startswith(idle)}
+
+    def set_mask_learning(self, enable: bool = True) -> None:
+        """Says whether a loss on `mask_logits` is part of the training, so that the mask's head is learned."""
+        self.learns_mask = enable
 
     def forward_maps(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d gh gw"]:
         """The feature map that all heads share: 56x56 at 224 pixels, four times the grid of the patches."""
@@ -199,12 +204,22 @@ class HybridLungViT(nn.Module):
         right = pool_between(maps, cut, torch.ones_like(cut), self.token_grid)
         return left, right
 
+    def mask_coverage(self, mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n"]:
+        """The share of each token's place that the mask covers, in the order of `forward_features`."""
+        groups = list(self.side_tokens(mask, mask))
+        if self.fuse_global:
+            groups.append(self._whole_tokens(mask))
+        return torch.cat(groups, dim=1).squeeze(2)
+
+    def _whole_tokens(self, maps: Float[Tensor, "b d gh gw"]) -> Float[Tensor, "b t d"]:
+        start = maps.new_zeros(maps.shape[0], dtype=torch.promote_types(maps.dtype, torch.float32))
+        return pool_between(maps, start, start + 1, self.token_grid)
+
     def _tokens(self, maps: Float[Tensor, "b d gh gw"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n d"]:
         left, right = self.side_tokens(maps, mask)
         groups = [self.side_encoder(left + self.side_embed[0]), self.side_encoder(right + self.side_embed[1])]
         if self.fuse_global:  # else nothing would read them, so that they are not computed
-            start = maps.new_zeros(maps.shape[0], dtype=torch.promote_types(maps.dtype, torch.float32))
-            groups.append(self.global_encoder(pool_between(maps, start, start + 1, self.token_grid)))
+            groups.append(self.global_encoder(self._whole_tokens(maps)))
         return torch.cat(groups, dim=1)
 
     def forward_features(
