@@ -43,22 +43,18 @@ def fit_steps(folder: str, changes: list[dict[str, Any]]) -> list[dict[str, Any]
     from chiron.workflows.check import check_recipe
     from chiron.workflows.data import prepare
 
-    results, plain_step, plain_set_up = [], loop._step, loop.set_up
+    results, plain = [], loop.take_step
     for change in changes:
         recipe = check_recipe(f"{folder}/recipe.yaml", tuple(change["set"]))
         manifest, labels = prepare(recipe, Path(folder) / "data")
         losses: list[float] = []
 
-        def step(*args: Any, losses: list[float] = losses) -> tuple[float, int]:
-            value = plain_step(*args)
-            losses.append(value[0])
-            return value
+        def step(*args: Any, losses: list[float] = losses) -> Any:
+            result = plain(*args)
+            losses.append(float(result.losses[0]))
+            return result
 
-        def set_up(*args: Any, parts: int = change.get("parts", 1), **options: Any) -> Any:
-            setup = plain_set_up(*args, **options)
-            return _in_parts(setup, parts)
-
-        loop._step, loop.set_up = step, set_up
+        loop.take_step = step
         runtime = start_runtime(device="cpu", threads=1)
         place = Path(change["checkpoints"]) if "checkpoints" in change else None
         fitted = loop.fit(recipe, manifest, labels, checkpoints=place, runtime=runtime, on_epoch=lambda history: None)
@@ -75,20 +71,8 @@ def fit_steps(folder: str, changes: list[dict[str, Any]]) -> list[dict[str, Any]
                 "finite": all(bool(torch.isfinite(t.float()).all()) for t in weights.values()),
             }
         )
-    loop._step, loop.set_up = plain_step, plain_set_up
+    loop.take_step = plain
     return results
-
-
-def _in_parts(setup: Any, parts: int) -> Any:
-    """Each process computes its images in so many parts."""
-    begin = setup.begin_epoch
-
-    def begin_epoch() -> None:
-        setup.state.progress.micro_batches = parts
-        begin()
-
-    setup.begin_epoch = begin_epoch
-    return setup
 
 
 def score(folder: str, bundle: str, counts: list[int]) -> list[list[list[float]]]:
@@ -135,6 +119,7 @@ def meet(folder: str) -> dict[str, Any]:
         "sum": world.sum(torch.tensor([1.0, float(world.rank)])).tolist(),
         "any": [world.any(world.rank == 1), world.any(False)],
         "of_main": world.of_main({"a": float(world.rank), "b": None if world.is_main else 1.0}),
+        "share": world.share("bf16 – compiled" if world.is_main else ""),
         "by_main": world.by_main(lambda: "made"),
         "main_first": world.main_first(lambda: "found"),
         "failure": failure,

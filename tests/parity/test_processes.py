@@ -49,9 +49,9 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     """In parts and mixed; with a batch for which there are too few images; sharded, where an average is kept."""
     folder = folder_of(tmp_path)
     changes = [
-        {"set": ["train.mixup_alpha=0.4", "train.class_weights=balanced"], "parts": 2},
+        {"set": ["train.mixup_alpha=0.4", "train.class_weights=balanced", "train.grad_accum_steps=2"]},
         {"set": ["train.batch_size=3", "train.epochs=1"]},
-        {"set": ["train.shard=true", "train.ema_decay=0.9"], "parts": 2},
+        {"set": ["train.shard=true", "train.ema_decay=0.9", "train.grad_accum_steps=2"]},
     ]
     one = run_job("fit_steps", folder, size=1, changes=changes)
     several = run_job("fit_steps", folder, size=2, changes=changes)
@@ -115,6 +115,7 @@ def test_what_processes_tell_each_other(tmp_path):
     assert first["sum"] == second["sum"] == [2.0, 1.0]
     assert first["any"] == second["any"] == [True, False]
     assert first["of_main"] == second["of_main"] == {"a": 0.0, "b": None}
+    assert first["share"] == second["share"] == "bf16 – compiled"
     assert [first["by_main"], second["by_main"]] == ["made", None]
     assert [first["main_first"], second["main_first"]] == ["found", "found"]
     assert first["failure"] == ["DataError", 2]

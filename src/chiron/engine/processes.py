@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from chiron.core.errors import EXIT_COULD_NOT_FINISH, ChironError, FailedElsewhereError, LostProcessError
 from chiron.core.job import job_rank, job_size
-from chiron.engine.sharding import is_sharded
+from chiron.engine.sharding import exchange_gradients, is_sharded
 
 T = TypeVar("T")
 _STEP_TIMEOUT = timedelta(minutes=30)  # a process that died is noticed at once, one that hangs after this time
@@ -61,9 +60,13 @@ class World:
         """What the main process says, in all processes."""
         if self.size == 1:
             return text
-        texts = [text]
-        distributed.broadcast_object_list(texts, src=0)
-        return texts[0]
+        told = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        length = torch.tensor([len(told)])
+        with lost_processes_told():
+            distributed.broadcast(length, src=0, group=self.patient)
+            told.resize_(int(length))
+            distributed.broadcast(told, src=0, group=self.patient)
+        return bytes(told.tolist()).decode()
 
     def of_main(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
         """The numbers that the main process has, so that all decide alike; the keys are the same in all."""
@@ -123,8 +126,8 @@ class World:
         for place, part in enumerate(parts):
             if isinstance(model, DistributedDataParallel):
                 model.require_backward_grad_sync = place == len(parts) - 1  # what its no_sync() sets
-            elif isinstance(model, FSDPModule):
-                model.set_requires_gradient_sync(place == len(parts) - 1)
+            elif self.size > 1:
+                exchange_gradients(model, place == len(parts) - 1)
             yield part
 
     def share_buffers(self, model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 from torch.distributed import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from chiron.models.stages import named_stages
@@ -22,11 +22,20 @@ def shard(model: nn.Module, num_processes: int) -> None:
     for layer in _layers_of_stages(model):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
+    if hasattr(model, "forward_named"):  # which auxiliary losses call in place of forward
+        register_fsdp_forward_method(model, "forward_named")
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether other processes have parts of `model`."""
-    return isinstance(model, FSDPModule)
+    """Whether other processes have parts of `model`, or of what it wraps."""
+    return any(isinstance(layer, FSDPModule) for layer in model.modules())
+
+
+def exchange_gradients(model: nn.Module, wanted: bool) -> None:
+    """Whether the next backward pass leaves each process its part of the mean gradient, or only adds up its own."""
+    for layer in model.modules():
+        if isinstance(layer, FSDPModule):
+            layer.set_requires_gradient_sync(wanted, recurse=False)
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
