@@ -1,18 +1,18 @@
 """A run that is killed and resumed ends with the same bytes as one that was not."""
 
-import os
+import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from killed_runs import start_command
 from safetensors import safe_open
 
 from chiron.core.hashing import sha256_bytes
 from chiron.engine.checkpoint import list_checkpoints
+from chiron.spec.reading import read_recipe
 
 RECIPE = """\
 model: {name: chiron_h_coatnet_nano, init: scratch, args: {drop_rate: 0.2, drop_path_rate: 0.1}}
@@ -25,97 +25,165 @@ train:
 evaluate: {num_resamples: 200}
 """
 
-
+SCHEDULE = "plateau, plateau_patience: 0"
 # Whatever else the state of a run holds: averaged weights, repeats of rare images, momentum.
 AVERAGED = RECIPE.replace(
     "class_weights: balanced",
     "optimizer: sgd, sampler: balanced, ema_decay: 0.9, ema_from_epoch: 1, label_smoothing: 0.1",
 )
-RECIPES = {"plain": RECIPE, "averaged": AVERAGED}
-
-
-def start(folder: Path, out: str, *extra: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "chiron.cli.main", "train"]
-    command += ["--resume"] if "--resume" in extra else [str(folder / "recipe.yaml"), "--data", str(folder / "data")]
-    command += ["--out", str(folder / out), "--device", "cpu", "--threads", "1"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=dict(os.environ))
+MIXED = RECIPE.replace(
+    "class_weights: balanced",
+    "mixup_alpha: 0.4, cutmix_alpha: 1.0, mix_from_epoch: 1, ema_decay: 0.9, grad_accum_steps: 2, "
+    f"schedule: {SCHEDULE}, freeze: [{{stages: [stem], epochs: 2, lr_scale: 0.5}}], "
+    "checkpoint_steps: 1, keep_every_epochs: 2",
+)
+RECIPES = {"plain": RECIPE, "averaged": AVERAGED, "mixed": MIXED}
 
 
 def weights(run: Path) -> str:
     return sha256_bytes((run / "bundle" / "weights.safetensors").read_bytes())
 
 
-def wait_for_start(run: Path, process: subprocess.Popen) -> None:
-    while process.poll() is None and not (run / "recipe.yaml").is_file():
-        time.sleep(0.01)
+def history(run: Path) -> list[dict]:
+    """What was learned, without how long it took."""
+    clock = {"seconds", "validation_seconds", "images_per_second"}
+    rows = json.loads((run / "training_history.json").read_text())
+    return [{key: value for key, value in row.items() if key not in clock} for row in rows]
+
+
+def require_readable(run: Path) -> int:
+    """Whatever the moment, what is there is whole; how many checkpoints lie inside an epoch."""
+    assert read_recipe(str(run / "recipe.yaml")).train.epochs
+    assert json.loads((run / "run.json").read_text())["status"] in ("started", "trained", "finished")
+    if (run / "training_history.json").is_file():
+        assert isinstance(history(run), list)
+    found = list_checkpoints(run / "checkpoints")
+    for path in found:
+        assert json.loads((path / "state.json").read_text())["progress"]["setting"]
+        with safe_open(path / "state.safetensors", "pt") as tensors:
+            assert list(tensors.keys())
+    return sum(not path.name.endswith("-0000000") for path in found)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
-def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, class_folders, name):
-    (tmp_path / "recipe.yaml").write_text(RECIPES[name])
-    whole = start(tmp_path, "whole")
+@pytest.mark.parametrize(
+    ("name", "wanted_kills", "workers", "slow_writes"),
+    [("plain", 4, 0, False), ("averaged", 4, 0, False), ("mixed", 4, 0, False), ("mixed", 6, 0, True),
+     ("mixed", 2, 2, False)],
+)  # fmt: skip
+def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, class_folders, name, wanted_kills, workers, slow_writes):
+    """Twenty kills over the cases, at moments spread evenly over the run, each shaken at random."""
+    (tmp_path / "recipe.yaml").write_text(RECIPES[name].replace("num_workers: 0", f"num_workers: {workers}"))
+    last, errors = ["--device", "cpu", "--threads", "1", "--no-cache"], tmp_path / "errors.txt"
+    first = ["train", tmp_path / "recipe.yaml", "--data", class_folders, *last]
+    whole = start_command([*first, "--out", tmp_path / "whole"], errors)
     begun = time.monotonic()
-    wait_for_start(tmp_path / "whole", whole)
-    setup_seconds = time.monotonic() - begun
-    assert whole.wait() == 0, whole.stderr.read()
-    seconds = time.monotonic() - begun - setup_seconds
+    whole.join()
+    seconds = time.monotonic() - begun
+    assert whole.exitcode == 0, errors.read_text()
 
-    random, kills, middle = np.random.default_rng(int(time.time())), 0, 0
-    process = start(tmp_path, "killed")
-    while kills < 5:
-        wait_for_start(tmp_path / "killed", process)
-        time.sleep(float(random.uniform(0, seconds * 0.8)) + (2.0 if kills else 0.0))
-        if process.poll() is not None:
+    random, run = np.random.default_rng(int(time.time())), tmp_path / "killed"
+    kills = middle = halves = 0
+    process = start_command([*first, "--out", run], errors, slow_writes=slow_writes)
+    while kills < wanted_kills:
+        while process.is_alive() and not list_checkpoints(run / "checkpoints"):
+            time.sleep(0.01)
+        time.sleep(float(random.uniform(0, 2 * seconds / wanted_kills)))
+        if not process.is_alive():
             break  # it finished before the kill
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         kills += 1
-        checkpoints = list_checkpoints(tmp_path / "killed" / "checkpoints")
-        middle += any(not path.name.endswith("-0000000") for path in checkpoints)
-        for path in checkpoints:  # whatever the moment, what is there is whole
-            with safe_open(path / "state.safetensors", "pt") as tensors:
-                assert list(tensors.keys())
-        process = start(tmp_path, "killed", "--resume")
-    assert process.wait() == 0, process.stderr.read()
+        middle += require_readable(run) > 0
+        halves += bool(list((run / "checkpoints").glob(".*")))
+        process = start_command(["train", "--resume", "--out", run, *last], errors, slow_writes=slow_writes)
+    process.join()
+    assert process.exitcode == 0, errors.read_text()
     assert kills >= 1
-    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-    print(f"{kills} kills, {middle} of them with a checkpoint inside an epoch")
+    assert halves or not slow_writes  # at least one kill came in the middle of a write
+    assert weights(run) == weights(tmp_path / "whole")
+    assert history(run) == history(tmp_path / "whole")
+    assert not list((run / "checkpoints").glob(".*")) or not middle
+    print(f"{name}: {kills} kills, {middle} with a checkpoint inside an epoch, {halves} in the middle of a write")
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_ctrl_c_inside_an_epoch_changes_nothing(tmp_path, class_folders, name):
     """Interrupted exactly after the third step of the second epoch, in one process."""
-    from chiron.engine import fit as loop
     from chiron.workflows.train import train
 
     text = RECIPES[name].replace("epochs: 6", "epochs: 3").replace("0.00001", "5.0")
-    (tmp_path / "recipe.yaml").write_text(text)
+    (tmp_path / "recipe.yaml").write_text(text.replace("checkpoint_steps: 1, ", ""))
     arguments = {"device": "cpu", "threads": 1}
     whole = train(str(tmp_path / "recipe.yaml"), class_folders, tmp_path / "whole", **arguments)
-
-    steps, plain = [], loop._step
-
-    def counted(*args, **kwargs):
-        value = plain(*args, **kwargs)
-        steps.append(value)
-        if len(steps) == 7:
-            signal.raise_signal(signal.SIGINT)
-        return value
-
-    loop._step = counted
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(str(tmp_path / "recipe.yaml"), class_folders, tmp_path / "stopped", **arguments)
-    finally:
-        loop._step = plain
+    with interrupted_after(7), pytest.raises(KeyboardInterrupt):
+        train(str(tmp_path / "recipe.yaml"), class_folders, tmp_path / "stopped", **arguments)
     assert not list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1].name.endswith("-0000000")
     resumed = train("", None, tmp_path / "stopped", resume=True, **arguments)
     assert weights(resumed.path) == weights(whole.path)
-    kept = [
-        {k: v for k, v in row.items() if k not in {"seconds", "images_per_second"}} for row in resumed.read_history()
-    ]
-    reference = [
-        {k: v for k, v in row.items() if k not in {"seconds", "images_per_second"}} for row in whole.read_history()
-    ]
-    assert kept == reference
+    assert history(resumed.path) == history(whole.path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["model.name=chiron_gft_nano"],
+        ["model.name=chiron_gft_corrected_nano"],
+        ["model.name=chiron_h_coatnet_corrected_nano"],
+        ["model.name=chiron_vit_scratch_nano"],
+        ["model.name=chiron_convnextv2_ssa_nano"],
+        ["model.name=chiron_effnetv2_nano", "model.head=acrnn"],
+        ["model.name=chiron_hybrid_lung_vit_nano", "input.mask=lung"],
+        ["model.name=test_resnet", "model.head=class_token"],
+    ],
+    ids=" ".join,
+)
+def test_every_family_resumes_inside_an_epoch(tmp_path, class_folders, changes):
+    """The loop alone, with dropout where the family has it, stopped after the second of four steps of an epoch."""
+    from chiron.engine.fit import fit
+    from chiron.engine.runtime import start_runtime
+    from chiron.workflows.check import check_recipe
+    from chiron.workflows.data import prepare
+
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("epochs: 6, ", "epochs: 2, ").replace("0.00001", "5.0"))
+    recipe = check_recipe(str(tmp_path / "recipe.yaml"), ("model.args={}", "train.ema_decay=0.5", *changes))
+    manifest, labels = prepare(recipe, class_folders)
+    runtime, ends = start_runtime(device="cpu", threads=1), {}
+
+    def fitted(name: str) -> None:
+        fit(recipe, manifest, labels, checkpoints=tmp_path / name, runtime=runtime, on_epoch=lambda rows: None)
+        ends[name] = (list_checkpoints(tmp_path / name)[-1] / "state.safetensors").read_bytes()
+
+    fitted("whole")
+    with interrupted_after(2), pytest.raises(KeyboardInterrupt):
+        fitted("stopped")
+    assert list_checkpoints(tmp_path / "stopped")[-1].name == "step-00000-0000002"
+    fitted("stopped")
+    assert ends["stopped"] == ends["whole"]
+
+
+class interrupted_after:
+    """A Ctrl-C in the middle of so many steps of this process."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.done = steps, 0
+
+    def __enter__(self) -> None:
+        from chiron.engine import fit as loop
+
+        self.plain = loop._step
+
+        def counted(*args, **kwargs):
+            value = self.plain(*args, **kwargs)
+            self.done += 1
+            if self.done == self.steps:
+                signal.raise_signal(signal.SIGINT)
+            return value
+
+        loop._step = counted
+
+    def __exit__(self, *exception: object) -> None:
+        from chiron.engine import fit as loop
+
+        loop._step = self.plain
