@@ -17,8 +17,12 @@ def measured(waiting_share: float = 0.0, read: float = 0.001, warp: float = 0.00
 
     times = dict.fromkeys(("copy", "forward", "backward", "optimizer"), 0.01) | parts
     whole = sum(times.values())
-    return Measured(at(0.01), at(read), at(warp), {name: at(value) for name, value in times.items()}, at(whole), at(0.0),
-                    at(whole), 100.0, 120.0, waiting_share, at(0.01), None)  # fmt: skip
+    spreads = {name: at(value) for name, value in times.items()}
+    return Measured(
+        decode=at(0.01), read=at(read), warp=at(warp), parts=spreads, step=at(whole), waiting=at(0.0),
+        loaded_step=at(whole), images_per_second=100.0, compute_images_per_second=120.0, waiting_share=waiting_share,
+        score=at(0.01), memory_peak_bytes=None,
+    )  # fmt: skip
 
 
 def setup(mode: ComputeMode = ComputeMode(), *, workers: int = 0, device: str = "cpu", cached: object = object()):  # noqa: B008
@@ -38,8 +42,8 @@ def setup(mode: ComputeMode = ComputeMode(), *, workers: int = 0, device: str = 
         (measured(optimizer=0.05), setup(),
          "The optimizer takes 62 % of the time: try a larger train.batch_size, so that there are fewer steps."),
         (measured(0.6), setup(workers=2, device="cuda"),
-         "Waiting for images takes 60 % of the time: augmentation is slow; try --set train.num_workers=4, or fewer keys "
-         "of augment."),
+         "Waiting for images takes 60 % of the time: augmentation is slow; try --set train.num_workers=4, or "
+         "fewer keys of augment."),
         (measured(0.6, read=0.01), setup(cached=None),
          "Waiting for images takes 60 % of the time: leave out --no-cache, so that each image is decoded once."),
     ],
