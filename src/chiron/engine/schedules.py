@@ -29,18 +29,20 @@ def learning_rate(
     if train.schedule == "one_cycle":
         start = train.lr / _START_DIVISOR
         return one_cycle(step, num_steps=total_steps, start=start, top=train.lr, end=start / _END_DIVISOR)
-    warmup_steps = train.warmup_epochs if train.schedule_per == "epoch" else round(train.warmup_epochs * num_batches)
+    warmup_steps: float = (
+        train.warmup_epochs if train.schedule_per == "epoch" else round(train.warmup_epochs * num_batches)
+    )
     if step < warmup_steps:
         return linear_warmup(step, num_steps=warmup_steps, start=train.warmup_lr, lr=train.lr)
     if train.schedule == "constant":
         return train.lr
     if train.schedule == "plateau":
         return max(train.lr * rate_factor, train.min_lr)
-    step, num_steps = step - warmup_steps, total_steps - warmup_steps
+    past, num_steps = step - warmup_steps, total_steps - warmup_steps
     if train.schedule == "warm_restarts":
         first = train.restart_epochs * steps_an_epoch
-        step, num_steps = within_period(step, first=first, mult=train.restart_mult)
-    return cosine(step, num_steps=num_steps, lr=train.lr, min_lr=train.min_lr)
+        past, num_steps = within_period(past, first=first, mult=train.restart_mult)
+    return cosine(past, num_steps=num_steps, lr=train.lr, min_lr=train.min_lr)
 
 
 def cycled_momentum(train: TrainRecipe, *, epoch: int, step_in_epoch: int, num_batches: int) -> float | None:
