@@ -33,5 +33,5 @@ class WeightAverage:
         share = self.newest_share(num_updates)
         for average, newest in zip(self.network.parameters(), model.parameters(), strict=True):
             average.lerp_(newest, share)
-        for kept, newest in zip(self.network.buffers(), model.buffers(), strict=True):
-            kept.copy_(newest)
+        for kept, statistic in zip(self.network.buffers(), model.buffers(), strict=True):
+            kept.copy_(statistic)

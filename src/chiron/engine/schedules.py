@@ -36,11 +36,11 @@ def learning_rate(
         return train.lr
     if train.schedule == "plateau":
         return max(train.lr * rate_factor, train.min_lr)
-    step, num_steps = step - warmup_steps, total_steps - warmup_steps
+    place, num_steps = step - warmup_steps, total_steps - warmup_steps
     if train.schedule == "warm_restarts":
         first = train.restart_epochs * steps_an_epoch
-        step, num_steps = within_period(step, first=first, mult=train.restart_mult)
-    return cosine(step, num_steps=num_steps, lr=train.lr, min_lr=train.min_lr)
+        place, num_steps = within_period(place, first=first, mult=train.restart_mult)
+    return cosine(place, num_steps=num_steps, lr=train.lr, min_lr=train.min_lr)
 
 
 def cycled_momentum(train: TrainRecipe, *, epoch: int, step_in_epoch: int, num_batches: int) -> float | None:
