@@ -85,6 +85,15 @@ def test_models_alone_are_chirons_families(result):
     assert result("models") == result("models", "list") == result("models", "list", "chiron_*")
 
 
+def test_models_stages_are_what_freezing_names(result):
+    lines = [re.split("  +", line) for line in result("models", "stages", "chiron_fair_cnn_nano").splitlines()]
+    assert lines[0] == ["stage", "parameters", "in"]
+    assert [line[0] for line in lines[1:]] == ["stage1", "stage2", "head"]
+    rows = json.loads(result("models", "stages", "chiron_fair_cnn_nano", "--json"))
+    assert sum(row["num_parameters"] for row in rows) == sum(int(line[1].replace(",", "")) for line in lines[1:])
+    assert list(rows[0]) == ["name", "num_parameters", "prefixes"]
+
+
 def test_models_audit_is_a_row_a_claim(result):
     header, cells = [re.split("  +", line) for line in result("models", "audit", "fair_cnn").splitlines()]
     told = dict(zip(header, cells, strict=True))
