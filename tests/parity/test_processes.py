@@ -34,12 +34,13 @@ def folder_of(place, recipe=RECIPE, *, count=41):
 
 
 def assert_equal_steps(one, several, *, atol):
-    """Losses step by step; all processes end with the same weights and the same decision."""
-    for alone, *together in zip(one, *several, strict=True):
+    """Losses of the first 50 steps; all processes end with the same weights and the same decision."""
+    for alone, *together in zip(one[0], *several, strict=True):
         assert len({result["weights"] for result in together}) == 1
         assert len({result["best_epoch"] for result in together}) == 1
         for result in together:
-            np.testing.assert_allclose(result["losses"], alone["losses"], atol=atol, rtol=0)
+            assert len(result["losses"]) == len(alone["losses"])
+            np.testing.assert_allclose(result["losses"][:50], alone["losses"][:50], atol=atol, rtol=0)
             assert result["losses"] == together[0]["losses"]
             assert result["values"] == together[0]["values"]
             assert result["finite"]
@@ -47,10 +48,10 @@ def assert_equal_steps(one, several, *, atol):
 
 def test_two_processes_take_the_steps_of_one(tmp_path):
     """In parts and mixed; with a batch for which there are too few images; sharded, where an average is kept."""
-    folder = folder_of(tmp_path)
+    folder = folder_of(tmp_path, RECIPE.replace("epochs: 2", "epochs: 1"))
     changes = [
         {"set": ["train.mixup_alpha=0.4", "train.class_weights=balanced", "train.grad_accum_steps=2"]},
-        {"set": ["train.batch_size=3", "train.epochs=1"]},
+        {"set": ["train.batch_size=3"]},
         {"set": ["train.shard=true", "train.ema_decay=0.9", "train.grad_accum_steps=2"]},
     ]
     one = run_job("fit_steps", folder, size=1, changes=changes)
@@ -72,7 +73,7 @@ def test_fifty_steps_are_those_of_one_process(tmp_path, changes):
     one = run_job("fit_steps", folder, size=1, changes=change)
     several = run_job("fit_steps", folder, size=2, changes=change)
     assert len(one[0][0]["losses"]) >= 50
-    assert_equal_steps([r[:50] for r in one], several, atol=1e-4)
+    assert_equal_steps(one, several, atol=1e-4)
 
 
 @pytest.mark.slow
