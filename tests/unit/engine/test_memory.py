@@ -94,9 +94,7 @@ def test_a_step_is_repeated_in_parts_that_fit(room, parts, told):
 def test_pairs_are_not_cut_and_others_are_not_left_waiting(room, alone):
     model, progress = Stubborn(room), Progress()
     with pytest.raises(torch.OutOfMemoryError):
-        in_parts_that_fit(
-            lambda: step(model, progress, torch.randn(16, 4)), model, progress, count=16, alone=alone
-        )
+        in_parts_that_fit(lambda: step(model, progress, torch.randn(16, 4)), model, progress, count=16, alone=alone)
 
 
 def test_other_errors_are_not_repeated():
