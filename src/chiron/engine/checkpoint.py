@@ -179,10 +179,17 @@ def _restore_optimizer(state: TrainingState, groups: list[dict[str, Any]], entri
     for name, values in entries.items():
         parameter = parameters[name]
         state.optimizer.state[parameter] = {
-            key: value.to(parameter.device) if isinstance(value, Tensor) else value for key, value in values.items()
+            key: _as_laid_out(value, parameter) if isinstance(value, Tensor) else value for key, value in values.items()
         }
     for group, values in zip(state.optimizer.param_groups, groups, strict=True):
         group.update(values)
+
+
+def _as_laid_out(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A tensor of the optimizer on the parameter's device and in its memory layout, on which fused steps rely."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

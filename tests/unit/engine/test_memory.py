@@ -37,7 +37,7 @@ def recipe(name: str = "test_vit", **train) -> Recipe:
     return Recipe.model_validate(
         {
             "model": {"name": name, "init": "scratch"},
-            "input": {"img_size": 64, "in_chans": 3},
+            "input": {"img_size": 160, "in_chans": 3},
             "train": {"epochs": 1, "lr": 1e-3, "batch_size": 16, **train},
         }
     )
@@ -157,9 +157,9 @@ def test_a_step_takes_memory_by_the_image(monkeypatch):
     assert fitting_batch_size(recipe(batch_size="auto", grad_accum_steps=4), BINARY, CPU, num_images=1000) == 32
     assert fitting_batch_size(recipe(batch_size="auto"), BINARY, CPU, num_images=7) == 4
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
-    with pytest.raises(EngineError, match=r"two images must fit in memory\. Got test_vit at 64 px"):
+    with pytest.raises(EngineError, match=r"two images must fit in memory\. Got test_vit at 160 px"):
         first_parts(recipe(grad_accum_steps="auto"), network, CPU)
-    with pytest.raises(EngineError, match="Lower input.img_size"):
+    with pytest.raises(EngineError, match=r"Lower input\.img_size"):
         fitting_batch_size(recipe(batch_size="auto"), BINARY, CPU, num_images=1000)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in network.parameters())
