@@ -208,17 +208,19 @@ def _restore_optimizer(state: TrainingState, groups: list[dict[str, Any]], entri
     for name, values in entries.items():
         parameter = parameters[name]
         state.optimizer.state[parameter] = {
-            key: part_like(value, parameter).to(_device_of(key, parameter, group_of[parameter]))
-            if isinstance(value, Tensor)
-            else value
+            key: _as_kept(key, value, parameter, group_of[parameter]) if isinstance(value, Tensor) else value
             for key, value in values.items()
         }
 
 
-def _device_of(key: str, parameter: nn.Parameter, group: dict[str, Any]) -> torch.device:
-    """Where torch keeps a value: counts of steps stay on the CPU, but for kernels that read them on the device."""
-    on_cpu = key == "step" and not group.get("fused") and not group.get("capturable")
-    return torch.device("cpu") if on_cpu else parameter.device
+def _as_kept(key: str, value: Tensor, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
+    """A tensor of the optimizer where torch keeps it, in the parameter's memory layout, on which fused steps rely."""
+    if key == "step" and not group.get("fused") and not group.get("capturable"):
+        return value  # counts of steps stay on the CPU, but for kernels that read them on the device
+    value = part_like(value, parameter)
+    if type(value) is not Tensor or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
