@@ -18,6 +18,7 @@ def cells(normal, opacity):
 
 # rule -> (change of the context that switches it on, words its sentence must hold)
 BY_CONTEXT = {
+    "sanity_run": ({"sanity_steps": 3}, "trained for 3 steps only, to see that all works. No number here is a result"),
     "leaks_accepted": ({"leaks_accepted": ["val/7 = train/3"]}, "1 known leak between splits, accepted by name: val/7"),
     "selected_where_scored": ({"split_scored": "val"}, "chose epoch 3 by val_auroc"),
     "split_unknown": ({"split_scored": "unknown"}, "240 images"),

@@ -24,7 +24,8 @@ class WandbLogger:
         told: dict[str, Any] = {"id": uuid4().hex[:12], "epoch": 0}
         if self._kept.is_file():
             told = json.loads(self._kept.read_text())
-        self._id, self._told = told["id"], told["epoch"]
+        self._id = told["id"]
+        self._note(told["epoch"])
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "chiron"),
             name=folder.parent.parent.name,
@@ -36,12 +37,15 @@ class WandbLogger:
             settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_meta=True, silent=True),
         )
 
+    def _note(self, epoch: int) -> None:
+        self._told = epoch
+        write_text(self._kept, json.dumps({"id": self._id, "epoch": epoch}))
+
     def scalars(self, epoch: int, values: Mapping[str, float]) -> None:
         """Curves, whose step is the epoch; the last call of an epoch."""
         if epoch > self._told:
             self._run.log(dict(values), step=epoch)
-            self._told = epoch
-            write_text(self._kept, json.dumps({"id": self._id, "epoch": epoch}))
+            self._note(epoch)
 
     def histograms(self, epoch: int, values: Mapping[str, np.ndarray]) -> None:
         """Distributions."""
