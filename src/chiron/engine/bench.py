@@ -83,9 +83,9 @@ def measure_training(setup: Setup, *, num_steps: int) -> Measured:
         step=Spread.of(whole),
         waiting=Spread.of(waiting),
         loaded_step=Spread.of(loaded),
-        images_per_second=num_images / loaded.sum(),
-        compute_images_per_second=num_steps * len(memory.index) / whole.sum(),
-        waiting_share=waiting.sum() / loaded.sum(),
+        images_per_second=num_images / float(loaded.sum()),
+        compute_images_per_second=num_steps * len(memory.index) / float(whole.sum()),
+        waiting_share=float(waiting.sum() / loaded.sum()),
         score=_time_scoring(setup, num_steps),
         memory_peak_bytes=peak,
     )

@@ -12,7 +12,7 @@ from chiron.engine.setup import Setup, set_up
 from chiron.workflows.check import check_recipe
 from chiron.workflows.data import prepare
 
-DELAY = 0.05
+DELAY = 0.1
 
 
 @pytest.fixture
@@ -43,12 +43,10 @@ def test_a_slow_part_of_the_step_is_found(setup, monkeypatch, slow):
         "optimizer": (setup.state.optimizer, "step"),
     }[slow]
     monkeypatch.setattr(owner, name, slowed(getattr(owner, name), DELAY))
-    monkeypatch.setattr(bench, "_time_scoring", lambda setup, num_steps: None)
-    measured = measure_training(setup, num_steps=2)
-    assert measured.parts[slow].median >= DELAY
-    assert max(PARTS, key=lambda part: measured.parts[part].median) == slow
+    monkeypatch.setattr(bench, "_time_scoring", lambda setup, num_steps: Spread(0.0, 0.0, 0.0))
+    measured = measure_training(setup, num_steps=3)
+    assert {part for part in PARTS if measured.parts[part].low_quartile >= DELAY} == {slow}
     assert measured.step.median >= DELAY
-    assert measured.waiting_share < 0.5
 
 
 def test_the_time_to_fetch_a_batch_is_waiting(setup, monkeypatch):
