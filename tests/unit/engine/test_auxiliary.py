@@ -216,7 +216,10 @@ def test_train_loss_holds_the_auxiliary_losses_by_their_weights(fit_lungs):
     still = ("train.lr=1e-30", "train.epochs=1", "train.weight_decay=0", "model.args.drop_rate=0.0")
     plain = fit_lungs(*still, name="a").progress.history[0]
     weights = ("train.segmentation_weight=0.5", "train.attention_weight=2")
-    both = fit_lungs(*still, *weights, "train.grad_accum_steps=3", name="b").progress.history[0]
+    both = fit_lungs(*still, *weights, name="b").progress.history[0]
+    parts = fit_lungs(*still, *weights, "train.grad_accum_steps=3", name="c").progress.history[0]
+    for key in ("train_loss", "train_segmentation_loss", "train_attention_loss"):
+        assert parts[key] == pytest.approx(both[key], rel=1e-5)
     added = 0.5 * both["train_segmentation_loss"] + 2 * both["train_attention_loss"]
     assert both["train_loss"] == pytest.approx(plain["train_loss"] + added, rel=1e-5)
     assert both["val_loss"] == pytest.approx(plain["val_loss"], rel=1e-6)  # the plain log loss
