@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chiron.engine.compute import ComputeMode, parse_mode
+from chiron.engine.failures import is_out_of_memory
 from chiron.engine.kept_measurements import (
     Measured,
     keep_measured,
@@ -100,14 +101,24 @@ def open_modes(device: torch.device, channels_last: bool | None) -> list[Compute
 def _contest(
     modes: list[ComputeMode], measured: Measured, recipe: Recipe, network: nn.Module, runtime: Runtime, *, count: int
 ) -> None:
-    """Times `modes` in turns, as long as BUDGET_SECONDS last; notes medians, and why a mode is left out."""
-    with unchanged_randomness(runtime.device):
-        lanes = _Lanes(recipe, network, runtime, count)
-        for mode in modes:
-            if (reason := lanes.enter(mode)) is not None:
-                measured.leave_out(mode, reason)
-        for mode, seconds in lanes.race().items():
-            measured.note(mode, seconds / count)
+    """Times `modes` in turns, as long as BUDGET_SECONDS last; notes medians, and why a mode is left out.
+
+    Where memory does not suffice for it, nothing is noted: it may the next time.
+    """
+    try:
+        with unchanged_randomness(runtime.device):
+            lanes = _Lanes(recipe, network, runtime, count)
+            left_out = {mode: reason for mode in modes if (reason := lanes.enter(mode)) is not None}
+            seconds = lanes.race()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("compute: not measured: memory does not suffice for it")
+        return
+    for mode, reason in left_out.items():
+        measured.leave_out(mode, reason)
+    for mode, value in seconds.items():
+        measured.note(mode, value / count)
     if any(mode.compiled for mode in modes):
         torch.compiler.reset()  # what was built for the copy is not for the network
 
@@ -127,7 +138,9 @@ class _Lanes:
             self.reference = self._first_step(replace(mode, precision="fp32", compiled=False))
         try:
             loss, gradient, seconds = self._first_step(mode)
-        except Exception as error:  # no compiler, an operation that the precision lacks, memory: told, and not used
+        except Exception as error:  # no compiler, an operation that the precision lacks: told, and not used
+            if is_out_of_memory(error):
+                raise
             self.scalers.pop(mode, None)
             return str(error).strip().split("\n")[0] or type(error).__name__
         reason = _why_apart(loss, gradient, *self.reference[:2])
@@ -196,6 +209,8 @@ def _fastest(measured: Measured, modes: Iterable[ComputeMode]) -> ComputeMode | 
 
 def _tell(mode: ComputeMode, measured: Measured, *, seconds: float) -> None:
     """One line of what was chosen, and one of each mode that could not be."""
+    if not measured.seconds:
+        return
     base, own = measured.seconds.get(str(PLAIN)), measured.seconds.get(str(mode))
     gain = "" if not base or not own or mode == PLAIN else f"{base / own:.1f} times the speed of fp32; "
     when = f"measured in {seconds:.0f} s" if measured.changed else "measured before"

@@ -40,6 +40,11 @@ class Runtime:
             if rounds:
                 _allow_tf32(False)
 
+    def forget_memory_peak(self) -> None:
+        """From here on counts the most memory that a GPU gives: what was tried before the run is no part of it."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
     def synchronize(self) -> None:
         """Returns when the device has done all that it was given."""
         if self.device.type != "cpu":

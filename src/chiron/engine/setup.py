@@ -145,6 +145,7 @@ def set_up(
         num_images=min(train_part.frame.height, batches.num_batches * train.batch_size) * train.epochs,
         part=largest_part(min(train.batch_size, train_part.frame.height), parts, world.size),
     )
+    runtime.forget_memory_peak()
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)

@@ -194,6 +194,21 @@ def test_a_mode_that_is_not_finite_or_far_off_is_out(seconds, monkeypatch, told)
     assert any(line.startswith("compute: not fp32+channels_last: its loss is") for line in told())
 
 
+def test_memory_that_does_not_suffice_is_told_and_not_remembered(seconds, monkeypatch, told, place):
+    seconds()
+
+    def fail(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trial, "step", fail)
+        assert choose(recipe()) == PLAIN
+    assert told() == ["compute: not measured: memory does not suffice for it"]
+    assert not place.exists()
+    seconds(fp32=4, fp32_channels_last=3, bf16=2, bf16_channels_last=2)
+    assert choose(recipe()) == HALF
+
+
 def test_measuring_changes_nothing():
     """Weights, statistics, gradients, layout, flags and random state of the network that will be trained."""
     asked = recipe(args={"drop_rate": 0.3, "drop_path_rate": 0.2}, optimizer="sgd")

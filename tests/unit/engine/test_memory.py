@@ -134,35 +134,44 @@ def test_allocated_memory_is_what_stands_at_one_time():
     assert allocated._now >= size  # the gradient stays
 
 
-def test_a_step_takes_memory_by_the_image(monkeypatch):
+def test_a_step_takes_memory_by_the_image():
     asked = recipe()
     network = build_network(network_of(asked.model), asked.input, BINARY)
     room = Room(asked, network, CPU)
     per_image = room._bytes_of(9) - room._bytes_of(8)
     assert room._bytes_of(6) == pytest.approx(room._peak(6), rel=0.05)
-    saving = build_network(network_of(asked.model), asked.input, BINARY)
-    use_grad_checkpointing(saving, "test_vit")
-    less = Room(recipe(grad_checkpointing=True), saving, CPU)
+    state = torch.random.get_rng_state()
+    use_grad_checkpointing(network, "test_vit")
+    less = Room(asked, network, CPU)
     assert less._bytes_of(9) - less._bytes_of(8) < 0.9 * per_image
-    monkeypatch.setattr(memory, "free_memory", lambda: int(room._bytes_of(8) / memory.SHARE_OF_FREE) + 1)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_as_much_as_fits_in_the_memory_that_is_free(monkeypatch):
+    """A step takes 1000 bytes and 100 an image; 80 % of what is free is used."""
+    network = nn.Linear(1, 1)
+    monkeypatch.setattr(Room, "_peak", lambda self, count: 1000 + 100 * count)
+    monkeypatch.setattr(memory, "build_network", lambda *args, **options: network)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1800 / 0.8)
+    room = Room(recipe(), network, CPU)
     assert room.has_room_for(8)
     assert not room.has_room_for(9)
-    two = Room(asked, network, Runtime(torch.device("cpu"), world=World(0, 2)))
-    assert not two.has_room_for(8)
-    state = torch.random.get_rng_state()
+    two = Room(recipe(), network, Runtime(torch.device("cpu"), world=World(0, 2)))
+    assert not two.has_room_for(1)  # half of it for each process
     assert first_parts(recipe(grad_accum_steps="auto"), network, CPU) == 2
     assert first_parts(recipe(grad_accum_steps="auto", batch_size=8), network, CPU) == 1
     assert first_parts(recipe(grad_accum_steps=4), network, CPU) == 4
     assert fitting_batch_size(recipe(batch_size="auto"), BINARY, CPU, num_images=1000) == 8
     assert fitting_batch_size(recipe(batch_size="auto", grad_accum_steps=4), BINARY, CPU, num_images=1000) == 32
     assert fitting_batch_size(recipe(batch_size="auto"), BINARY, CPU, num_images=7) == 4
+    monkeypatch.setattr(memory, "free_memory", lambda: None)  # nobody knows
+    assert fitting_batch_size(recipe(batch_size="auto"), BINARY, CPU, num_images=1000) == 256
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
     with pytest.raises(EngineError, match=r"two images must fit in memory\. Got test_vit at 160 px"):
         first_parts(recipe(grad_accum_steps="auto"), network, CPU)
     with pytest.raises(EngineError, match=r"Lower input\.img_size"):
         fitting_batch_size(recipe(batch_size="auto"), BINARY, CPU, num_images=1000)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(("arguments", "part"), [((32, 1, 1), 32), ((32, 1, 3), 12), ((32, 2, 3), 6), ((7, 9, 1), 2)])

@@ -66,21 +66,21 @@ def test_resuming_is_exact_in_every_mode(loop, mode):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_step_that_overflows_is_left_out_and_the_scale_halves(loop, monkeypatch, optimizer):
-    """A gradient of step 6 is infinite: its weights stay, and the run goes on. The first steps look for a scale."""
+    """A gradient of step 12 is infinite: its weights stay, and the run goes on. The first steps look for a scale."""
     from chiron.engine import fit as module
 
     plain, seen = module._gradients, []
 
     def gradients(setup, *args):
         loss = plain(setup, *args)
-        if len(seen) == 5:
+        if len(seen) == 11:
             next(setup.state.model.parameters()).grad.fill_(math.inf)
         seen.append(({n: p.clone() for n, p in setup.state.model.named_parameters()}, setup.state.scaler.get_scale()))
         return loss
 
     monkeypatch.setattr(module, "_gradients", gradients)
-    loop(*CHANGES, "train.precision=fp16", f"train.optimizer={optimizer}", "train.lr=1e-2")
-    (first, _), (second, before), (third, after), (fourth, _) = seen[4:8]
+    loop(*CHANGES, "train.precision=fp16", f"train.optimizer={optimizer}", "train.epochs=4")
+    (first, _), (second, before), (third, after), (fourth, _) = seen[10:14]
     assert after == before / 2
     assert all(torch.equal(second[name], third[name]) for name in second)
     assert not all(torch.equal(first[name], second[name]) for name in second)
