@@ -129,13 +129,13 @@ def test_ctrl_c_inside_an_epoch_changes_nothing(tmp_path, class_folders, name):
     "changes",
     [
         ["model.name=chiron_gft_nano"],
-        ["model.name=chiron_gft_corrected_nano"],
-        ["model.name=chiron_h_coatnet_corrected_nano"],
+        pytest.param(["model.name=chiron_gft_corrected_nano"], marks=pytest.mark.slow),
+        pytest.param(["model.name=chiron_h_coatnet_corrected_nano"], marks=pytest.mark.slow),
         ["model.name=chiron_vit_scratch_nano"],
-        ["model.name=chiron_convnextv2_ssa_nano"],
+        pytest.param(["model.name=chiron_convnextv2_ssa_nano"], marks=pytest.mark.slow),
         ["model.name=chiron_effnetv2_nano", "model.head=acrnn"],
         ["model.name=chiron_hybrid_lung_vit_nano", "input.mask=lung"],
-        ["model.name=test_resnet", "model.head=class_token"],
+        pytest.param(["model.name=test_resnet", "model.head=class_token"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
