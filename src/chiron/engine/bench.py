@@ -111,25 +111,31 @@ def _time_images(setup: Setup, num_images: int) -> tuple[np.ndarray, np.ndarray,
 def _time_loaded_steps(setup: Setup, memory: "_MemorySteps", num_steps: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Seconds of waiting and of the whole of each step with the loader, and the number of images in them.
 
-    Without workers a step in memory follows each, so that a busy machine slows down both alike; workers would use the
-    time to prepare images, so that with them all steps in memory come last.
+    On a CPU without workers a step in memory follows each, so that a busy machine slows down both alike; workers would
+    use the time to prepare images, so that with them all steps in memory come last. Of a GPU only the sum over all
+    steps is true, because it works on while the next one is prepared.
     """
     waiting, whole, num_images = [], [], 0
-    batches, clock = _endless(setup), _clock(setup)
+    batches, on_cpu = _endless(setup), setup.runtime.device.type == "cpu"
     warmup = warmup_steps(setup.runtime.num_workers)
+    interleaved = on_cpu and not setup.runtime.num_workers
     for number in range(warmup + num_steps):
-        begin = clock()
+        if number == warmup:
+            setup.runtime.synchronize()
+        begin = time.perf_counter()  # a GPU goes on while the next batch is fetched, as in training
         pixels, index = next(batches)
-        fetched = clock()
+        fetched = time.perf_counter()
         _step(setup, pixels, index)
+        if number == warmup + num_steps - 1:
+            setup.runtime.synchronize()
         if number >= warmup:
             waiting.append(fetched - begin)
-            whole.append(clock() - begin)
+            whole.append(time.perf_counter() - begin)
             num_images += len(index)
-        if not setup.runtime.num_workers:
+        if interleaved:
             memory.step()
     batches.close()
-    while setup.runtime.num_workers and len(memory.rows) < _WARMUP_STEPS + num_steps:
+    while not interleaved and len(memory.rows) < _WARMUP_STEPS + num_steps:
         memory.step()
     return np.array(waiting), np.array(whole), num_images
 
