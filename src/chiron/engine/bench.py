@@ -1,6 +1,5 @@
 """Where the time of training goes: the loop's own loader, step and network, with a stopwatch beside them."""
 
-import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from chiron.data.dataset import to_tensor
 from chiron.engine.loading import TrainingLoader
+from chiron.engine.memory import peak_of
 from chiron.engine.setup import Setup
 from chiron.engine.step import take_step
 
@@ -64,7 +64,7 @@ def measure_training(setup: Setup, *, num_steps: int) -> Measured:
     the time it has finished its work, so that each part has its own.
 
     Raises:
-        EngineError: the loss is not finite, or memory runs out.
+        EngineError: memory runs out.
     """
     setup.state.progress.epoch = setup.recipe.train.epochs - 1
     setup.begin_epoch()
@@ -73,7 +73,7 @@ def measure_training(setup: Setup, *, num_steps: int) -> Measured:
     memory = _MemorySteps(setup)
     waiting, loaded, num_images = _time_loaded_steps(setup, memory, num_steps)
     parts = memory.parts(num_steps)
-    peak = _peak_memory_bytes(setup.runtime.device)
+    peak = peak_of(setup.runtime.device)
     whole = np.sum(list(parts.values()), axis=0)
     return Measured(
         decode=Spread.of(decode),
@@ -85,7 +85,7 @@ def measure_training(setup: Setup, *, num_steps: int) -> Measured:
         loaded_step=Spread.of(loaded),
         images_per_second=num_images / float(loaded.sum()),
         compute_images_per_second=num_steps * len(memory.index) / float(whole.sum()),
-        waiting_share=float(waiting.sum() / loaded.sum()),
+        waiting_share=_waiting_share(setup, waiting, loaded, num_images * whole.sum() / num_steps / len(memory.index)),
         score=_time_scoring(setup, num_steps),
         memory_peak_bytes=peak,
     )
@@ -138,6 +138,13 @@ def _time_loaded_steps(setup: Setup, memory: "_MemorySteps", num_steps: int) -> 
     while not interleaved and len(memory.rows) < _WARMUP_STEPS + num_steps:
         memory.step()
     return np.array(waiting), np.array(whole), num_images
+
+
+def _waiting_share(setup: Setup, waiting: np.ndarray, loaded: np.ndarray, computing: float) -> float:
+    """The part of the time in which nothing was computed; of a GPU what is left beside so many seconds of computing."""
+    if setup.runtime.device.type == "cpu":
+        return float(waiting.sum() / loaded.sum())
+    return max(0.0, 1 - computing / float(loaded.sum()))
 
 
 def _endless(setup: Setup) -> Generator[tuple[Tensor, Tensor]]:
@@ -226,15 +233,3 @@ def _clock(setup: Setup) -> Callable[[], float]:
 def _reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_memory_bytes(device: torch.device) -> int | None:
-    """The most that was held at once: on a GPU by tensors, else by this process since its start."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows does not tell
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
