@@ -194,6 +194,20 @@ def test_a_mode_that_is_not_finite_or_far_off_is_out(seconds, monkeypatch, told)
     assert any(line.startswith("compute: not fp32+channels_last: its loss is") for line in told())
 
 
+def test_a_hopelessly_slow_precision_is_not_timed_but_fp32_always_is(monkeypatch, told):
+    """As bf16 is where a processor only imitates it."""
+    plain, calls = measure._Lanes._first_step, []
+
+    def first_step(self, mode):
+        calls.append(mode)
+        return *plain(self, mode)[:2], 1.0 if len(calls) == 1 else 2.1
+
+    monkeypatch.setattr(measure._Lanes, "_first_step", first_step)
+    assert choose(recipe()).precision == "fp32"
+    assert {"compute: not bf16: slow", "compute: not bf16+channels_last: slow"} < set(told())
+    assert not any("not fp32" in line for line in told())
+
+
 def test_memory_that_does_not_suffice_is_told_and_not_remembered(seconds, monkeypatch, told, place):
     seconds()
 
