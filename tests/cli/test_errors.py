@@ -278,7 +278,7 @@ def test_an_exploding_gradient_stops_before_it_is_kept(tmp_path, class_folders, 
     from chiron.engine.checkpoint import list_checkpoints
 
     plain, steps = loop.Checkpoints.is_due, []
-    step, per_epoch = loop._step, 4
+    step, per_epoch = loop.take_step, 4
 
     def exploding(setup, *args):
         steps.append(1)
@@ -288,7 +288,7 @@ def test_an_exploding_gradient_stops_before_it_is_kept(tmp_path, class_folders, 
         assert setup.batches.num_batches == per_epoch
         return step(setup, *args)
 
-    monkeypatch.setattr(loop, "_step", exploding)
+    monkeypatch.setattr(loop, "take_step", exploding)
     monkeypatch.setattr(loop.Checkpoints, "is_due", lambda self, progress: plain(self, progress) or len(steps) > 4)
     changes = ["--set", f"train.clip_grad={clip}", "--set", "train.epochs=4"]
     message = fails(*train_arguments(tiny_recipe, class_folders, tmp_path), *changes, code=3)

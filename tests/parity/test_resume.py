@@ -172,7 +172,7 @@ class interrupted_after:
     def __enter__(self) -> None:
         from chiron.engine import fit as loop
 
-        self.plain = loop._step
+        self.plain = loop.take_step
 
         def counted(*args, **kwargs):
             value = self.plain(*args, **kwargs)
@@ -181,9 +181,9 @@ class interrupted_after:
                 signal.raise_signal(signal.SIGINT)
             return value
 
-        loop._step = counted
+        loop.take_step = counted
 
     def __exit__(self, *exception: object) -> None:
         from chiron.engine import fit as loop
 
-        loop._step = self.plain
+        loop.take_step = self.plain

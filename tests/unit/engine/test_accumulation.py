@@ -45,7 +45,7 @@ def after_three_steps(tmp_path_factory):
         setup.state.progress.micro_batches = parts
         for pixels, index in runtime.loader(setup.images, batches=setup.batches):
             assert len(index) == 32
-            loop._step(setup, pixels, index)
+            loop.take_step(setup, pixels, index)
             setup.state.progress.step_in_epoch += 1
         assert setup.state.progress.step_in_epoch == 3
         return setup.state.model.state_dict()

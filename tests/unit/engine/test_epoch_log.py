@@ -85,7 +85,7 @@ def test_a_resumed_run_goes_on_where_the_log_ends(quick_fit, tmp_path, monkeypat
     """Stopped in the third epoch, or killed when the second was told and its checkpoint not yet written."""
     from chiron.engine import fit as loop
 
-    plain_step, plain_save, steps = loop._step, loop.Checkpoints.save, []
+    plain_step, plain_save, steps = loop.take_step, loop.Checkpoints.save, []
 
     def stop(*args):
         steps.append(1)
@@ -99,7 +99,7 @@ def test_a_resumed_run_goes_on_where_the_log_ends(quick_fit, tmp_path, monkeypat
         plain_save(self, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", stop)
+        patch.setattr(loop, "take_step", stop)
         patch.setattr(loop.Checkpoints, "save", save)
         with pytest.raises(KeyboardInterrupt):
             quick_fit(DETAILS[0], "train.epochs=4")

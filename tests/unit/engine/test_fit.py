@@ -155,7 +155,7 @@ def test_the_average_is_what_is_validated_and_chosen(quick_fit, monkeypatch):
     from chiron.engine import fit as loop
 
     name, after_steps, validated, values = "head.weight", [], [], iter([0.5, 0.9, 0.8])
-    plain = loop._step
+    plain = loop.take_step
 
     def step(setup, *args):
         loss = plain(setup, *args)
@@ -166,7 +166,7 @@ def test_the_average_is_what_is_validated_and_chosen(quick_fit, monkeypatch):
         validated.append(network.state_dict()[name].clone())
         return {"loss": 1.0, "auroc": next(values)}
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
     monkeypatch.setattr(loop, "_validate", validate)
     fitted = quick_fit("train.epochs=3", "train.ema_decay=0.5", "train.ema_from_epoch=1", "train.lr=1e-2")
     first = [tensor for epoch, tensor in after_steps if epoch == 0]
@@ -329,7 +329,7 @@ def test_memory_that_runs_out_is_one_sentence(fitted, monkeypatch):
     def allocate(*args):
         torch.empty(2**60)  # the allocator's own error
 
-    monkeypatch.setattr(loop, "_step", allocate)
+    monkeypatch.setattr(loop, "take_step", allocate)
     with pytest.raises(EngineError, match=r"must fit in memory.*Lower train\.batch_size"):
         fitted()
 

@@ -90,7 +90,7 @@ def test_a_stem_learns_slower_after_its_epochs(quick_fit, monkeypatch):
     """Frozen for two epochs: no gradient, no change of weights or statistics, no state; then 0.2 of the rate."""
     from chiron.engine import fit as loop
 
-    seen, plain = [], loop._step
+    seen, plain = [], loop.take_step
 
     def step(setup, *args):
         done = plain(setup, *args)
@@ -101,7 +101,7 @@ def test_a_stem_learns_slower_after_its_epochs(quick_fit, monkeypatch):
         seen.append((setup.state.progress.epoch, weight.grad is None, weight in optimizer.state, rates, others))
         return done
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
     freeze = "train.freeze=[{stages: [conv0, norm0], epochs: 2, lr_scale: 0.2}]"
     quick_fit(freeze, "train.epochs=4", "train.keep_every_epochs=1", "train.schedule=constant")
     for epoch, without_gradient, has_state, rates, others in seen:
