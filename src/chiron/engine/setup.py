@@ -146,6 +146,8 @@ def set_up(
         part=largest_part(min(train.batch_size, train_part.frame.height), parts, world.size),
     )
     runtime.forget_memory_peak()
+    if not (train.shard and world.size > 1):  # which takes weights as they lie
+        mode.lay_out_weights(model)
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)

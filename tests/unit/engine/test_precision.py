@@ -46,7 +46,7 @@ def stop_after_one(history) -> None:
 CHANGES = ("model.name=test_efficientnet", "input.in_chans=3", "train.epochs=2", "train.clip_grad=0.5")
 
 
-@pytest.mark.parametrize("mode", [("fp16", False), ("bf16", True)])
+@pytest.mark.parametrize("mode", [("fp16", False), ("bf16", True), ("fp32", True)])
 def test_resuming_is_exact_in_every_mode(loop, mode):
     changes = (*CHANGES, f"train.precision={mode[0]}", f"train.channels_last={str(mode[1]).lower()}")
     whole = loop(*changes, name="whole")
