@@ -174,11 +174,15 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         if state.progress.scaler:
             state.scaler.load_state_dict(state.progress.scaler)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise EngineError(
-            f"A checkpoint must fit the run's recipe and be whole. Got {error} at {path}. "
-            "Remove this folder to resume from the one before."
-        ) from error
+        raise _does_not_fit(path, error) from error
     state.best = _part(tensors, "best.") or None
+
+
+def _does_not_fit(path: Path, error: Exception) -> EngineError:
+    return EngineError(
+        f"A checkpoint must fit the run's recipe and be whole. Got {error} at {path}. "
+        "Remove this folder to resume from the one before."
+    )
 
 
 def _optimizer_entries(state: TrainingState) -> Iterator[tuple[str, str, Any]]:
@@ -247,6 +251,15 @@ def resume_setting(
 
 
 def stored_setting(folder: Path) -> dict[str, Any]:
-    """What the weights of the run whose checkpoints lie in `folder` depend on; empty when there is none."""
+    """What the weights of the run whose checkpoints lie in `folder` depend on; empty when there is none.
+
+    Raises:
+        EngineError: the newest checkpoint is damaged.
+    """
     found = list_checkpoints(folder)
-    return json.loads((found[-1] / "state.json").read_text())["progress"]["setting"] if found else {}
+    if not found:
+        return {}
+    try:
+        return dict(json.loads((found[-1] / "state.json").read_text())["progress"]["setting"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _does_not_fit(found[-1], error) from error

@@ -36,10 +36,14 @@ class ComputeMode:
         """Images in the memory layout of this mode."""
         return tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor
 
-    def prepare(self, model: nn.Module) -> nn.Module:
-        """The model as steps call it; its parameters stay the model's own."""
+    def lay_out_weights(self, model: nn.Module) -> None:
+        """The same for weights, in place; before an average is copied from them or an optimizer's state is restored."""
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model as steps call it; its parameters stay the model's own."""
+        self.lay_out_weights(model)
         return torch.compile(model) if self.compiled else model  # type: ignore[return-value]
 
 

@@ -71,6 +71,8 @@ def open_log(recipe: Recipe, folder: Path | None, *, first_epoch: int) -> Iterat
     Args:
         folder: None in processes that do not write.
 
+    A logger that cannot end is a warning: it hides neither what went wrong before nor a training that is done.
+
     Raises:
         EngineError: a logger cannot begin.
     """
@@ -81,8 +83,8 @@ def open_log(recipe: Recipe, folder: Path | None, *, first_epoch: int) -> Iterat
                 opened[name] = _open(name, folder / name, recipe, first_epoch)
         yield EpochLog(opened)
     finally:
-        for logger in opened.values():
-            logger.close()
+        for name, logger in opened.items():
+            _close(name, logger)
 
 
 def _open(name: str, folder: Path, recipe: Recipe, first_epoch: int) -> Logger:
@@ -91,6 +93,13 @@ def _open(name: str, folder: Path, recipe: Recipe, first_epoch: int) -> Logger:
         return leaf.open_logger(folder, first_epoch=first_epoch, settings=_settings(recipe))
     except Exception as error:  # whatever another package raises
         raise _broken(name, error) from error
+
+
+def _close(name: str, logger: Logger) -> None:
+    try:
+        logger.close()
+    except Exception as error:  # whatever another package raises
+        log.warning("warning: %s", _broken(name, error))
 
 
 def require_loggers(names: tuple[str, ...]) -> None:

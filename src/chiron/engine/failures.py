@@ -1,6 +1,7 @@
 """What can go wrong while a network is trained, each told in one sentence."""
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +9,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from chiron.core.errors import EngineError
+from chiron.core.errors import ChironError, EngineError
 from chiron.engine.processes import is_lost_process, lost_process
+
+# What torch makes of an error in a worker: the traceback there, whose last line is the sentence.
+_TOLD_BY_A_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process .*^[\w.]*\1: (.*)", re.DOTALL | re.MULTILINE)
 
 
 def require_finite(value: float, *, what: str, step: int) -> float:
@@ -53,6 +57,10 @@ def clear_failures() -> Iterator[None]:
     """Turns the failures that torch reports in its own words into one sentence; see `await_second_report`."""
     try:
         yield
+    except ChironError as error:
+        if (told := _TOLD_BY_A_WORKER.match(str(error))) is None:
+            raise
+        raise type(error)(told[2].strip()) from error
     except (ConnectionError, EOFError) as error:  # a worker died while it handed over a batch
         raise _dead_worker(str(error) or type(error).__name__) from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one of them

@@ -124,7 +124,7 @@ def set_up(
     val_part = train_part if train.overfit_images is not None else manifest.select("val")
     source, world = ImageSource(manifest.root), runtime.world
     network_spec = network_of(recipe.model)
-    model = world.prepare(_first_model(recipe, network_spec, labels, runtime.device, resumes=resumes))
+    model = _first_model(recipe, network_spec, labels, runtime.device, resumes=resumes)
     auxiliary = make_auxiliary(train, model)
     if train.grad_checkpointing:
         use_grad_checkpointing(model, recipe.model.name)
@@ -145,7 +145,10 @@ def set_up(
         num_images=min(train_part.frame.height, batches.num_batches * train.batch_size) * train.epochs,
         part=largest_part(min(train.batch_size, train_part.frame.height), parts, world.size),
     )
+    model = world.prepare(model)  # only now: one process that tries or times steps waits for no other
     runtime.forget_memory_peak()
+    if not (train.shard and world.size > 1):  # which takes weights as they lie
+        mode.lay_out_weights(model)
     average = None
     if train.ema_decay is not None:
         average = WeightAverage(model, decay=train.ema_decay, bias_correction=train.ema_bias_correction)

@@ -272,7 +272,7 @@ def _reopen(
     kept = read_recipe(str(run.recipe))
     refuse_overfit_check(run.path, kept, to="resume")
     require_loggers(kept.train.loggers)
-    if (overrides and not recipe) or (recipe and _settings(check_recipe(recipe, overrides))[0] != kept):
+    if (overrides and not recipe) or (recipe and _asked_again(check_recipe(recipe, overrides), kept) != kept):
         raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)
     if data is not None and not is_manifest(Path(data)) and not is_private(manifest):
@@ -280,6 +280,15 @@ def _reopen(
         manifest = replace(manifest, root=image_root(Path(data), layout))
     require_unchanged(manifest)
     return run, kept, manifest
+
+
+def _asked_again(recipe: Recipe, kept: Recipe) -> Recipe:
+    """A recipe that is given with --resume as the run would keep it; `batch_size: auto` is what it came to before."""
+    settings, _ = _settings(recipe)
+    if settings.train.batch_size != AUTO_BATCH:
+        return settings
+    train = settings.train.model_copy(update={"batch_size": kept.train.batch_size})
+    return settings.model_copy(update={"train": train})
 
 
 def _tell_data(manifest: Manifest) -> None:

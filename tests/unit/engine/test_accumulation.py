@@ -7,6 +7,7 @@ import torch
 from conftest import TINY_RECIPE, write_class_folders
 
 from chiron.engine import fit as loop
+from chiron.engine import step as one_step
 from chiron.engine.compute import ComputeMode
 from chiron.engine.runtime import start_runtime
 from chiron.engine.setup import set_up
@@ -84,13 +85,13 @@ def test_parts_of_unequal_size_equal_the_whole(after_three_steps):
 def test_the_recipes_parts_are_the_loops(tmp_path, class_folders, tiny_recipe, monkeypatch):
     from chiron.engine.checkpoint import list_checkpoints
 
-    changes, asked, plain = ("train.grad_accum_steps=3", "train.epochs=1"), [], loop.cut_in_pairs
+    changes, asked, plain = ("train.grad_accum_steps=3", "train.epochs=1"), [], one_step.cut_in_pairs
 
     def cut(count, parts):
         asked.append(parts)
         return plain(count, parts)
 
-    monkeypatch.setattr(loop, "cut_in_pairs", cut)
+    monkeypatch.setattr(one_step, "cut_in_pairs", cut)
     recipe = check_recipe(str(tiny_recipe), changes)
     manifest, labels = prepare(recipe, class_folders)
     runtime = start_runtime(device="cpu", threads=1)

@@ -6,8 +6,9 @@ import time
 import pytest
 import torch
 
+from chiron.core.errors import EngineError
 from chiron.engine import checkpoint
-from chiron.engine.checkpoint import Checkpoints, Progress, TrainingState, list_checkpoints
+from chiron.engine.checkpoint import Checkpoints, Progress, TrainingState, list_checkpoints, stored_setting
 from chiron.spec.train_recipe import TrainRecipe
 
 
@@ -54,6 +55,14 @@ def test_what_a_kill_left_is_cleared_by_the_next_checkpoint(tmp_path):
     (tmp_path / ".step-00001-0000000.old-1").mkdir()
     keeper_of(tmp_path).save(state_of(torch.nn.Linear(2, 2), epoch=2))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00002-0000000"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"progress": {}}'])
+def test_a_damaged_list_of_facts_is_told_before_anything_is_made_of_it(tmp_path, text):
+    keeper_of(tmp_path).save(state_of(torch.nn.Linear(2, 2), epoch=2))
+    (tmp_path / "step-00002-0000000" / "state.json").write_text(text)
+    with pytest.raises(EngineError, match=r"must fit the run's recipe and be whole.* at .*step-00002-0000000"):
+        stored_setting(tmp_path)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Loggers: what they are told, that it changes no weight, and that a resumed run tells nothing twice."""
 
+import logging
 import sys
 from types import SimpleNamespace
 
@@ -175,6 +176,41 @@ def test_names_of_loggers_are_checked_with_the_recipe(tiny_recipe):
         check_recipe(str(tiny_recipe), ("train.loggers=[wandb, tensorbord]",))
     sends = check_recipe(str(tiny_recipe), ("train.loggers=[wandb]", "train.log_details=true"))
     assert any("may send it to a server" in told for told in recipe_warnings(sends))
+
+
+def test_a_logger_that_cannot_end_hides_nothing(quick_fit, monkeypatch, caplog):
+    """Neither a finished training nor the reason why one ends, and the loggers after it are closed."""
+
+    class Silent:
+        def __init__(self) -> None:
+            self.is_closed = False
+
+        def scalars(self, epoch, values):
+            raise ConnectionError("no server")
+
+        def histograms(self, epoch, values): ...
+
+        def images(self, epoch, values): ...
+
+        def close(self):
+            self.is_closed = True
+            raise ConnectionError("still no server")
+
+    opened = []
+
+    def open_logger(*args, **kwargs):
+        opened.append(Silent())
+        return opened[-1]
+
+    monkeypatch.setattr("chiron.engine.epoch_log.load_leaf", lambda *a, **k: SimpleNamespace(open_logger=open_logger))
+    monkeypatch.setattr(logging.getLogger("chiron"), "propagate", True)
+    with pytest.raises(EngineError, match=r"The logger tensorboard must be able to write\. Got no server\."):
+        quick_fit("train.loggers=[tensorboard,mlflow]")
+    assert [logger.is_closed for logger in opened] == [True, True]
+    told = [record.getMessage() for record in caplog.records if "still no server" in record.getMessage()]
+    assert len(told) == 2
+    monkeypatch.setattr(Silent, "scalars", lambda self, epoch, values: None)
+    assert quick_fit("train.loggers=[tensorboard]", name="done").progress.finished
 
 
 def test_a_logger_that_fails_is_one_sentence(quick_fit, tmp_path, monkeypatch):

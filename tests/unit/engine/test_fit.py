@@ -350,6 +350,15 @@ def test_resume_takes_the_same_command_but_no_other(fitted, tiny_recipe, class_f
         train(str(tiny_recipe), class_folders, run.path, overrides=("train.lr=1.0",), resume=True, device="cpu")
 
 
+def test_an_automatic_batch_size_is_resumed_by_the_same_command(fitted, tiny_recipe, class_folders):
+    changes = ("train.batch_size=auto", "train.epochs=1")
+    run = fitted(*changes)
+    command = (str(tiny_recipe), class_folders, run.path)
+    assert train(*command, overrides=changes, resume=True, device="cpu").path == run.path
+    with pytest.raises(SpecError, match="keeps its recipe"):
+        train(*command, overrides=(*changes, "train.lr=1.0"), resume=True, device="cpu")
+
+
 def test_resuming_after_the_bundle_was_written_keeps_its_id(fitted, tmp_path):
     run = fitted()
     before = run.read_facts()["bundle_id"]

@@ -46,7 +46,7 @@ def stop_after_one(history) -> None:
 CHANGES = ("model.name=test_efficientnet", "input.in_chans=3", "train.epochs=2", "train.clip_grad=0.5")
 
 
-@pytest.mark.parametrize("mode", [("fp16", False), ("bf16", True)])
+@pytest.mark.parametrize("mode", [("fp16", False), ("bf16", True), ("fp32", True)])
 def test_resuming_is_exact_in_every_mode(loop, mode):
     changes = (*CHANGES, f"train.precision={mode[0]}", f"train.channels_last={str(mode[1]).lower()}")
     whole = loop(*changes, name="whole")
@@ -67,7 +67,7 @@ def test_resuming_is_exact_in_every_mode(loop, mode):
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_step_that_overflows_is_left_out_and_the_scale_halves(loop, monkeypatch, optimizer):
     """A gradient of step 12 is infinite: its weights stay, and the run goes on. The first steps look for a scale."""
-    from chiron.engine import fit as module
+    from chiron.engine import step as module
 
     plain, seen = module._gradients, []
 
@@ -134,7 +134,7 @@ def test_what_is_not_finite_is_found_when_it_is_read(loss, norm):
 
 def test_no_nan_is_ever_saved_by_a_run_that_reads_late(loop, monkeypatch, tmp_path):
     """As on a GPU: the loss of step 2 is NaN; the checkpoint that is due after step 3 is not written."""
-    from chiron.engine import fit as module
+    from chiron.engine import step as module
     from chiron.engine import step_results
 
     plain = module._gradients
@@ -144,11 +144,11 @@ def test_no_nan_is_ever_saved_by_a_run_that_reads_late(loop, monkeypatch, tmp_pa
         return loss * math.nan if setup.state.progress.step_in_epoch == 1 else loss
 
     class Late(StepResults):
-        def __init__(self, state, device):
-            super().__init__(state, torch.device("meta"))
+        def __init__(self, state, device, auxiliary=()):
+            super().__init__(state, torch.device("meta"), auxiliary)
 
     monkeypatch.setattr(module, "_gradients", gradients)
-    monkeypatch.setattr(module, "StepResults", Late)
+    monkeypatch.setattr("chiron.engine.fit.StepResults", Late)
     assert step_results.READ_EVERY_STEPS > 3
     with pytest.raises(EngineError, match="at step 1"):
         loop("train.checkpoint_steps=3")

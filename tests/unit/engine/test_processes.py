@@ -70,6 +70,30 @@ def test_batch_norm_counts_all_images_on_gpus(monkeypatch):
     assert list(prepared.state_dict()) == names
 
 
+def test_what_one_process_measures_has_no_batch_norm_of_all(monkeypatch, class_folders, tiny_recipe):
+    """Its forward pass would wait forever for processes that wait for the result."""
+    from chiron.engine import setup as setting_up
+    from chiron.engine.compute import ComputeMode
+    from chiron.workflows.check import check_recipe
+    from chiron.workflows.data import prepare
+
+    def synced(network: nn.Module) -> bool:
+        return any(isinstance(layer, nn.SyncBatchNorm) for layer in network.modules())
+
+    tried = []
+    monkeypatch.setattr(processes, "_on_gpu", lambda model: True)
+    monkeypatch.setattr(setting_up, "first_parts", lambda recipe, network, runtime: tried.append(synced(network)) or 1)
+    monkeypatch.setattr(
+        setting_up, "choose_mode", lambda recipe, network, *_, **__: tried.append(synced(network)) or ComputeMode()
+    )
+    recipe = check_recipe(str(tiny_recipe))
+    setup = setting_up.set_up(
+        recipe, *prepare(recipe, class_folders), runtime.Runtime(torch.device("cpu"), world=World(0, 2))
+    )
+    assert tried == [False, False]
+    assert synced(setup.state.model)
+
+
 def test_each_process_takes_its_own_gpu(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "7")

@@ -41,7 +41,7 @@ def test_everything_is_there_and_says_what_it_is(sane):
 
 
 def test_so_many_steps_are_done_and_what_begins_later_begins_at_once(sane, monkeypatch, tmp_path):
-    from chiron.engine import fit as loop
+    from chiron.engine import step as loop
 
     mixes, plain = [], loop.draw_mix
     monkeypatch.setattr(loop, "draw_mix", lambda *a, **k: mixes.append(plain(*a, **k)) or mixes[-1])
