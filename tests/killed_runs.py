@@ -44,8 +44,8 @@ def _slow_down() -> None:
 
         return call
 
-    checkpoint.serialize = slowly(checkpoint.serialize, 0.05)
+    checkpoint.serialize = slowly(checkpoint.serialize, 0.15)
     checkpoint.json.dumps = slowly(checkpoint.json.dumps, 0.02)
-    files.os.fsync = slowly(files.os.fsync, 0.02)
+    files.os.fsync = slowly(files.os.fsync, 0.05)
     files.os.unlink = slowly(files.os.unlink, 0.03)
-    files.os.replace = slowly(files.os.replace, 0.02)
+    files.os.replace = slowly(files.os.replace, 0.05)
