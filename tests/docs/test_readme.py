@@ -53,6 +53,18 @@ def test_links_lead_somewhere(page):
             assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
+def test_the_readme_leads_to_every_how_to():
+    pages = {f"docs/how-to/{path.name}" for path in (ROOT / "docs" / "how-to").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)#]+)\)", README))
+
+
+def test_the_page_of_the_architecture_names_every_module_of_the_engine():
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b\w+\.py\b", text.split("## The engine")[1].split("\n## ")[0]))
+    modules = {path.name for path in (ROOT / "src" / "chiron" / "engine").glob("*.py")} - {"__init__.py"}
+    assert named == modules
+
+
 def test_paths_named_in_contributing_exist():
     for target in re.findall(r"`((?:src|tests)/[\w./]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
         assert (ROOT / target).exists() or "<" in target, target

@@ -47,6 +47,13 @@ def test_header(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_a_selecting_loss_without_the_class_weights_of_training_is_told(name):
+    train = read_recipe(name).train
+    if train.select_by == "loss" and train.class_weights != "none":
+        assert "loss of val that selects and stops is without class weights" in header(RECIPES[name])["Differs"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_valid_and_without_warnings_where_it_is_ours(name):
     warnings = recipe_warnings(check_recipe(name))
     assert not warnings or name.rsplit(".", 1)[1] in {"documented", "code", "paper"}

@@ -73,7 +73,7 @@ def _fastest_of_all(
 ) -> ComputeMode:
     """The fastest eager mode, or it compiled where the training is long enough to pay for the build."""
     train = recipe.train
-    eager = open_modes(runtime.device, train.channels_last)
+    eager = open_modes(runtime.device, train.channels_last, sharded=train.shard)
     if any(not measured.knows(mode) for mode in eager):
         _contest(eager, measured, recipe, network, runtime, count=count)
     best = _fastest(measured, eager)
@@ -89,13 +89,16 @@ def _fastest_of_all(
     return _fastest(measured, [best, compiled]) or best
 
 
-def open_modes(device: torch.device, channels_last: bool | None) -> list[ComputeMode]:
+def open_modes(device: torch.device, channels_last: bool | None, *, sharded: bool = False) -> list[ComputeMode]:
     """The eager modes that a device has, simple ones first: of fp16 a CPU has none that is fast, of bf16 Apple's GPU.
 
     Args:
         channels_last: what the recipe says of the memory layout; None leaves it open.
+        sharded: each process keeps a part of the weights, which fp16's scaler cannot do with.
     """
     precisions = {"cpu": ["fp32", "bf16"], "mps": ["fp32", "fp16"]}.get(device.type, ["fp32", "bf16", "fp16"])
+    if sharded:
+        precisions = [precision for precision in precisions if precision != "fp16"]
     layouts = [False, True] if channels_last is None else [channels_last]
     return [ComputeMode(precision, layout) for precision in precisions for layout in layouts]  # type: ignore[arg-type]
 

@@ -52,7 +52,7 @@ class TrainRecipe(Frozen):
     optimizer: str = Field(default="adamw", description="adamw, adam, sgd, or the name of an optimizer of timm")
     optimizer_args: dict[str, Any] = Field(default_factory=dict, description="its further arguments, e.g. betas")
     lr: float = Field(gt=0, description="highest learning rate")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd, and of those of timm that have one")
     weight_decay: float = Field(default=0.01, ge=0, description="how much weights are drawn toward 0")
     weight_decay_on: Literal["all", "weights"] = Field(
         default="all", description="weights: neither on norms and biases nor on what the network excepts"

@@ -108,10 +108,11 @@ def _schedule_without_effect(train: TrainRecipe) -> list[str]:
             f"train.schedule warm_restarts never restarts: train.restart_epochs {train.restart_epochs} are not over "
             f"before train.epochs {train.epochs}."
         )
-    if train.schedule == "plateau" and train.patience is not None and train.patience <= train.plateau_patience:
+    if train.schedule == "plateau" and train.patience is not None and train.patience <= train.plateau_patience + 1:
         told.append(
-            f"train.schedule plateau never lowers the rate: train.patience {train.patience} stops the run before "
-            f"train.plateau_patience {train.plateau_patience} is over."
+            f"train.schedule plateau never lowers the rate: train.patience {train.patience} stops the run before an "
+            f"epoch has a lower one; with train.plateau_patience {train.plateau_patience} that takes at least "
+            f"{train.plateau_patience + 2}."
         )
     return told
 

@@ -51,7 +51,11 @@ class Plan:
 
     def folder(self, settings: Mapping[str, Any], trial: int | None = None) -> Path:
         """The run folder of these settings."""
-        return self.out / run_name(settings, trial)
+        own = {key: value for key, value in settings.items() if key in self.sweep.grid}
+        if trial is None or not own:
+            return self.out / run_name(settings, trial)
+        searched = {key: value for key, value in settings.items() if key not in own}
+        return self.out / f"{run_name(searched, trial)}_{run_name(own)}"  # the second tells a trial's runs apart
 
 
 def run_name(settings: Mapping[str, Any], trial: int | None = None) -> str:

@@ -270,6 +270,23 @@ def test_modes_of_devices():
     assert measured.knows(PLAIN)
 
 
+@pytest.mark.parametrize(("shard", "chosen"), [(False, "fp16"), (True, "bf16")])
+def test_a_sharded_network_is_never_measured_into_fp16(shard, chosen, monkeypatch):
+    """Which the recipe refuses by name: its scaler sees the part of one process alone."""
+
+    def contest(modes, measured, *args, **options):
+        for mode in modes:
+            measured.note(mode, {"fp32": 3.0, "bf16": 2.0, "fp16": 1.0}[mode.precision])
+
+    monkeypatch.setattr(measure, "_contest", contest)
+    monkeypatch.setattr(measure, "measurement_key", lambda *args: {})
+    monkeypatch.setattr(measure, "read_measured", lambda key: Measured())
+    monkeypatch.setattr(measure, "keep_measured", lambda key, measured: None)
+    asked = recipe(shard=shard, channels_last=False, compile=False)
+    mode = choose_mode(asked, nn.Identity(), Runtime(torch.device("cuda")), num_images=measure.SHORT_TRAINING, part=8)
+    assert str(mode) == chosen
+
+
 def test_a_measured_run_equals_one_that_names_its_mode(tmp_path, class_folders, tiny_recipe, monkeypatch):
     monkeypatch.setattr(measure, "SHORT_TRAINING", 0)
     changes = ("model.name=test_efficientnet", "input.img_size=32", "input.in_chans=3", "train.epochs=1")

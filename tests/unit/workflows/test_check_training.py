@@ -58,7 +58,9 @@ def test_restarts_and_plateaus_that_never_come_are_told(tiny_recipe):
     assert warnings(tiny_recipe, "schedule=warm_restarts", "epochs=20", "restart_epochs=19") == []
     told = warnings(tiny_recipe, "schedule=plateau", "plateau_patience=3", "patience=3")
     assert told[0].startswith("train.schedule plateau never lowers the rate: train.patience 3")
-    assert warnings(tiny_recipe, "schedule=plateau", "plateau_patience=3", "patience=4") == []
+    told = warnings(tiny_recipe, "schedule=plateau", "plateau_patience=3", "patience=4")  # lowered as it stops
+    assert told[0].endswith("that takes at least 5.")
+    assert warnings(tiny_recipe, "schedule=plateau", "plateau_patience=3", "patience=5") == []
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,16 @@ def test_names_that_lose_something_get_a_mark_of_their_own():
     assert run_name({"model.args": {"drop_rate": 0.1}}) != run_name({"model.args": {"drop rate": 0.1}})
 
 
+def test_runs_of_one_trial_have_folders_of_their_own(tmp_path):
+    grid = {"train.weight_decay": (0.00012341, 0.00012342), "data.fold": (0,)}
+    long = {f"model.args.a_key_with_a_very_long_name_{k}": {"choices": ("a_rather_long_value",)} for k in range(3)}
+    plan = Plan(SweepRecipe(recipe="tiny.yaml", grid=grid, search=long), "auroc", tmp_path, tmp_path)
+    searched = dict.fromkeys(long, "a_rather_long_value")
+    folders = {plan.folder(searched | combination, 7).name for combination in plan.sweep.combinations}
+    assert len(folders) == 2
+    assert all(name.startswith("trial-007_") and "_fold-0_" in name for name in folders)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
