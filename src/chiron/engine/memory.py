@@ -43,7 +43,7 @@ def in_parts_that_fit(
     Raises:
         torch.OutOfMemoryError: or what torch raises, where the parts are pairs already.
     """
-    pairs = -(-count // 2)
+    pairs = max(1, count // 2)
     before = Statistics(model)
     while True:
         try:

@@ -87,7 +87,7 @@ def test_the_mix_is_the_same_whatever_cuts_the_batch(count, world, parts, box):
             assert share == whole_share
             pieces.append(mixed)
     torch.testing.assert_close(torch.cat(pieces), whole, rtol=0, atol=0)
-    assert len(cut_in_pairs(count, parts)) == min(parts, -(-count // 2))
+    assert len(cut_in_pairs(count, parts)) == min(parts, max(1, count // 2))
     sizes = [piece.stop - piece.start for piece in cut_in_pairs(count, parts)]
     assert max(sizes) - min(sizes) <= 3  # a pair, and the odd one
 
@@ -186,5 +186,5 @@ def test_images_with_masks_are_not_mixed(tiny_recipe, key):
 
 def test_a_start_without_mixing_is_told(tiny_recipe):
     told = recipe_warnings(check_recipe(str(tiny_recipe), ("train.mix_from_epoch=1",)))
-    assert told == ["train.mix_from_epoch has no effect with neither train.mixup_alpha nor cutmix_alpha."]
+    assert told == ["train.mix_from_epoch has no effect with neither mixup_alpha nor cutmix_alpha."]
     assert not recipe_warnings(check_recipe(str(tiny_recipe), ("train.mix_from_epoch=1", "train.mixup_alpha=0.2")))
