@@ -94,12 +94,12 @@ def open_modes(device: torch.device, channels_last: bool | None, *, sharded: boo
 
     Args:
         channels_last: what the recipe says of the memory layout; None leaves it open.
-        sharded: each process keeps a part of the weights, which fp16's scaler cannot do with.
+        sharded: each process keeps a part of the weights, which neither fp16's scaler nor another layout can do with.
     """
     precisions = {"cpu": ["fp32", "bf16"], "mps": ["fp32", "fp16"]}.get(device.type, ["fp32", "bf16", "fp16"])
-    if sharded:
-        precisions = [precision for precision in precisions if precision != "fp16"]
     layouts = [False, True] if channels_last is None else [channels_last]
+    if sharded:
+        precisions, layouts = [precision for precision in precisions if precision != "fp16"], [False]
     return [ComputeMode(precision, layout) for precision in precisions for layout in layouts]  # type: ignore[arg-type]
 
 

@@ -189,6 +189,8 @@ class TrainRecipe(Frozen):
             )
         if self.precision == "fp16":
             raise ValueError("shard needs precision fp32 or bf16, not fp16: its scaler sees one process's part alone")
+        if self.channels_last:
+            raise ValueError("shard needs channels_last false: parts of weights are put together in torch's own layout")
         if any(part.epochs is not None for part in self.freeze):
             raise ValueError("shard needs stages that are frozen to the end; leave freeze.epochs out")
         return self

@@ -270,19 +270,19 @@ def test_modes_of_devices():
     assert measured.knows(PLAIN)
 
 
-@pytest.mark.parametrize(("shard", "chosen"), [(False, "fp16"), (True, "bf16")])
-def test_a_sharded_network_is_never_measured_into_fp16(shard, chosen, monkeypatch):
-    """Which the recipe refuses by name: its scaler sees the part of one process alone."""
+@pytest.mark.parametrize(("shard", "chosen"), [(False, "fp16+channels_last"), (True, "bf16")])
+def test_a_sharded_network_is_never_measured_into_fp16_or_another_layout(shard, chosen, monkeypatch):
+    """Which the recipe refuses by name."""
 
     def contest(modes, measured, *args, **options):
         for mode in modes:
-            measured.note(mode, {"fp32": 3.0, "bf16": 2.0, "fp16": 1.0}[mode.precision])
+            measured.note(mode, {"fp32": 3.0, "bf16": 2.0, "fp16": 1.0}[mode.precision] / (1 + mode.channels_last))
 
     monkeypatch.setattr(measure, "_contest", contest)
     monkeypatch.setattr(measure, "measurement_key", lambda *args: {})
     monkeypatch.setattr(measure, "read_measured", lambda key: Measured())
     monkeypatch.setattr(measure, "keep_measured", lambda key, measured: None)
-    asked = recipe(shard=shard, channels_last=False, compile=False)
+    asked = recipe(shard=shard, compile=False)
     mode = choose_mode(asked, nn.Identity(), Runtime(torch.device("cuda")), num_images=measure.SHORT_TRAINING, part=8)
     assert str(mode) == chosen
 

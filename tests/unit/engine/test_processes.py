@@ -142,6 +142,7 @@ def test_one_wish_stops_all():
     [
         ({"optimizer": "lamb"}, "shard needs optimizer adamw, adam or sgd, not lamb"),
         ({"precision": "fp16"}, "shard needs precision fp32 or bf16, not fp16"),
+        ({"channels_last": True}, "shard needs channels_last false"),
         ({"freeze": ({"stages": ("stem",), "epochs": 1},)}, "shard needs stages that are frozen to the end"),
     ],
 )
