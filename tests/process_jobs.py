@@ -57,7 +57,8 @@ def fit_steps(folder: str, changes: list[dict[str, Any]]) -> list[dict[str, Any]
         loop.take_step = step
         runtime = start_runtime(device="cpu", threads=1)
         place = Path(change["checkpoints"]) if "checkpoints" in change else None
-        fitted = loop.fit(recipe, manifest, labels, checkpoints=place, runtime=runtime, on_epoch=lambda history: None)
+        kept: dict[str, Any] = {"checkpoints": place, "logs": Path(change["logs"]) if "logs" in change else None}
+        fitted = loop.fit(recipe, manifest, labels, runtime=runtime, on_epoch=lambda history: None, **kept)
         weights = fitted.network.state_dict()
         row = fitted.progress.history[-1]
         results.append(

@@ -61,6 +61,18 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
         assert result["values"]["val_loss"] == pytest.approx(alone["values"]["val_loss"], abs=1e-3)
 
 
+def test_a_sharded_network_is_shown_to_loggers_as_a_whole(tmp_path):
+    """Gradients and maps need the parts of all processes, of which one alone writes."""
+    logged = ["train.shard=true", "train.epochs=1", "train.loggers=[tensorboard]", "train.log_details=true"]
+    change = {"set": logged, "logs": str(tmp_path / "logs"), "checkpoints": str(tmp_path / "checkpoints")}
+    run_job("fit_steps", folder_of(tmp_path, count=24), size=2, changes=[change])
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = EventAccumulator(str(tmp_path / "logs" / "tensorboard")).Reload().Tags()
+    assert any(name.startswith("Gradients/") for name in told["histograms"])
+    assert any(name.startswith("FeatureMaps/") for name in told["images"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",

@@ -111,8 +111,8 @@ def save_checkpoint(folder: Path, state: TrainingState, *, keep_every_epochs: in
         EngineError: a weight is not finite; nothing is written, for a run could not go on from it.
         OutputError: the disk is full; the checkpoints before stay as they are.
     """
-    require_finite_weights(state.model)
     tensors, values = _gather(state)
+    require_finite_weights(_part(tensors, "model."))
     state.progress.scaler = state.scaler.state_dict()
     target = folder / f"step-{state.progress.epoch:05d}-{state.progress.step_in_epoch:07d}"
     with new_folder(target) as temporary:

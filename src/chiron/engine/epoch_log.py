@@ -37,13 +37,14 @@ class EpochLog:
         Raises:
             EngineError: a logger fails.
         """
-        row = setup.state.progress.history[-1]
-        epoch, images = row["epoch"], {}
-        histograms = gradients(setup.state.model) if self.loggers and setup.recipe.train.log_details else {}
-        if self.loggers and setup.recipe.train.log_details:
-            images = feature_maps(setup, network)
-            if epoch == 1:
-                images |= input_image(setup)
+        row, train = setup.state.progress.history[-1], setup.recipe.train
+        epoch, histograms, images = row["epoch"], {}, {}
+        if train.loggers and train.log_details:
+            histograms, network = gradients(setup.state.model), setup.whole(network).eval()  # with all processes
+            if self.loggers:
+                images = feature_maps(setup, network)
+                if epoch == 1:
+                    images |= input_image(setup)
         for name, logger in self.loggers.items():
             try:
                 if histograms or images:

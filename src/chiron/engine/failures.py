@@ -3,11 +3,11 @@
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from chiron.core.errors import ChironError, EngineError
 from chiron.engine.processes import is_lost_process, lost_process
@@ -30,14 +30,14 @@ def require_finite(value: float, *, what: str, step: int) -> float:
     return value
 
 
-def require_finite_weights(model: nn.Module) -> None:
+def require_finite_weights(weights: Mapping[str, Tensor]) -> None:
     """Stops before weights that a gradient has blown up are kept.
 
     Raises:
         EngineError: a weight is NaN or infinite.
     """
-    for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
+    for name, weight in weights.items():
+        if not torch.isfinite(weight).all():
             raise _exploded(f"The weights must be finite to be kept. Got NaN or infinity in {name}.")
 
 
@@ -45,10 +45,13 @@ def _exploded(told: str) -> EngineError:
     return EngineError(f"{told} Lower train.lr, or set train.clip_grad, and train anew; the last checkpoint is intact.")
 
 
+_MEMORY_TOLD = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")  # of cuBLAS and cuDNN
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch says that memory, of the device or the host, does not suffice."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(told in str(error) for told in _MEMORY_TOLD)
     )
 
 

@@ -211,7 +211,8 @@ def _tell_weights(model: nn.Module) -> dict[str, Any] | None:
 def _validate(setup: Setup, network: nn.Module) -> dict[str, float | None]:
     setup.runtime.world.share_buffers(network)
     classifier = setup.classifier_of(setup.whole(network).eval())
-    logits = score_images(classifier, setup.val_images, setup.runtime, batch_size=setup.recipe.train.batch_size)
+    batch_size = setup.recipe.train.batch_size
+    logits = score_images(classifier, setup.val_images, setup.runtime, batch_size=batch_size, loader=setup.val_loader)
     probabilities = sigmoid if setup.labels.is_multi_label else softmax
     y_prob = probabilities(logits.astype(np.float64))
     values = selection_metrics(setup.y_val, y_prob, setup.labels, setup.recipe.train.select_by)

@@ -6,15 +6,19 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from chiron.engine.setup import Setup
+from chiron.engine.sharding import whole_tensor
 from chiron.models.stages import named_stages
 
 GRID = 4  # feature maps a side: the first 16 channels
 
 
 def gradients(model: nn.Module) -> dict[str, Float[np.ndarray, "_n"]]:
-    """The gradient of the epoch's last step by parameter; those that do not learn have none."""
+    """The gradient of the epoch's last step by parameter; those that do not learn have none.
+
+    Of a network that is sharded all processes call this.
+    """
     return {
-        f"Gradients/{name}": parameter.grad.detach().float().flatten().cpu().numpy()
+        f"Gradients/{name}": whole_tensor(parameter.grad).detach().float().flatten().cpu().numpy()
         for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }

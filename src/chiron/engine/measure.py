@@ -173,7 +173,8 @@ class _Lanes:
         scaler = self.scalers[mode] = mode.make_scaler(self.runtime.device)
         seed_step(0, 0, 0)
         started = time.monotonic()
-        loss, gradient = self.trials[lane].answer(mode, self._inputs(mode), scaler)
+        with self.runtime.step_arithmetic():
+            loss, gradient = self.trials[lane].answer(mode, self._inputs(mode), scaler)
         return loss, gradient, time.monotonic() - started
 
     def _inputs(self, mode: ComputeMode) -> tuple[Tensor, ...]:
@@ -185,8 +186,9 @@ class _Lanes:
         inputs, trial = self._inputs(mode), self.trials[mode.channels_last, mode.compiled]
         self.runtime.synchronize()
         started = time.perf_counter()
-        for _ in range(steps):
-            trial.step(mode, inputs, self.scalers[mode])
+        with self.runtime.step_arithmetic():
+            for _ in range(steps):
+                trial.step(mode, inputs, self.scalers[mode])
         self.runtime.synchronize()
         return (time.perf_counter() - started) / steps
 

@@ -44,12 +44,12 @@ def in_parts_that_fit(
         torch.OutOfMemoryError: or what torch raises, where the parts are pairs already.
     """
     pairs = max(1, count // 2)
-    before = Statistics(model)
+    before = Statistics(model) if alone else None
     while True:
         try:
             return compute()
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or not alone or progress.micro_batches >= pairs:
+            if before is None or not is_out_of_memory(error) or progress.micro_batches >= pairs:
                 raise
         progress.micro_batches = min(2 * progress.micro_batches, pairs)  # not in the handler, which holds the tensors
         model.zero_grad(set_to_none=True)

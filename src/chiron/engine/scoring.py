@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
 from chiron.classifier import Classifier
 from chiron.core.errors import EngineError
@@ -21,18 +21,31 @@ _NOT_CARRIED = {"path", "split", "status", "bytes_sha256", "pixels_sha256"}
 _OURS = {"fold", "seed", "model_id", "y_true"}  # a data set's own columns of these names are not carried either
 
 
+def scoring_loader(images: StoredImages, runtime: Runtime, *, batch_size: int) -> DataLoader:
+    """This process's share of the images, in order; worth keeping where workers would have to start again."""
+    own = np.array_split(np.arange(len(images)), runtime.world.size)[runtime.world.rank].tolist()
+    return runtime.loader(Subset(images, own), batch_size=batch_size)
+
+
 def score_images(
-    classifier: Classifier, images: StoredImages, runtime: Runtime, *, batch_size: int
+    classifier: Classifier,
+    images: StoredImages,
+    runtime: Runtime,
+    *,
+    batch_size: int,
+    loader: DataLoader | None = None,
 ) -> Float[np.ndarray, "n classes"]:
     """Logits of every image, in order, in all processes; each process scores its share.
+
+    Args:
+        loader: what `scoring_loader` gave for these images before.
 
     Raises:
         EngineError: an image was scored by no process, or by two: the processes see different data.
     """
     world, count = runtime.world, len(images)
     logits, times = torch.zeros(count, len(classifier.labels.names)), torch.zeros(count)
-    own = np.array_split(np.arange(count), world.size)[world.rank].tolist()
-    for pixels, index in runtime.loader(Subset(images, own), batch_size=batch_size):
+    for pixels, index in loader or scoring_loader(images, runtime, batch_size=batch_size):
         logits[index] = classifier.logits(pixels).cpu()
         times[index] += 1
     world.sum(logits)  # exact: all but one process have 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from chiron.bundle import NetworkSpec, network_of
 from chiron.classifier import Classifier, build_network
@@ -26,6 +27,7 @@ from chiron.engine.mixing import cut_in_pairs
 from chiron.engine.optimizers import make_optimizer
 from chiron.engine.processes import World
 from chiron.engine.runtime import Runtime
+from chiron.engine.scoring import scoring_loader
 from chiron.engine.sharding import is_sharded, shard, whole_tensor
 from chiron.preprocess.finish import Finish
 from chiron.spec.labels import LabelSpace
@@ -53,6 +55,7 @@ class Setup:
     images: TrainingImages
     batches: EpochBatches
     val_images: StoredImages
+    val_loader: DataLoader
     y_val: np.ndarray
     is_prepared: bool = False
     lap: Callable[[str], None] = lambda part: None  # told when a part of a step is over; `chiron bench` listens
@@ -106,6 +109,7 @@ def set_up(
     *,
     resumes: bool = False,
     mode: ComputeMode | None = None,
+    num_images: int | None = None,
 ) -> Setup:
     """The run at its first step.
 
@@ -113,6 +117,7 @@ def set_up(
         cached: decoded images of the manifest, where there are any.
         resumes: a checkpoint replaces all weights, so that those of `model.init` need not be had again.
         mode: how a run that is resumed computed before; else the recipe says, or a measurement.
+        num_images: of all epochs, by which a measurement pays or not; by default those of this run.
 
     Raises:
         SpecError: the loss does not fit the labels, or an auxiliary one the network.
@@ -142,7 +147,7 @@ def set_up(
         recipe,
         model,
         runtime,
-        num_images=min(train_part.frame.height, batches.num_batches * train.batch_size) * train.epochs,
+        num_images=num_images or min(train_part.frame.height, batches.num_batches * train.batch_size) * train.epochs,
         part=largest_part(min(train.batch_size, train_part.frame.height), parts, world.size),
     )
     model = world.prepare(model)  # only now: one process that tries or times steps waits for no other
@@ -155,6 +160,7 @@ def set_up(
     if train.shard and world.size > 1:
         for network in [model] if average is None else [model, average.network]:
             shard(network, world.size)
+    val_images = StoredImages(source, val_part.frame["path"].to_list(), recipe.input, cached=cached)
     return Setup(
         state=TrainingState(model, make_optimizer(train, model), mode.make_scaler(runtime.device), average),
         stepped=model,
@@ -177,7 +183,8 @@ def set_up(
             cached=cached,
         ),
         batches=batches,
-        val_images=StoredImages(source, val_part.frame["path"].to_list(), recipe.input, cached=cached),
+        val_images=val_images,
+        val_loader=scoring_loader(val_images, runtime, batch_size=train.batch_size),
         y_val=val_part.targets(labels.uncertain),
     )
 

@@ -73,12 +73,12 @@ def bench_train(
         else:
             manifest, labels = prepare(recipe, Path(data))
         short = recipe.model_copy(update={"train": train.model_copy(update={"sanity_steps": steps})})
-        setup = set_up(short, manifest, labels, runtime)
+        images = num_images or (_ASSUMED_IMAGES if data is None else manifest.select("train").frame.height)
+        setup = set_up(short, manifest, labels, runtime, num_images=images * train.epochs)
         if cache:
             _cache(setup, manifest, Path(place) / "cache")
         log.info("timing %d steps of %d images on %s", num_steps, train.batch_size, runtime.device)
         measured = measure_training(setup, num_steps=num_steps)
-    images = num_images or (_ASSUMED_IMAGES if data is None else manifest.select("train").frame.height)
     told_by = "stated" if num_images else "assumed" if data is None else "data"
     share_of_val = recipe.data.fractions["val"] / recipe.data.fractions["train"]
     val_images = round(images * share_of_val) if data is None or num_images else manifest.select("val").frame.height
@@ -247,12 +247,8 @@ def _advice(part: str, measured: Measured, setup: Setup) -> str:
         return "try a smaller input.img_size"
     if part == "optimizer":
         return "try a larger train.batch_size, so that there are fewer steps"
-    if setup.mode.precision == "fp32":
-        return "try --set train.precision=bf16"
-    if not setup.mode.channels_last:
-        return "try --set train.channels_last=true"
-    if not setup.mode.compiled:
-        return "try --set train.compile=true"
+    if setup.recipe.train.precision != "auto":
+        return "try --set train.precision=auto, which measures what is fastest here"
     return "try a smaller input.img_size, a smaller network" + ", or a GPU" * (setup.runtime.device.type == "cpu")
 
 

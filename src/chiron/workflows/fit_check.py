@@ -59,6 +59,11 @@ def fit_check(run_folder: str | Path, *, device: str = "auto", threads: int | No
     run = open_run(Path(run_folder))
     recipe, manifest = read_recipe(str(run.recipe)), Manifest.load(run.path)
     refuse_overfit_check(run.path, recipe, to="check for its fit")
+    if recipe.train.sanity_steps is not None:
+        raise SpecError(
+            f"A run to check for its fit must be a training. Got {run.path}, and a sanity run has not learned. "
+            "Train without train.sanity_steps."
+        )
     if not (run.bundle / "bundle.json").is_file():
         raise SpecError(
             f"A run to check for its fit must have a bundle. Got none in {run.path}. "
@@ -145,6 +150,8 @@ def judge(train: Estimate, gap: Estimate, prior: float) -> Verdict:
     """
     if train.low is None or train.high is None or gap.low is None or gap.high is None:
         return Verdict("not told apart", f"There are too few images for an interval: {train.note or gap.note}.")
+    if (doubt := train.note or gap.note) is not None:
+        return Verdict("not told apart", f"The intervals cannot be relied on: {doubt.rstrip('.')}.")
     if train.low >= prior:
         return Verdict(
             "underfitting",

@@ -69,6 +69,8 @@ def sweep(
         asked = asked.model_copy(update={"trials": trials})
     plan = make_plan(asked, Path(data).resolve(), Path(out), device=device, threads=threads)
     require_outside(plan.out, plan.data)
+    if not plan.data.exists():  # before anything is kept in `out` that names it
+        raise SpecError(f"A sweep needs images. Got no file or folder at {plan.data}. Check --data.")
     if asked.search:
         require_package("optuna", extra="sweep", for_what="A sweep with search")
     keep_settings(plan)
