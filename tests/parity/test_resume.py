@@ -27,7 +27,7 @@ evaluate: {num_resamples: 200}
 """
 
 CHECKPOINTS = 50  # of a run: after each of four steps of ten epochs, and after each epoch
-SCHEDULE = "plateau, plateau_patience: 0"
+SCHEDULE = "warm_restarts, restart_epochs: 2"
 # Whatever else the state of a run holds: averaged weights, repeats of rare images, momentum.
 AVERAGED = RECIPE.replace(
     "class_weights: balanced",

@@ -6,7 +6,6 @@ import pytest
 
 from chiron.core.errors import SpecError
 from chiron.engine.bench import Measured, Spread
-from chiron.engine.compute import ComputeMode
 from chiron.workflows import bench
 from chiron.workflows.bench import bench_train, bottleneck
 
@@ -25,20 +24,21 @@ def measured(waiting_share: float = 0.0, read: float = 0.001, warp: float = 0.00
     )  # fmt: skip
 
 
-def setup(mode: ComputeMode = ComputeMode(), *, workers: int = 0, device: str = "cpu", cached: object = object()):  # noqa: B008
+def setup(precision: str = "fp32", *, workers: int = 0, device: str = "cpu", cached: object = object()):
     runtime = SimpleNamespace(num_workers=workers, device=SimpleNamespace(type=device))
-    return SimpleNamespace(mode=mode, runtime=runtime, images=SimpleNamespace(cached=cached))
+    recipe = SimpleNamespace(train=SimpleNamespace(precision=precision))
+    return SimpleNamespace(recipe=recipe, runtime=runtime, images=SimpleNamespace(cached=cached))
 
 
 @pytest.mark.parametrize(
     ("numbers", "of", "sentence"),
     [
         (measured(backward=0.05), setup(),
-         "The network's backward pass takes 62 % of the time: try --set train.precision=bf16."),
-        (measured(forward=0.05), setup(ComputeMode("bf16")),
-         "The network's forward pass takes 62 % of the time: try --set train.channels_last=true."),
-        (measured(forward=0.05), setup(ComputeMode("bf16", True)),
-         "The network's forward pass takes 62 % of the time: try --set train.compile=true."),
+         "The network's backward pass takes 62 % of the time: try --set train.precision=auto, which measures what is "
+         "fastest here."),
+        (measured(forward=0.05), setup("auto"),
+         "The network's forward pass takes 62 % of the time: try a smaller input.img_size, a smaller network, or "
+         "a GPU."),
         (measured(optimizer=0.05), setup(),
          "The optimizer takes 62 % of the time: try a larger train.batch_size, so that there are fewer steps."),
         (measured(0.6), setup(workers=2, device="cuda"),
@@ -91,3 +91,19 @@ def test_phantoms_have_the_classes_of_the_recipe(tiny_recipe, monkeypatch, chang
 def test_neither_recipe_nor_model():
     with pytest.raises(SpecError, match=r"a recipe or a model. Got 'resnet10x'. Did you mean 'resnet10t'\?"):
         bench_train("resnet10x")
+
+
+@pytest.mark.parametrize(("stated", "counted"), [(None, 10_000), (700, 700)])
+def test_the_mode_is_that_of_the_whole_training(monkeypatch, stated, counted):
+    """A few steps are timed, and what is worth measuring for is the training that they stand for."""
+    seen = []
+
+    def stop(*args, num_images, **options):
+        seen.append(num_images)
+        raise SpecError("far enough")
+
+    monkeypatch.setattr(bench, "_DISTINCT", 4)
+    monkeypatch.setattr("chiron.engine.setup.choose_mode", stop)
+    with pytest.raises(SpecError, match="far enough"):
+        bench_train("test_resnet.r160_in1k", num_steps=1, device="cpu", threads=1, num_images=stated)
+    assert seen == [counted]

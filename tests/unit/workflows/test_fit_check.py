@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -57,6 +58,9 @@ def test_the_word_is_only_what_the_interval_supports(train_loss, gap, word):
 def test_the_sentence_says_what_is_not_told_apart():
     assert "may be good or severe" in judge(LEARNED, estimate(0.04, -0.1, 0.2), prior=1.0).sentence
     assert "too few" in judge(LEARNED, estimate(0.04, None, None), prior=1.0).sentence
+    doubted = replace(LEARNED, note="3 of 10 groups needed")
+    assert judge(doubted, estimate(0.0, -0.01, 0.01), prior=0.1).word == "not told apart"
+    assert "3 of 10 groups needed" in judge(doubted, estimate(0.0, -0.01, 0.01), prior=0.1).sentence
     assert "shares 0.300" in judge(LEARNED, estimate(0.0, -0.01, 0.01), prior=0.3).sentence
 
 
@@ -131,6 +135,12 @@ def test_what_cannot_be_checked_is_told(run, tmp_path, tiny_recipe, class_folder
     overfit = train(str(tiny_recipe), class_folders, tmp_path / "overfit", overrides=check, device="cpu")
     with pytest.raises(SpecError, match="an overfit check has no bundle"):
         fit_check(overfit.path)
+    sanity = train(
+        str(tiny_recipe), class_folders, tmp_path / "sanity", overrides=("train.sanity_steps=1",), device="cpu"
+    )
+    with pytest.raises(SpecError, match="a sanity run has not learned"):
+        fit_check(sanity.path)
+    assert not (sanity.path / "fit_check.txt").exists()
     with pytest.raises(SpecError, match=r"must hold run\.json"):
         fit_check(tmp_path)
     shutil.rmtree(run.bundle)

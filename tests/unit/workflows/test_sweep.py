@@ -116,6 +116,13 @@ def test_mistakes_are_told_before_anything_runs(start, no_training, tmp_path, te
     assert not (tmp_path / "out").exists()
 
 
+def test_images_that_are_not_there_leave_nothing_behind(tmp_path, tiny_recipe):
+    (tmp_path / "sweep.yaml").write_text(FOLDS)
+    with pytest.raises(SpecError, match=r"A sweep needs images\. Got no file or folder at .*nodata"):
+        sweep(tmp_path / "sweep.yaml", tmp_path / "nodata", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_combination_is_a_run_and_a_finished_one_is_skipped(start, no_training, tmp_path):
     text = FOLDS.replace("[0, 1]}", "[0, 1], train.lr: [0.1, 0.2]}")
     done = start(text)
