@@ -236,7 +236,7 @@ main(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("limit", [1_000, 20_000, 60_000])
+@pytest.mark.parametrize("limit", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1_000, 60_000)), 20_000])
 def test_full_disk(tmp_path, class_folders, tiny_recipe, limit):
     """No file may grow beyond `limit` bytes: the manifest, a checkpoint, or a later file fails."""
     arguments = [str(argument) for argument in train_arguments(tiny_recipe, class_folders, tmp_path)]
@@ -336,6 +336,7 @@ def test_a_disk_that_fills_up_in_a_checkpoint_keeps_the_one_before(tmp_path, cla
     assert run(["train", "--resume", "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"]) == 0
 
 
+@pytest.mark.slow
 def test_checkpoints_that_may_not_be_written_are_one_sentence(tmp_path, class_folders, tiny_recipe):
     """The folder belongs to somebody else; run by root without the right to pass over that."""
     arguments = [str(argument) for argument in train_arguments(tiny_recipe, class_folders, tmp_path)]

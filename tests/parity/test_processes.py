@@ -61,6 +61,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
         assert result["values"]["val_loss"] == pytest.approx(alone["values"]["val_loss"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_sharded_network_is_shown_to_loggers_as_a_whole(tmp_path):
     """Gradients and maps need the parts of all processes, of which one alone writes."""
     logged = ["train.shard=true", "train.epochs=1", "train.loggers=[tensorboard]", "train.log_details=true"]

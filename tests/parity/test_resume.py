@@ -116,7 +116,7 @@ def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, class_folders, na
     print(f"{name}: {kills} kills, {middle} with a checkpoint inside an epoch, {halves} in the middle of a write")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "averaged", "mixed"])
 def test_ctrl_c_inside_an_epoch_changes_nothing(tmp_path, class_folders, name):
     """Interrupted exactly after the third step of the second epoch, in one process."""
     from chiron.workflows.train import train

@@ -49,6 +49,7 @@ def test_a_slow_part_of_the_step_is_found(setup, monkeypatch, slow):
     assert measured.step.median >= DELAY
 
 
+@pytest.mark.slow
 def test_the_time_to_fetch_a_batch_is_waiting(setup, monkeypatch):
     monkeypatch.setattr(setup.images.source, "stored", slowed(setup.images.source.stored, DELAY / 2))
     monkeypatch.setattr(type(setup.images), "augmented", slowed(type(setup.images).augmented, DELAY))

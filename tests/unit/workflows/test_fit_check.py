@@ -31,7 +31,7 @@ def run(trained_run, tmp_path) -> RunFolder:
 
 
 def estimate(value: float, low: float | None, high: float | None) -> Estimate:
-    return Estimate(value, low, high, "test", 10, 10, note="too few")
+    return Estimate(value, low, high, "test", 10, 10, note="too few" if low is None else None)
 
 
 LEARNED = estimate(0.3, 0.2, 0.4)
