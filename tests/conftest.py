@@ -1,5 +1,6 @@
 """Fixtures of all tests: small images, and the place of the real data. Array shapes are checked while tests run."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -28,6 +29,14 @@ hypothesis.settings.load_profile("untimed")
 def own_cache(tmp_path_factory):
     """What Chiron measures while tests run is not kept for the user."""
     os.environ["CHIRON_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging():
+    """What a command line of another test has set for its own messages holds for that test alone."""
+    logger = logging.getLogger("chiron")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
