@@ -200,7 +200,7 @@ def first_parts(recipe: Recipe, network: nn.Module, runtime: Runtime) -> int:
     room = Room(recipe, network, runtime)
     parts, largest = 1, largest_part(train.batch_size, 1, runtime.world.size)
     while not room.has_room_for(largest_part(train.batch_size, parts, runtime.world.size)):
-        if parts >= -(-largest // 2):
+        if parts >= max(1, largest // 2):
             _require_some(0, recipe)
         parts *= 2
     parts = int(runtime.world.share(str(parts)))

@@ -1,6 +1,5 @@
 """Devices, threads, loaders and processes; the only file of the engine that chooses them."""
 
-import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -15,8 +14,6 @@ from chiron.core.errors import SpecError
 from chiron.core.hashing import seed_of
 from chiron.core.job import job_size
 from chiron.engine.processes import World, join_world, local_rank
-
-log = logging.getLogger("chiron.train")
 
 
 @dataclass(frozen=True)
