@@ -25,7 +25,7 @@ from chiron.spec.provenance import Provenance
 from chiron.spec.recipe import IntendedUse, ModelRecipe
 
 FORMAT = "chiron-bundle"
-VERSION = 1
+VERSION = 2
 
 
 class NetworkSpec(Frozen):

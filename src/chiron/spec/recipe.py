@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from chiron.spec.augment import AugmentRecipe
+from chiron.spec.decision import DecisionRecipe
 from chiron.spec.frozen import Frozen, Share
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import UncertainPolicy
@@ -125,4 +126,5 @@ class Recipe(Frozen):
     data: DataRecipe = DataRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     train: TrainRecipe
+    decision: DecisionRecipe = DecisionRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()

@@ -7,10 +7,8 @@ from typing import Any
 
 from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
-from chiron.core.errors import DataError, SpecError
+from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
-from chiron.metrics.evaluation import evaluate as evaluate_arrays
-from chiron.metrics.multi_label import evaluate_multi_label
 from chiron.report.coarse import shareable_evaluation
 from chiron.report.coarse_multi import shareable_multi_label
 from chiron.report.figures import write_figures
@@ -19,6 +17,7 @@ from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
 from chiron.report.sharing import shareable_context, shareable_gallery, shareable_history
+from chiron.workflows.numbers import compute_numbers
 from chiron.workflows.run_folder import RunFolder, is_run, open_run
 from chiron.workflows.stored import RUN_SPLITS, Stored, stored_run, stored_table
 
@@ -85,32 +84,6 @@ def write_results(folder: Path, stored: Stored) -> dict[str, Any]:
         best_epoch=stored.context.best_epoch,
     )
     write_page(folder / "report.html", stored, numbers)
-    return numbers
-
-
-def compute_numbers(stored: Stored) -> dict[str, Any]:
-    """Every number with its interval, from the table of predictions alone.
-
-    Raises:
-        DataError: no row can be scored.
-    """
-    predictions, settings = stored.predictions, stored.settings
-    if not predictions.scored.height:
-        raise DataError("Scoring needs images with a reference label. Got none with status ok. Fill in y_true.")
-    how: dict[str, Any] = {
-        "classes": predictions.classes,
-        "groups": predictions.groups,
-        "num_resamples": settings.num_resamples,
-        "confidence": settings.confidence,
-    }
-    if predictions.is_multi_label:
-        numbers = evaluate_multi_label(predictions.y_true, predictions.y_prob, **how).to_json()
-        numbers["uncertain_labels"] = {"labels": predictions.num_uncertain, "counted_as": predictions.uncertain}
-    else:
-        how["positive"] = predictions.positive
-        numbers = evaluate_arrays(predictions.y_true, predictions.y_prob, **how).to_json()
-    numbers["split"] = stored.context.split_scored
-    numbers["model_id"] = predictions.facts.get("bundle_id")
     return numbers
 
 

@@ -23,7 +23,7 @@ from chiron.metrics.estimator import Estimator
 from chiron.metrics.metric import registered_metrics
 from chiron.spec.sweep import read_sweep
 from chiron.workflows.fit_check import cases_of
-from chiron.workflows.report import compute_numbers
+from chiron.workflows.numbers import compute_numbers
 from chiron.workflows.run_folder import RunFolder, is_run
 from chiron.workflows.stored import stored_run
 from chiron.workflows.sweep_plan import Plan, keep_settings, make_plan
