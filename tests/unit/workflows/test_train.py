@@ -1,0 +1,29 @@
+"""What a training proves of the bundle that it ends with."""
+
+import pytest
+import torch
+from conftest import TINY_RECIPE, write_class_folders
+
+from chiron.classifier import load
+from chiron.core.errors import EngineError
+from chiron.workflows import train as module
+
+
+@pytest.mark.parametrize(("shift", "accepted"), [(0.0, True), (1e-7, True), (1e-3, False)])
+def test_a_bundle_that_scores_otherwise_when_loaded_is_refused(tmp_path, monkeypatch, shift, accepted):
+    """Rounding of float32 is no disagreement; a changed weight is."""
+
+    def load_changed(folder, **options):
+        classifier = load(folder, **options)
+        with torch.no_grad():
+            list(classifier.networks.parameters())[-1].add_(shift)
+        return classifier
+
+    monkeypatch.setattr(module, "load", load_changed)
+    (tmp_path / "tiny.yaml").write_text(TINY_RECIPE.replace("epochs: 2", "epochs: 1"))
+    data = write_class_folders(tmp_path / "data", count=24)
+    if accepted:
+        module.train(str(tmp_path / "tiny.yaml"), data, tmp_path / "run", device="cpu")
+        return
+    with pytest.raises(EngineError, match=r"must score as the trained network does\. Got logits 1\.00e-03 apart"):
+        module.train(str(tmp_path / "tiny.yaml"), data, tmp_path / "run", device="cpu")
