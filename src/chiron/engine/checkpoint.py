@@ -1,6 +1,7 @@
 """Checkpoints for resuming: one folder a step with safetensors + JSON, written under a temporary name, then renamed."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -32,6 +33,8 @@ class Progress:
     step_in_epoch: int = 0
     loss_sum: float = 0.0
     images_in_epoch: int = 0
+    right_sum: float = 0.0  # of the epoch's images that were not mixed with others, ...
+    images_judged: int = 0  # ... which are so many
     auxiliary_sums: dict[str, float] = field(default_factory=dict)  # of the epoch's images, as loss_sum
     seconds_in_epoch: float = 0.0  # of all processes that worked on it, one after the other
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -57,7 +60,13 @@ class Progress:
         """Closes the epoch: what is counted within one starts anew."""
         self.epoch += 1
         self.step_in_epoch, self.loss_sum, self.images_in_epoch, self.seconds_in_epoch = 0, 0.0, 0, 0.0
-        self.auxiliary_sums = {}
+        self.auxiliary_sums, self.right_sum, self.images_judged = {}, 0.0, 0
+
+    def note_right(self, num_right: float, num_images: int) -> None:
+        """Adds the images of a step that are called right; NaN of mixed ones, which are left out."""
+        if not math.isnan(num_right):
+            self.right_sum += num_right
+            self.images_judged += num_images
 
     def note_auxiliary(self, means: dict[str, float], num_images: int) -> None:
         """Adds the auxiliary losses of a step."""

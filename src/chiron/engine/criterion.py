@@ -25,6 +25,8 @@ class Criterion:
     class_weights: Tensor | None
     targets: Tensor
     on_host: tuple[Tensor, Tensor | None]  # targets and class weights on the CPU: counting there waits for no GPU
+    classes: Tensor | None  # the class of every training image; None where one can have several
+    positive_index: int | None  # of a network with one logit, whose z is that of this class
 
     def loss(
         self, logits: Float[Tensor, "n outputs"], index: Int[Tensor, "n"], *, own_share: float = 1.0
@@ -41,6 +43,16 @@ class Criterion:
 
     def _of(self, logits: Tensor, targets: Tensor) -> Tensor:
         return self.leaf.loss(logits, targets, self.class_weights, **self.options)
+
+    def num_right(self, logits: Float[Tensor, "n outputs"], index: Int[Tensor, "n"]) -> Float[Tensor, ""]:
+        """How many of the images `index` have their own class as the most probable one; NaN of several labels."""
+        if self.classes is None:
+            return logits.new_full((), torch.nan)
+        if logits.shape[1] == 1:
+            is_called = (logits[:, 0] > 0) == (self.classes[index] == self.positive_index)
+        else:
+            is_called = logits.argmax(1) == self.classes[index]
+        return is_called.sum().to(torch.float32)
 
     def divisor(self, index: Int[Tensor, "n"]) -> float:
         """What the mean over the images `index` divides by: their number, or the sum of their weights.
@@ -69,4 +81,6 @@ def make_criterion(train: TrainRecipe, y_train: np.ndarray, labels: LabelSpace, 
         None if weights is None else weights.to(device),
         targets.to(device),
         (targets, weights),
+        None if labels.is_multi_label else torch.from_numpy(y_train).to(device),
+        labels.positive_index,
     )

@@ -51,11 +51,14 @@ def epoch_row(progress: Progress, values: dict[str, float | None], pace: Pace, *
     `train_loss` is the mean of what the steps minimized: on augmented images, with class weights and smoothing where
     the recipe has them, and with `sampler: balanced` on the balanced stream. `val_loss` is the plain log loss on the
     images as they are, so the two are on one scale only without all of these. Auxiliary losses, which `train_loss`
-    holds by their weights, have a number of their own, without the weight.
+    holds by their weights, have a number of their own, without the weight. `train_accuracy` is of the same augmented
+    images, each before the step it belongs to; it is left out of epochs that mix all images.
     """
+    judged = progress.images_judged
     return {
         "epoch": progress.epoch + 1,
         "train_loss": progress.loss_sum / max(1, progress.images_in_epoch),
+        **({"train_accuracy": progress.right_sum / judged} if judged else {}),
         **{f"train_{kind}_loss": total / progress.images_in_epoch for kind, total in progress.auxiliary_sums.items()},
         **{f"val_{name}": value for name, value in values.items()},
         "lr": lr,

@@ -12,6 +12,8 @@ from chiron.metrics.scores.auroc import auroc
 from chiron.metrics.scores.balanced_accuracy import balanced_accuracy
 from chiron.metrics.scores.f1 import f1
 from chiron.metrics.scores.log_loss import log_loss
+from chiron.metrics.scores.precision import precision
+from chiron.metrics.scores.sensitivity import sensitivity
 from chiron.spec.labels import LabelSpace
 from chiron.spec.metric_names import directions
 from chiron.spec.train_recipe import TrainRecipe
@@ -25,11 +27,12 @@ def selection_metrics(
     labels: LabelSpace,
     select_by: str = "auroc",
 ) -> dict[str, float | None]:
-    """loss (unweighted log loss), accuracy, balanced_accuracy, macro_f1, auroc, and the metric to select by.
+    """loss (unweighted log loss), accuracy, balanced_accuracy, macro_f1, precision, sensitivity, auroc, and the metric
+    to select by.
 
-    A metric of one class, as auroc is, is that of the positive class, or of more than two the mean over classes. Of
-    several labels an image, over assessed ones: loss, accuracy at 0.5 of the labels, auroc and the metric to select by,
-    means over the classes that have both values.
+    A metric of one class, as auroc, precision and sensitivity are, is that of the positive class, or of more than two
+    the mean over classes. Of several labels an image, over assessed ones: loss, accuracy at 0.5 of the labels, auroc
+    and the metric to select by, means over the classes that have both values.
 
     None where a metric is not defined, for example when a class is absent.
     """
@@ -47,12 +50,14 @@ def _of_one_label(
 ) -> dict[str, float]:
     count = len(labels.names)
     y_pred = y_prob.argmax(axis=1)
-    positives = range(count) if labels.positive_index is None or count > 2 else [labels.positive_index]
+    positives = list(range(count)) if labels.positive_index is None or count > 2 else [labels.positive_index]
     return {
         "loss": log_loss(y_true, y_prob),
         "accuracy": accuracy(y_true, y_pred, num_classes=count),
         "balanced_accuracy": balanced_accuracy(y_true, y_pred, num_classes=count),
         "macro_f1": float(np.mean(f1(y_true, y_pred, num_classes=count))),
+        "precision": float(precision(y_true, y_pred, num_classes=count)[positives].mean()),
+        "sensitivity": float(sensitivity(y_true, y_pred, num_classes=count)[positives].mean()),
         "auroc": float(np.mean([auroc((y_true == k).astype(np.int64), y_prob[:, k]) for k in positives])),
     }
 

@@ -23,7 +23,7 @@ def take_step(setup: Setup, pixels: Tensor, index: Tensor) -> StepResult:
     momentum = cycled_momentum(train, **_place(setup))
     if momentum is not None:
         set_momentum(state.optimizer, momentum)
-    losses = in_parts_that_fit(
+    sums = in_parts_that_fit(
         lambda: _gradients(setup, pixels, index, whole),
         state.model,
         progress,
@@ -38,7 +38,8 @@ def take_step(setup: Setup, pixels: Tensor, index: Tensor) -> StepResult:
     state.scaler.update()
     setup.lap("optimizer")
     step = progress.epoch * setup.batches.num_batches + progress.step_in_epoch
-    return StepResult(world.sum(losses), norm, len(whole), step)
+    sums = world.sum(sums)
+    return StepResult(sums[:-1], sums[-1], norm, len(whole), step)
 
 
 def rate_now(setup: Setup) -> float:
@@ -53,7 +54,8 @@ def _place(setup: Setup) -> dict[str, int]:
 
 
 def _gradients(setup: Setup, pixels: Tensor, index: Tensor, whole: Tensor) -> Tensor:
-    """What this process adds to the losses of the batch `whole`: all together, then the auxiliary ones alone.
+    """What this process adds to the losses of the batch `whole`: all together, the auxiliary ones alone, and how many
+    of its images are called right; NaN where images are mixed.
 
     Its gradients are in the model then. Its images go through the network in parts; each adds its share of the gradient
     of the whole batch's mean.
@@ -64,7 +66,7 @@ def _gradients(setup: Setup, pixels: Tensor, index: Tensor, whole: Tensor) -> Te
     seed_step(train.seed, progress.epoch, progress.step_in_epoch, world.rank)
     mix = draw_mix(train, epoch=progress.epoch, step=progress.step_in_epoch)
     state.model.zero_grad(set_to_none=True)  # of all parameters, also those that no optimizer has
-    totals = torch.zeros(1 + len(setup.auxiliary.kinds), device=device)
+    totals = torch.zeros(2 + len(setup.auxiliary.kinds), device=device)
     setup.lap("optimizer")
     here = index.to(device, non_blocking=True)
     for part in world.each_part(setup.stepped, cut_in_pairs(len(index), setup.num_parts(len(whole)))):
@@ -83,6 +85,7 @@ def _gradients(setup: Setup, pixels: Tensor, index: Tensor, whole: Tensor) -> Te
             with unchanged_statistics(state.model) if train.grad_checkpointing else nullcontext():
                 # several processes take the mean of their gradients
                 state.scaler.scale(loss * world.size).backward()
-        totals += torch.cat([loss[None], beside]).detach()
+        right = setup.criterion.num_right(logits.detach(), here[part]) * (counts if mix is None else torch.nan)
+        totals += torch.cat([loss[None], beside, right[None]]).detach()
         setup.lap("backward")
     return totals

@@ -15,9 +15,10 @@ LEAST_SCALE = 1e-4  # of fp16 losses; gradients that overflow even so are not fi
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step minimized and, where it is clipped, the norm of the gradient; both still on the device."""
+    """What one step minimized and, where it is clipped, the norm of the gradient; all still on the device."""
 
     losses: Tensor  # all together, then the auxiliary ones alone
+    right: Tensor  # images whose own class is the most probable one; NaN where images are mixed
     norm: Tensor | None
     count: int  # images of the whole batch
     step: int  # of the run
@@ -53,13 +54,15 @@ class StepResults:
         if not waiting:
             return
         losses = torch.stack([result.losses for result in waiting]).tolist()  # one wait for all
+        rights = torch.stack([result.right for result in waiting]).tolist()
         norms = torch.stack([result.losses[0] if result.norm is None else result.norm for result in waiting]).tolist()
         scaler, progress = self._state.scaler, self._state.progress
-        for result, (loss, *others), norm in zip(waiting, losses, norms, strict=True):
+        for result, (loss, *others), right, norm in zip(waiting, losses, rights, norms, strict=True):
             require_finite(loss, what="training loss", step=result.step)
             if not scaler.is_enabled():  # which leaves out steps that are not finite
                 require_finite(norm, what="norm of the gradient", step=result.step)
             progress.loss_sum += loss * result.count
+            progress.note_right(right, result.count)
             progress.note_auxiliary(dict(zip(self._auxiliary, others, strict=True)), result.count)
         if scaler.is_enabled() and scaler.get_scale() < LEAST_SCALE:
             raise EngineError(

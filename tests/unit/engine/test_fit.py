@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from chiron.classifier import Classifier
 from chiron.core.errors import DataError, EngineError, SpecError
 from chiron.engine.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from chiron.engine.selection import is_better, selection_metrics
 from chiron.spec.labels import LabelSpace
+from chiron.workflows.check import check_recipe
 from chiron.workflows.train import train
 
 BINARY = LabelSpace(names=("sick", "well"), positive="sick")
@@ -36,9 +38,10 @@ def quick_fit(tmp_path, class_folders, tiny_recipe):
 
     def call(*changes: str):
         recipe, place = check_recipe(str(tiny_recipe), changes), tmp_path / "checkpoints"
-        return fit(recipe, manifest, labels, checkpoints=place, runtime=runtime, on_epoch=lambda history: None)
+        as_asked = labels.model_copy(update={"one_logit": recipe.labels.one_logit})
+        return fit(recipe, manifest, as_asked, checkpoints=place, runtime=runtime, on_epoch=lambda history: None)
 
-    call.manifest, call.checkpoints = manifest, tmp_path / "checkpoints"
+    call.manifest, call.checkpoints, call.recipe = manifest, tmp_path / "checkpoints", tiny_recipe
     return call
 
 
@@ -233,9 +236,12 @@ def test_selection_metrics_equal_scikit_learn():
     assert got["accuracy"] == pytest.approx(sk.accuracy_score(y_true, y_pred))
     assert got["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y_true, y_pred))
     assert got["macro_f1"] == pytest.approx(sk.f1_score(y_true, y_pred, average="macro"))
+    assert got["precision"] == pytest.approx(sk.precision_score(y_true, y_pred, average="macro"))
+    assert got["sensitivity"] == pytest.approx(sk.recall_score(y_true, y_pred, average="macro"))
     assert got["auroc"] == pytest.approx(sk.roc_auc_score(y_true, y_prob, multi_class="ovr"))
     binary = selection_metrics(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]), BINARY)
-    assert binary["auroc"] == pytest.approx(0.5)
+    assert binary["auroc"] == pytest.approx(0.5)  # and of the first class, which is the positive one, alone:
+    assert (binary["precision"], binary["sensitivity"]) == (1.0, 0.5)
     assert selection_metrics(np.array([0, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]), BINARY)["auroc"] is None
 
 
@@ -398,3 +404,25 @@ def test_a_network_with_parameters_that_are_not_learned_resumes(quick_fit):
     again = quick_fit(*changes).network  # from the checkpoint of the end
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+# Layer norm, no augmentation and next to no learning rate: in training as in use.
+STILL = ("model.name=test_vit", "augment.degrees=0", "augment.brightness=0", "train.lr=1e-12", "train.epochs=1")
+
+
+@pytest.mark.parametrize("changes", [(), ("labels.one_logit=true", "train.loss=bce"), ("train.grad_accum_steps=2",)])
+def test_train_accuracy_is_that_of_the_images_as_they_are_fed(quick_fit, changes):
+    fitted = quick_fit(*STILL, *changes)
+    manifest = quick_fit.manifest.select("train")
+    recipe = check_recipe(str(quick_fit.recipe), (*STILL, *changes))
+    labels = BINARY.model_copy(update={"one_logit": "labels.one_logit=true" in changes})
+    classifier = Classifier([fitted.network], network_spec=fitted.network_spec, input_spec=recipe.input, labels=labels)
+    paths = manifest.frame["path"].to_list()
+    called = [classifier.predict(manifest.root / path).predicted_class for path in paths]
+    right = np.mean(np.array(called) == manifest.frame["label"].to_numpy())
+    assert fitted.progress.history[0]["train_accuracy"] == pytest.approx(right)
+
+
+def test_train_accuracy_leaves_out_mixed_images(quick_fit):
+    mixed = quick_fit("train.mixup_alpha=0.4", "train.mix_from_epoch=1")
+    assert [("train_accuracy" in row) for row in mixed.progress.history] == [True, False]

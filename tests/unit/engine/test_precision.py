@@ -93,7 +93,7 @@ def state_of(model: nn.Module, *, enabled: bool) -> TrainingState:
 
 
 def result(loss: float, norm: float | None = None, step: int = 7) -> StepResult:
-    return StepResult(torch.tensor([loss]), None if norm is None else torch.tensor(norm), 4, step)
+    return StepResult(torch.tensor([loss]), torch.tensor(2.0), None if norm is None else torch.tensor(norm), 4, step)
 
 
 def test_a_scale_that_vanishes_is_one_sentence():

@@ -131,10 +131,10 @@ def test_every_name_of_several_labels_is_what_evaluation_reports(random):
 
 def test_the_history_stays_small(random):
     y_true, y_prob = random.integers(0, 3, 40), random.dirichlet([1, 1, 1], 40)
-    five = ["loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc"]
-    assert list(selection_metrics(y_true, y_prob, THREE, "loss")) == five
+    seven = ["loss", "accuracy", "balanced_accuracy", "macro_f1", "precision", "sensitivity", "auroc"]
+    assert list(selection_metrics(y_true, y_prob, THREE, "loss")) == seven
     values = selection_metrics(y_true, y_prob, THREE, "weighted_f1")
-    assert list(values) == [*five, "weighted_f1"]
+    assert list(values) == [*seven, "weighted_f1"]
     assert values["weighted_f1"] == pytest.approx(sk.f1_score(y_true, y_prob.argmax(1), average="weighted"))
 
 
