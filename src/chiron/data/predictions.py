@@ -15,6 +15,7 @@ from chiron.core.suggest import did_you_mean
 from chiron.data.assessed import assessed
 from chiron.data.groups import connected_groups, is_blank
 from chiron.data.manifest_columns import UNCERTAIN
+from chiron.decide.probabilities import sigmoid, softmax
 from chiron.spec.labels import UncertainPolicy
 
 STATUSES = ("ok", "unreadable", "excluded", "indeterminate", "no_reference")
@@ -160,18 +161,6 @@ def score_kind(frame: pl.DataFrame, classes: tuple[str, ...]) -> str:
         f"A predictions table must hold logit_<class> or prob_<class> for every class ({', '.join(classes)}). "
         f"Got the columns {', '.join(frame.columns)}."
     )
-
-
-def softmax(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
-    """Rows that are positive and sum to one."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True)) if len(logits) else logits
-    return raised / raised.sum(axis=1, keepdims=True)
-
-
-def sigmoid(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
-    """Each entry on its own between 0 and 1; without overflow on either side."""
-    raised = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, 1, raised) / (1 + raised)
 
 
 def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.DataFrame:
