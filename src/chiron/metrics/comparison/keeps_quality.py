@@ -46,7 +46,7 @@ def keeps_quality(
         MetricError: an argument is not what it must be.
     """
     ranked = "auroc" if len(classes) == 2 else "macro_auroc"
-    settings = {
+    settings: dict[str, Any] = {
         "classes": classes,
         "positive": positive,
         "groups": groups,
