@@ -160,6 +160,8 @@ def _split_of(runs: Sequence[RunFolder], split: str | None) -> str | None:
     """The split of the runs; None without any run."""
     if split is not None and split not in RUN_SPLITS:
         raise SpecError(f"The split of runs must be {', '.join(RUN_SPLITS)}. Got {split!r}.")
+    if not runs and split is not None:
+        raise SpecError("--split is of run folders. Got tables, which hold one split each. Leave it out.")
     if not runs:
         return None
     choices = SPLIT_ORDER if split is None else (split,)

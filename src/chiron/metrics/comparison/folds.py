@@ -16,6 +16,7 @@ from chiron.metrics.comparison.finding import Finding, Levels, Tested, findings
 from chiron.metrics.comparison.methods import Spread, t_limits, t_p_value
 from chiron.metrics.comparison.models import reference_of
 from chiron.metrics.comparison.question import ask
+from chiron.metrics.metric import registered_metrics
 from chiron.metrics.statistics import Statistics
 
 FEWEST_FOLDS = 3
@@ -109,13 +110,13 @@ class _Values:
 
 def _values(folds: Sequence[Fold], name: str, classes: Sequence[str], positive: str | None) -> _Values:
     of_method: dict[str, list[float]] = {method: [] for method in folds[0].y_prob}
-    sign = 1
+    sign, known = 1, registered_metrics()
     for fold in folds:
         for method, of_seeds in fold.y_prob.items():
             numbers = []
             for y_prob in of_seeds:
                 cases = check_cases(fold.y_true, y_prob, classes=classes, positive=positive, groups=fold.groups)
-                question = ask(name, cases)
+                question = ask(name, cases, known)
                 sign = question.sign
                 numbers.append(float(Statistics(cases, [question.metric]).of_data()[question.key][0]))
             of_method[method].append(float(np.mean(numbers)))

@@ -21,6 +21,7 @@ from chiron.metrics.comparison.resamples import PairedResamples
 from chiron.metrics.comparison.verdict import Limits
 from chiron.metrics.evaluation import require_settings
 from chiron.metrics.intervals.table import region_note
+from chiron.metrics.metric import registered_metrics
 
 FEWEST_SEEDS = 3
 
@@ -120,7 +121,8 @@ def compare_methods(
     runs = {method: [f"{method} {k}" for k in range(len(of_one))] for method, of_one in y_prob.items()}
     of_run = {name: prob for method, names in runs.items() for name, prob in zip(names, y_prob[method], strict=True)}
     paired = pair_cases(y_true, of_run, classes=classes, positive=positive, groups=groups)
-    questions = [ask(name, paired.shared) for name in dict.fromkeys(metrics)]
+    known = registered_metrics()
+    questions = [ask(name, paired.shared, known) for name in dict.fromkeys(metrics)]
     resamples = PairedResamples(paired, [q.metric for q in questions], num_resamples=num_resamples, seed=seed)
     pairs = [
         _pair(question, reference, other, runs, resamples)

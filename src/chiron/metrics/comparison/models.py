@@ -15,6 +15,7 @@ from chiron.metrics.comparison.question import Question, Road, ask
 from chiron.metrics.comparison.resamples import PairedResamples
 from chiron.metrics.evaluation import require_settings
 from chiron.metrics.intervals.table import region_note
+from chiron.metrics.metric import registered_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ def compare_models(
     require_settings(num_resamples, confidence)
     paired = pair_cases(y_true, y_prob, classes=classes, positive=positive, groups=groups)
     reference = reference_of(reference, list(y_prob))
-    questions = [ask(name, paired.shared) for name in dict.fromkeys(metrics)]
+    known = registered_metrics()
+    questions = [ask(name, paired.shared, known) for name in dict.fromkeys(metrics)]
     resamples = PairedResamples(paired, [q.metric for q in questions], num_resamples=num_resamples, seed=seed)
     pairs = [
         _Pair(

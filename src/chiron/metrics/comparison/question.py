@@ -1,5 +1,6 @@
 """`Question`: which number of which class two models are compared by, found from its name."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,7 +12,7 @@ from chiron.core.suggest import did_you_mean
 from chiron.metrics.cases import Cases
 from chiron.metrics.confusion import Counts
 from chiron.metrics.intervals.table import Rule, rule_for
-from chiron.metrics.metric import Basis, Family, Metric, Need, registered_metrics
+from chiron.metrics.metric import Basis, Family, Metric, Need
 from chiron.metrics.statistics import StatisticKey
 
 CLASS_MARK = ":"  # between the metric and the class, as in auroc:mel
@@ -83,14 +84,16 @@ class Question:
         return success.astype(np.float64), counted > 0
 
 
-def ask(name: str, cases: Cases) -> Question:
+def ask(name: str, cases: Cases, metrics: Mapping[str, Metric]) -> Question:
     """The question that `name` means: `accuracy`, `macro_auroc`, `auroc` of two classes, or `auroc:mel` of one class.
 
+    Args:
+        metrics: the registered ones, found once for all questions.
     Raises:
         MetricError: there is no such number, its class is missing, or its differences have no valid test.
     """
     plain, _, of_class = name.partition(CLASS_MARK)
-    for metric in registered_metrics().values():
+    for metric in metrics.values():
         if plain in [key for _, key in metric.averages] and not of_class:
             return Question(name, metric, (plain, None), is_average=True)
         if plain not in (metric.key, metric.positive_key):
@@ -105,7 +108,7 @@ def ask(name: str, cases: Cases) -> Question:
         if not metric.is_overall:
             return Question(name, metric, (metric.key, _class_index(name, plain, of_class, cases)))
     raise MetricError(
-        f"--metric must be a number that the evaluation has. Got {name}. {did_you_mean(plain, _all_names())}".rstrip()
+        f"--metric must be a number that the evaluation has. Got {name}. {did_you_mean(plain, _all_names(metrics))}".rstrip()
     )
 
 
@@ -123,8 +126,8 @@ def _class_index(name: str, plain: str, of_class: str, cases: Cases) -> int:
     )
 
 
-def _all_names() -> list[str]:
+def _all_names(metrics: Mapping[str, Metric]) -> list[str]:
     names: list[str] = []
-    for metric in registered_metrics().values():
+    for metric in metrics.values():
         names += [metric.positive_key or metric.key, *(key for _, key in metric.averages)]
     return names
