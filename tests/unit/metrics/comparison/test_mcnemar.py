@@ -26,7 +26,7 @@ def shares_of(only_first: int, only_second: int, same: int):
 
 
 def test_published_examples():
-    """Airway hyper-responsiveness (Fagerland et al. 2013, table 1) and approval of the minister (Agresti, table 10.1)."""
+    """Airway hyper-responsiveness (Fagerland et al. 2013) and approval of the prime minister (Agresti, table 10.1)."""
     shares = shares_of(1, 7, 13)
     assert mcnemar_p(shares, exact=True) == pytest.approx(0.070, abs=5e-4)
     assert mcnemar_p(shares) == pytest.approx(0.039, abs=5e-4)
