@@ -1,5 +1,6 @@
 """`Metric`: what a leaf of `chiron.metrics.scores` says about itself, and how all of them are found."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,6 +101,7 @@ class Metric:
         return np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=defined)
 
 
+@functools.cache  # finding the entry points of outside packages takes as long as many a number
 def registered_metrics() -> dict[str, Metric]:
-    """Every metric by its leaf's name, those of outside packages included."""
+    """Every metric by its leaf's name, those of outside packages included; found once, not to be changed."""
     return {name: load_leaf(SCORES_PACKAGE, name, kind="metric").METRIC for name in leaf_names(SCORES_PACKAGE)}

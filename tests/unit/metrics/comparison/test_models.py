@@ -1,0 +1,205 @@
+"""Comparisons of models on the same cases: roads, families, margins and words."""
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from chiron.core.errors import MetricError
+from chiron.metrics.comparison.models import compare_models
+from chiron.metrics.scores.average_precision import average_precision
+
+CLASSES = ("well", "sick")
+FAST = {"num_resamples": 400}
+
+
+def two_columns(logit: np.ndarray) -> np.ndarray:
+    prob = special.expit(logit)
+    return np.stack([1 - prob, prob], axis=1)
+
+
+@pytest.fixture
+def models(random):
+    """300 cases in 100 groups; `good` is better than `plain`, `same` is as good with other outputs."""
+    y_true = random.integers(0, 2, 300)
+    shared, side = random.normal(size=300), 2 * y_true - 1
+    y_prob = {
+        name: two_columns(strength * side + shared + 0.5 * random.normal(size=300))
+        for name, strength in (("plain", 1.0), ("good", 2.0), ("same", 1.0))
+    }
+    return y_true, y_prob, np.repeat(np.arange(100), 3).tolist()
+
+
+def compared(models, *metrics, names=("plain", "good"), groups=True, **options):
+    y_true, y_prob, ids = models
+    return compare_models(
+        y_true,
+        {name: y_prob[name] for name in names},
+        classes=CLASSES,
+        positive="sick",
+        groups=ids if groups else None,
+        metrics=metrics,
+        **(FAST | options),
+    )
+
+
+def test_accuracy_is_mcnemar_without_groups(models):
+    y_true, y_prob, _ = models
+    (found,) = compared(models, "accuracy", groups=False, exact=True)
+    right = [y_prob[name].argmax(axis=1) == y_true for name in ("plain", "good")]
+    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    assert (found.only_first_right, found.only_second_right) == only
+    assert found.finding.p_value == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue, abs=1e-9)
+    assert found.finding.difference == pytest.approx(right[1].mean() - right[0].mean())
+    assert found.finding.test == "McNemar, exact"
+    assert "every image its own group" in found.finding.method
+
+
+def test_sensitivity_and_specificity_are_of_their_own_rows(models):
+    y_true, _, _ = models
+    sensitivity, specificity = compared(models, "sensitivity", "specificity:sick")
+    assert sensitivity.num_images == int((y_true == 1).sum())
+    assert specificity.num_images == int((y_true == 0).sum())
+    assert sensitivity.finding.test == "clustered McNemar, mid-p"
+
+
+def test_better_is_said_with_the_least_difference(models):
+    (found,) = compared(models, "auroc")
+    assert found.finding.verdict == "better"
+    assert found.finding.words.startswith(f"auroc: good is better than plain, by at least {found.finding.low:.4f} (p")
+    assert found.finding.simultaneous is None
+    (turned,) = compared(models, "auroc", reference="good")
+    assert turned.finding.verdict == "worse"
+    assert turned.finding.low == pytest.approx(-found.finding.high)
+    assert turned.finding.p_value == pytest.approx(found.finding.p_value)
+
+
+def test_less_is_better_for_a_loss(models):
+    (found,) = compared(models, "log_loss")
+    assert found.finding.difference < 0
+    assert found.finding.verdict == "better"
+    assert f"by at least {-found.finding.high:.4f}" in found.finding.words
+
+
+def test_without_evidence_the_possible_differences_are_told(models):
+    (found,) = compared(models, "auroc", names=("plain", "same"))
+    assert found.finding.p_value > 0.05
+    assert found.finding.words == (
+        f"auroc: no evidence of a difference (differences from {found.finding.low:+.4f} to {found.finding.high:+.4f} "
+        "remain possible)"
+    )
+
+
+def test_the_bootstraps_error_gives_the_p_value(models):
+    """Against a plain loop over groups drawn anew."""
+    y_true, y_prob, ids = models
+    (found,) = compared(models, "average_precision", num_resamples=2000)
+    random, groups = np.random.default_rng(3), np.array(ids)
+    drawn = []
+    for _ in range(400):
+        rows = np.concatenate([np.flatnonzero(groups == g) for g in random.integers(0, 100, 100)])
+        scores = [average_precision(y_true[rows], y_prob[name][rows, 1]) for name in ("plain", "good")]
+        drawn.append(scores[1] - scores[0])
+    expected = 2 * stats.t.sf(found.finding.difference / np.std(drawn, ddof=1), 99 - 0)
+    assert np.log(found.finding.p_value) == pytest.approx(np.log(expected), rel=0.2)
+    assert found.finding.method == "paired cluster bootstrap, BCa"
+    assert found.finding.test == "paired cluster bootstrap's standard error, t"
+
+
+def test_identical_predictions_are_told_as_such(models):
+    y_true, y_prob, ids = models
+    twins = (y_true, y_prob | {"twin": y_prob["plain"].copy()}, ids)
+    for found in compared(twins, "auroc", "accuracy", "brier", names=("plain", "twin"), margin=0.01):
+        assert (found.finding.difference, found.finding.p_value, found.finding.verdict) == (
+            0.0,
+            1.0,
+            "identical predictions",
+        )
+        assert found.finding.low is None
+        assert found.finding.margin.equivalent
+
+
+def test_a_number_equal_in_every_case_has_p_one_and_no_verdict(models):
+    y_true, y_prob, ids = models
+    logit = special.logit(y_prob["plain"][:, 1])
+    scaled = (y_true, y_prob | {"sharper": two_columns(2 * logit)}, ids)
+    auroc, brier = compared(scaled, "auroc", "brier", names=("plain", "sharper"))
+    assert auroc.finding.difference == pytest.approx(0, abs=1e-12)
+    assert auroc.finding.p_value == 1.0
+    assert auroc.finding.verdict == "no verdict"
+    assert brier.finding.p_value < 1
+
+
+def test_several_comparisons_are_one_family(models):
+    alone = [compared(models, "auroc", names=("plain", other))[0].finding for other in ("good", "same")]
+    family = [found.finding for found in compared(models, "auroc", names=("plain", "good", "same"))]
+    raw = [finding.p_value for finding in family]
+    assert raw == [finding.p_value for finding in alone]
+    assert family[0].adjusted_p == pytest.approx(2 * raw[0])
+    assert family[1].adjusted_p == pytest.approx(max(raw[1], 2 * raw[0]))
+    for one, together in zip(alone, family, strict=True):
+        assert (together.low, together.high) == (one.low, one.high)
+        assert together.simultaneous[0] < one.low < one.high < together.simultaneous[1]
+
+
+def test_a_margin_is_judged_by_the_inner_and_the_outer_interval(models):
+    (found,) = compared(models, "auroc", names=("plain", "same"))
+    half = (found.finding.high - found.finding.low) / 2
+    reach = max(abs(found.finding.low), abs(found.finding.high))
+    (wide,) = compared(models, "auroc", names=("plain", "same"), margin=reach + 1e-6)
+    assert wide.finding.margin.equivalent
+    assert wide.finding.margin.not_inferior
+    inner = wide.finding.margin.equivalence_interval
+    assert found.finding.low < inner[0] < inner[1] < found.finding.high
+    (narrow,) = compared(models, "auroc", names=("plain", "same"), margin=half / 4)
+    assert not narrow.finding.margin.equivalent
+    assert "not shown to be equivalent" in narrow.finding.margin.words
+    with pytest.raises(MetricError, match="above 0"):
+        compared(models, "auroc", margin=0.0)
+
+
+def test_too_few_cases_have_no_verdict(models):
+    y_true, y_prob, ids = models
+    rows = np.concatenate([np.flatnonzero(y_true == 1)[:6], np.flatnonzero(y_true == 0)[:60]])
+    few = (y_true[rows], {name: prob[rows] for name, prob in y_prob.items()}, [ids[k] for k in rows])
+    (found,) = compared(few, "auroc")
+    assert found.finding.verdict == "no verdict"
+    assert "of 10 needed" in found.finding.words
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("ece", "Compare log_loss or brier"),
+        ("accurary", "Did you mean"),
+        ("auroc:sik", "The class must be one of well, sick"),
+    ],
+)
+def test_wrong_numbers_are_refused(models, metric, words):
+    with pytest.raises(MetricError, match=words):
+        compared(models, metric)
+
+
+def test_more_classes_name_one_or_take_a_mean(random):
+    y_true = np.repeat([0, 1, 2], 40)
+    y_prob = {name: random.dirichlet([1, 1, 1], 120) for name in "ab"}
+    settings = {"classes": ("x", "y", "z"), "positive": None, "groups": None, **FAST}
+    macro, one = compare_models(y_true, y_prob, metrics=["macro_auroc", "auroc:z"], **settings)
+    assert macro.finding.test.startswith("paired bootstrap")
+    assert one.finding.test == "paired DeLong, t"
+    with pytest.raises(MetricError, match="Write auroc:x"):
+        compare_models(y_true, y_prob, metrics=["auroc"], **settings)
+    with pytest.raises(MetricError, match="reference must be one of a, b"):
+        compare_models(y_true, y_prob, metrics=["macro_auroc"], reference="c", **settings)
+    with pytest.raises(MetricError, match="at least two models"):
+        compare_models(y_true, {"a": y_prob["a"]}, metrics=["macro_auroc"], **settings)
+
+
+def test_the_order_of_the_rows_changes_nothing(models, random):
+    y_true, y_prob, ids = models
+    order = random.permutation(300)
+    shuffled = (y_true[order], {name: prob[order] for name, prob in y_prob.items()}, [ids[k] for k in order])
+    for one, other in zip(
+        compared(models, "auroc", "accuracy", "brier"), compared(shuffled, "auroc", "accuracy", "brier"), strict=True
+    ):
+        assert one.finding.p_value == pytest.approx(other.finding.p_value)
+        assert one.finding.low == pytest.approx(other.finding.low)
