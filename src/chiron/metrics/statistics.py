@@ -6,7 +6,7 @@ The data themselves, a bootstrap resample and the data without one group are the
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from scipy import sparse
 
 from chiron.metrics.cases import Cases
@@ -96,6 +96,6 @@ class Statistics:
                     values[key, None] = _share(weighted.sum(axis=1), support.sum(axis=1))
 
 
-def _share(total: Float[np.ndarray, "resamples"], images: Int[np.ndarray, "resamples"]) -> np.ndarray:
+def _share(total: Num[np.ndarray, "resamples"], images: Int[np.ndarray, "resamples"]) -> np.ndarray:
     """The mean; NaN where the only group is left out and no image remains."""
     return np.divide(total, images, out=np.full(total.shape, np.nan), where=images > 0)

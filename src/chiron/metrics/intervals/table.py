@@ -46,8 +46,9 @@ def requested_methods(methods: Mapping[str, str] | None) -> dict[Family, str]:
     asked: dict[Family, str] = {}
     for family, method in (methods or {}).items():
         if family not in ON_REQUEST:
+            families = [str(name) for name in ON_REQUEST]
             raise MetricError(
-                f"methods must be for {', '.join(ON_REQUEST)}. Got {family!r}. {did_you_mean(family, ON_REQUEST)}"
+                f"methods must be for {', '.join(families)}. Got {family!r}. {did_you_mean(family, families)}".rstrip()
             )
         offered = ON_REQUEST[Family(family)]
         if method not in offered:
