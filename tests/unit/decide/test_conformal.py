@@ -146,21 +146,24 @@ def cv_plus(own, member, scores_of, alpha):
     return sets
 
 
-def test_cross_fitted_sets_are_cv_plus(random):
-    parts = [drawn(random, 20 + k) for k in range(3)]
+@pytest.mark.parametrize("leaf", [aps, lac])
+def test_cross_fitted_sets_are_cv_plus(random, leaf):
+    parts, new = [drawn(random, 20 + k) for k in range(3)], [drawn(random, 40)[0] for _ in range(3)]
+    if leaf is lac:  # many equal scores
+        parts = [(probs.round(1), *others) for probs, *others in parts]
+        new = [probs.round(1) for probs in new]
+    numbers = random.random(40)
     fitted = fit_cross_conformal(
         [part[0] for part in parts],
         [part[1] for part in parts],
         None,
-        score="aps",
+        score=leaf.__name__.rpartition(".")[2],
         alpha=0.1,
         member_randomizer=[part[2] for part in parts],
     )
-    new = [drawn(random, 15)[0] for _ in range(3)]
-    numbers = random.random(15)
-    own = [aps.scores(p, u)[i, y[i]] for p, y, u in parts for i in range(len(y))]
+    own = [leaf.scores(p, u)[i, y[i]] for p, y, u in parts for i in range(len(y))]
     member = np.repeat(np.arange(3), [20, 21, 22])
-    wanted = cv_plus(own, member, [aps.scores(probs, numbers) for probs in new], 0.1)
+    wanted = cv_plus(own, member, [leaf.scores(probs, numbers) for probs in new], 0.1)
     assert (cross_prediction_sets(new, fitted, randomizer=numbers) == wanted).all()
     assert fitted.fitted_on == "cross_fit"
     assert fitted.num_groups == {"all": 63}

@@ -76,7 +76,7 @@ def test_found_holds_what_is_asked_and_equal_scores_are_found_together(seed, rul
 
 
 def test_promises_of_the_three_rules(random):
-    # A10, exactly: the share of positives below the chosen place is Beta distributed whatever the scores are.
+    # Exactly: the share of positives below the chosen place is Beta distributed whatever the scores are.
     def sensitivities(rule, count):
         return np.array([1 - fitted(random.random(count), rule).value for _ in range(500)])
 
