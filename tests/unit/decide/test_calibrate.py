@@ -138,12 +138,12 @@ def test_the_ridge_moves_a_fit_by_less_than_a_thousandth(random, monkeypatch):
 
 def test_the_least_cross_validated_loss_is_chosen(random):
     chosen = []
-    for bias in [0.0] * 9 + [np.array([2.0, 0, 0, -2])]:
+    for bias in [0.0] * 5 + [np.array([2.0, 0, 0, -2])]:
         cases = drawn(random, 150, 4, temperature=2.0, bias=bias)
         losses = calibration_losses(*cases, None, methods=("temperature", "temperature_bias"), several=False)
         chosen.append(fit_calibration(*cases, None, method="auto", **HOW).method)
         assert chosen[-1] == min(losses, key=losses.get)
-    assert chosen.count("temperature") >= 6
+    assert chosen.count("temperature") >= 4
     assert chosen[-1] == "temperature_bias"
     assert losses["temperature"] > losses["temperature_bias"] + 0.1
 

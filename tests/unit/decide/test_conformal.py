@@ -41,7 +41,7 @@ def test_scores_by_hand():
 
 @pytest.mark.parametrize("score", ["lac", "aps", "raps"])
 def test_mean_coverage_and_its_spread_are_the_exact_ones(random, score):
-    num_cal, num_test, redraws = 49, 400, 500
+    num_cal, num_test, redraws = 49, 400, 300
     shares = []
     for _ in range(redraws):
         probs, y_true, drawn_numbers = drawn(random, num_cal + num_test)
@@ -55,8 +55,8 @@ def test_mean_coverage_and_its_spread_are_the_exact_ones(random, score):
     error = np.std(shares) / np.sqrt(redraws)
     assert 0.9 - 3 * error <= np.mean(shares) <= 0.9 + 1 / 50 + 3 * error
     exact = stats.betabinom(num_test, rank, num_cal + 1 - rank)
-    assert np.std(shares) == pytest.approx(exact.std() / num_test, rel=0.12)
-    assert np.mean(np.array(shares) * num_test < exact.ppf(0.05)) == pytest.approx(0.05, abs=0.03)
+    assert np.std(shares) == pytest.approx(exact.std() / num_test, rel=0.15)
+    assert np.mean(np.array(shares) * num_test < exact.ppf(0.05)) == pytest.approx(0.05, abs=0.04)
 
 
 def test_by_class_and_by_group_each_part_is_covered(random):
@@ -82,7 +82,7 @@ def test_by_class_and_by_group_each_part_is_covered(random):
 def test_units_of_one_group_are_covered_as_units(random):
     """Groups of 1 or 8 units that are right or wrong together; as if they were alone, sets would miss too many."""
     shares = {"groups": [], "alone": []}
-    for _ in range(600):
+    for _ in range(300):
         sizes = random.choice([1, 8], 140)
         index = np.repeat(np.arange(140), sizes)
         probs, y_true, _ = drawn(random, 140)
@@ -92,7 +92,7 @@ def test_units_of_one_group_are_covered_as_units(random):
             conformal = fit_conformal(probs[cal], y_true[cal], groups, score="lac", by="all", **HOW)
             sets = prediction_sets(probs[~cal], conformal, classes=CLASSES)
             shares[name].append(sets[np.arange((~cal).sum()), y_true[~cal]].mean())
-    error = np.std(shares["groups"]) / np.sqrt(600)
+    error = np.std(shares["groups"]) / np.sqrt(300)
     assert np.mean(shares["groups"]) > 0.9 - 3 * error
     assert np.mean(shares["alone"]) < 0.9 - 3 * error
 
