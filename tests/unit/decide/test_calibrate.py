@@ -94,7 +94,7 @@ def test_isotonic_of_several_classes_sums_to_one_and_mends_the_shares(random):
 
 
 def test_temperature_cannot_repair_class_weights_and_an_intercept_can(random):
-    # A12: 10.6 % positive, log-odds shifted as by balanced weights.
+    # 10.6 % positive, log-odds shifted as by balanced weights.
     margin = random.normal(size=20_000) * 1.5
     true = special.expit(margin - 2.9)
     y_true = (random.random(20_000) < true).astype(np.int64)
@@ -117,6 +117,11 @@ def test_separated_cases_stay_finite_and_a_ranking_is_never_turned():
     for method in ("temperature", "platt"):
         probs = calibrated(logits, fit_calibration(logits, y_true, None, method=method, **HOW), several=False)
         assert 0.99 < probs[1, 1] < 1 - 1e-7
+    slope = optimize.minimize_scalar(  # of the loss with its ridge, at unit scale
+        lambda slope: np.log1p(np.exp(-2 * slope)) + 0.01 / 2 * slope**2 / 80, bounds=(0.1, 50), options={"xatol": 1e-9}
+    ).x
+    found = fit_calibration(logits, y_true, None, method="temperature", **HOW).parameters[0]["temperature"][0]
+    assert found == pytest.approx(1 / slope, rel=1e-6)
     turned = fit_calibration(logits, 1 - y_true, None, method="platt", **HOW)
     assert turned.parameters[0]["slope"][0] > 0
     assert calibrated(logits, turned, several=False)[1, 1] == pytest.approx(0.5, abs=0.01)
@@ -133,12 +138,12 @@ def test_the_ridge_moves_a_fit_by_less_than_a_thousandth(random, monkeypatch):
 
 def test_the_least_cross_validated_loss_is_chosen(random):
     chosen = []
-    for bias in [0.0] * 9 + [np.array([2.0, 0, 0, -2])]:
+    for bias in [0.0] * 5 + [np.array([2.0, 0, 0, -2])]:
         cases = drawn(random, 150, 4, temperature=2.0, bias=bias)
         losses = calibration_losses(*cases, None, methods=("temperature", "temperature_bias"), several=False)
         chosen.append(fit_calibration(*cases, None, method="auto", **HOW).method)
         assert chosen[-1] == min(losses, key=losses.get)
-    assert chosen.count("temperature") >= 6
+    assert chosen.count("temperature") >= 4
     assert chosen[-1] == "temperature_bias"
     assert losses["temperature"] > losses["temperature_bias"] + 0.1
 

@@ -61,9 +61,9 @@ def test_one_image_a_unit_is_kept_to_the_byte_and_order_plays_no_part(seed, rule
     kept = combine_logits(logits, alone, rule, several=several, positive_index=0)
     assert kept.dtype == np.float32
     assert kept[alone].tobytes() == logits.tobytes()
-    unit_index = np.append(random.permutation(3), random.integers(0, 3, 4))
+    logits, unit_index = random.normal(size=(40, 2)), np.append(random.permutation(3), random.integers(0, 3, 37))
     whole = combine_logits(logits, unit_index, rule, several=several, positive_index=0)
-    order = random.permutation(7)
+    order = random.permutation(40)
     shuffled = combine_logits(logits[order], unit_index[order], rule, several=several, positive_index=0)
     assert whole.tobytes() == shuffled.tobytes()
 

