@@ -114,6 +114,15 @@ def test_a_how_to_runs_as_written(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_compare_models_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("how-to/compare-models.md"):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    assert "SD over seeds cnn" in (tmp_path / "methods" / "comparison.md").read_text(encoding="utf-8")
+    assert (tmp_path / "comparison" / "forest.svg").is_file()
+
+
+@pytest.mark.slow
 def test_sweeps_and_folds_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = "how-to/sweeps-and-folds.md"

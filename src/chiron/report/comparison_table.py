@@ -52,7 +52,7 @@ def words_of(numbers: Mapping[str, Any]) -> list[str]:
             sentences.append(_spread(row))
         if row["note"] and row["note"] not in row["words"]:
             sentences.append(f"{row['metric']}: {row['note']}")
-    if numbers["split"] in ("val", "cal") and numbers["kind"] != "folds":
+    if numbers["split"] in ("val", "cal"):
         sentences.append(f"{numbers['split']} was used to choose or to fit, so these numbers promise too much.")
     return sentences
 

@@ -195,8 +195,7 @@ def _question_of_one_class(cases: CommonCases, metrics: tuple[str, ...]) -> _Que
     y_prob = {model: prob[assessed, place] for model, prob in cases.y_prob.items()}
     both = {model: np.stack([prob, 1 - prob], axis=1) for model, prob in y_prob.items()}
     groups = None if cases.groups is None else [cases.groups[k] for k in assessed]
-    plain = tuple(metric.partition(CLASS_MARK)[0] for metric in metrics)
-    return _Question(absent, both, groups, (name, f"no {name}"), name, plain)
+    return _Question(absent, both, groups, (name, f"no {name}"), name, metrics)
 
 
 def _numbers(

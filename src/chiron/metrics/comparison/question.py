@@ -107,9 +107,8 @@ def ask(name: str, cases: Cases, metrics: Mapping[str, Metric]) -> Question:
             return Question(name, metric, (metric.key, None))
         if not metric.is_overall:
             return Question(name, metric, (metric.key, _class_index(name, plain, of_class, cases)))
-    raise MetricError(
-        f"--metric must be a number that the evaluation has. Got {name}. {did_you_mean(plain, _all_names(metrics))}".rstrip()
-    )
+    hint = did_you_mean(plain, _all_names(metrics)) or "Name one that `chiron evaluate` shows."
+    raise MetricError(f"A comparison is of a number that the evaluation has. Got {name}. {hint}")
 
 
 def _class_index(name: str, plain: str, of_class: str, cases: Cases) -> int:

@@ -170,7 +170,7 @@ def test_too_few_cases_have_no_verdict(models):
     ("metric", "words"),
     [
         ("ece", "Compare log_loss or brier"),
-        ("accurary", "Did you mean"),
+        ("accurary", "accuracy"),
         ("auroc:sik", "The class must be one of well, sick"),
     ],
 )
