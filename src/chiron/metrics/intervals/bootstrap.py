@@ -4,7 +4,6 @@ Groups are drawn, not images, and not stratified by class: stratifying makes int
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -65,7 +64,7 @@ def bootstrap_interval(
     upper_bound: float = 1.0,
     confidence: float = 0.95,
     method: str = "cluster bootstrap",
-    requested: Literal["percentile", "bca"] | None = None,
+    requested: str | None = None,
 ) -> Interval:
     """BCa limits; logit scale with the bootstrap's standard error and t where BCa is undefined; null where both are.
 
@@ -76,7 +75,7 @@ def bootstrap_interval(
         degrees_of_freedom: of the t quantile: groups of the rarest class - 1.
         lower_bound: least possible value, which is 0 on the logit scale; minus infinity leaves the scale as it is.
         upper_bound: largest possible value; the logarithm takes the place of the logit where it is infinite.
-        requested: this method alone, null where it is undefined.
+        requested: percentile or bca: this method alone, null where it is undefined.
     """
     defined = resampled[np.isfinite(resampled)]
     undefined = len(resampled) - len(defined)
