@@ -323,3 +323,17 @@ def test_refusals_say_what_came_and_what_to_do(change, message):
     arguments = GOOD | {"positive": "sick", "groups": None} | change
     with pytest.raises(MetricError, match=message):
         evaluate(arguments.pop("y_true"), arguments.pop("y_prob"), **arguments)
+
+
+def test_weighted_kappas_stand_where_the_classes_are_in_order():
+    y_true, y_prob = predictions()
+    plain, ordered = evaluated(y_true, y_prob)["overall"], evaluated(y_true, y_prob, ordinal=True)["overall"]
+    assert set(ordered) - set(plain) == {"kappa_linear", "kappa_quadratic"}
+    expected = sk.cohen_kappa_score(y_true, y_prob.argmax(axis=1), weights="quadratic")
+    assert ordered["kappa_quadratic"]["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_one_class_called_every_time_leaves_mcc_undefined_with_the_reason():
+    mcc = evaluated(np.arange(60) % 3, np.tile([0.6, 0.2, 0.2], (60, 1)))["overall"]["mcc"]
+    assert mcc["value"] is None
+    assert mcc["note"] == "the model predicts 'a' for every image"
