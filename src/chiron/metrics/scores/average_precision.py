@@ -39,7 +39,7 @@ METRIC = Metric(
     key="average_precision",
     title="Average precision",
     direction="up",
-    family=Family.RESAMPLED,
+    family=Family.PRECISION_MEAN,
     basis=Basis.RANKS,
     compute=_mean_precision,
     needs=(Need.CLASS, Need.REST),
@@ -47,5 +47,4 @@ METRIC = Metric(
     positive_key="average_precision",
     averages=(("macro", "macro_average_precision"),),
     averages_from_classes=3,
-    min_groups=30,
 )
