@@ -6,7 +6,7 @@ normal logits, the own class's raised. In groups, images share a class and a par
 1 + Poisson(2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -58,9 +58,21 @@ def draw(cell: Cell, rng: np.random.Generator) -> Cases:
     return _cases(cell, label, noise, group)
 
 
-@cache
+def draw_calibrated(cell: Cell, rng: np.random.Generator) -> Cases:
+    """One test set of two classes whose labels are drawn with exactly the probabilities of the model."""
+    cases = draw(replace(cell, shape="equal"), rng)
+    label = (rng.random(cases.num_images) < cases.y_prob[:, 1]).astype(np.int64)
+    return replace(cases, y_true=label)
+
+
 def truth(cell: Cell) -> dict[StatisticKey, float]:
-    """The value of every statistic in the population: evenly spread quantiles (two classes) or many draws (several)."""
+    """The value of every statistic in the population, which neither the size nor groups change."""
+    return _population_values(replace(cell, size=1, correlation=None))
+
+
+@cache
+def _population_values(cell: Cell) -> dict[StatisticKey, float]:
+    """From evenly spread quantiles of the scores (two classes) or many draws of the logits (several)."""
     count = len(cell.shares)
     label = np.repeat(np.arange(count), _POPULATION)
     if cell.classes == "two":

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from scipy import special
 
 from chiron.metrics.estimate import Interval
+from chiron.metrics.intervals.bootstrap import undefined_note
 from chiron.metrics.intervals.proportion import wilson
 
 METHOD = "wider of bootstrap and Wilson"
@@ -32,17 +33,18 @@ def precision_mean_interval(
         by_bootstrap: the interval from the same resamples.
     Source: the binomial interval of Boyd, Eng and Page 2013, doi:10.1007/978-3-642-40994-3_29, with Wilson's limits.
     """
-    defined = resampled[np.isfinite(resampled)]
-    if by_bootstrap.low is None and len(defined) < len(resampled):
+    is_defined = np.isfinite(resampled)
+    refused, note = undefined_note(is_defined)
+    if refused:
         return by_bootstrap
     sizes = np.unique(positive_groups, return_counts=True)[1].astype(np.float64)
     total = sizes.sum() ** 2 / (sizes**2).sum()
     if 0 < value < 1:
-        total /= max(1.0, defined.var() * total / (value * (1 - value)))
-    quantile = special.stdtrit(len(sizes) - 1, (1 + confidence) / 2) if len(sizes) > 1 else np.inf
-    if not np.isfinite(quantile):
-        return Interval(0.0, 1.0, METHOD, "all positive images come from one group")
-    low, high = wilson(value * total, total, quantile=float(quantile))
+        total /= max(1.0, resampled[is_defined].var() * total / (value * (1 - value)))
+    if len(sizes) < 2:
+        return Interval(None, None, METHOD, "all positive images come from one group")
+    quantile = float(special.stdtrit(len(sizes) - 1, (1 + confidence) / 2))
+    low, high = wilson(value * total, total, quantile=quantile)
     if by_bootstrap.low is None or by_bootstrap.high is None:
-        return Interval(low, high, METHOD, by_bootstrap.note)
-    return Interval(min(low, by_bootstrap.low), max(high, by_bootstrap.high), METHOD, by_bootstrap.note)
+        return Interval(low, high, METHOD, note)
+    return Interval(min(low, by_bootstrap.low), max(high, by_bootstrap.high), METHOD, note)
