@@ -2,7 +2,7 @@
 
     python benchmarks/validity/coverage.py run RESULTS.jsonl --sets 400 --largest 600
     python benchmarks/validity/coverage.py run RESULTS.jsonl --sets 2000 --only-close
-    python benchmarks/validity/coverage.py data RESULTS.jsonl     writes the table that Chiron reads, and the page about it
+    python benchmarks/validity/coverage.py data RESULTS.jsonl     writes the table that Chiron reads, and its page
 
 A line of RESULTS.jsonl is one batch of sets of one cell; batches that stand there are not made again, so that a run can
 be stopped. After a change of a method start another file. `--only-close` adds sets where a default method inside its
@@ -16,6 +16,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from chiron.metrics.intervals import coverage as shipped
 from chiron.metrics.intervals.auroc import placements, plain_delong_limits
 from chiron.metrics.intervals.bootstrap import bca_limits, percentile_limits
 from chiron.metrics.intervals.proportion import wilson
-from chiron.metrics.metric import Family, Metric, registered_metrics
+from chiron.metrics.metric import Family, Metric, metrics_for
 from chiron.metrics.statistics import StatisticKey
 
 BATCH = 50
@@ -62,10 +63,15 @@ def cells() -> list[Cell]:
     return [*two, *in_groups, *several, *calibrated, *large]
 
 
+@cache  # looking for metrics takes longer than a small set
+def _metrics(num_classes: int) -> dict[str, Metric]:
+    return metrics_for(num_classes)
+
+
 def questions(cell: Cell) -> Iterator[tuple[str, StatisticKey, Callable[[Estimator], Estimate], Metric]]:
     """Every number of the cell: its name, where its values stand, how its estimate is asked for, and its metric."""
     two = cell.classes == "two"
-    for metric in registered_metrics().values():
+    for metric in _metrics(len(cell.shares)).values():
         if metric.family == Family.CALIBRATION:
             continue
         if metric.is_overall:
@@ -74,7 +80,9 @@ def questions(cell: Cell) -> Iterator[tuple[str, StatisticKey, Callable[[Estimat
             name = metric.positive_key or metric.key
             yield name, (metric.key, 1), lambda it, m=metric: it.one_class(m, 1), metric
         for _, key in metric.averages:
-            if key == "macro_f1" or not (two or key in dict(metric.same_as)):
+            if key == "macro_f1" or not (
+                two or key in dict(metric.same_as) or len(cell.shares) < metric.averages_from_classes
+            ):
                 yield key, (key, None), lambda it, m=metric, k=key: it.average(m, k), metric
 
 
@@ -104,7 +112,7 @@ def simulate(cell: Cell, first: int, num_sets: int) -> dict[str, list[float]]:
     true = truth(cell)
     for seed in range(first, first + num_sets):
         cases = draw(cell, np.random.default_rng([seed, cell.size]))
-        it = Estimator(cases, registered_metrics(), num_resamples=NUM_RESAMPLES, confidence=0.95, seed=seed)
+        it = Estimator(cases, _metrics(len(cell.shares)), num_resamples=NUM_RESAMPLES, confidence=0.95, seed=seed)
         for name, key, ask, metric in questions(cell):
             estimate = ask(it)
             if estimate.value is None:

@@ -1,6 +1,6 @@
 """Test sets with known true values: what a coverage simulation draws from.
 
-Two classes: scores of negatives are N(0, 1), of positives N(distance, spread^2); the model's probability is the one that
+Two classes: scores of negatives are N(0, 1), of positives N(distance, spread^2); the model gives the probability that
 would be right for equal spreads and equally frequent classes, as after training with class weights. Several classes:
 normal logits, the own class's raised. In groups, images share a class and a part of their noise; their number is
 1 + Poisson(2).
@@ -13,8 +13,8 @@ import numpy as np
 from scipy import special
 
 from chiron.metrics.cases import Cases
-from chiron.metrics.metric import Basis, registered_metrics
-from chiron.metrics.statistics import Statistics, StatisticKey
+from chiron.metrics.metric import Basis, metrics_for
+from chiron.metrics.statistics import StatisticKey, Statistics
 
 AUROC_OF_LEVEL = {"ordinary": 0.85, "near 1": 0.98}
 RAISED_LOGIT = {"ordinary": 2.2, "near 1": 4.0}  # of the own class, among several
@@ -81,7 +81,7 @@ def _population_values(cell: Cell) -> dict[StatisticKey, float]:
         noise = np.random.default_rng(99).normal(size=(len(label), count))
     cases = _cases(cell, label, noise, np.arange(len(label)))
     weights = np.round(cell.shares / cell.shares.min() * 20).astype(np.int64)[label]
-    metrics = [metric for metric in registered_metrics().values() if metric.basis != Basis.BINS]
+    metrics = [metric for metric in metrics_for(count).values() if metric.basis != Basis.BINS]
     return {key: float(value[0]) for key, value in Statistics(cases, metrics)(weights[:, np.newaxis]).items()}
 
 

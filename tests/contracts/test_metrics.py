@@ -17,11 +17,17 @@ def cases_of(y_true, y_prob, names=NAMES, positive=None):
     return check_cases(y_true, y_prob, classes=names, positive=positive, groups=None)
 
 
-def random_data(seed=0, num_images=400, strength=0.0):
+def random_data(seed=0, num_images=400, strength=0.0, num_classes=3):
     rng = np.random.default_rng(seed)
-    y_true = np.arange(num_images) % 3
-    logits = rng.normal(size=(num_images, 3)) + strength * np.eye(3)[y_true]
+    y_true = np.arange(num_images) % num_classes
+    logits = rng.normal(size=(num_images, num_classes)) + strength * np.eye(num_classes)[y_true]
     return y_true, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def data_for(metric: Metric, **options):
+    """Data with as many classes as the metric needs, and their names."""
+    num_classes = max(3, metric.from_classes)
+    return *random_data(num_classes=num_classes, **options), [f"c{i}" for i in range(num_classes)]
 
 
 def values(metric: Metric, cases) -> np.ndarray:
@@ -34,6 +40,7 @@ def values(metric: Metric, cases) -> np.ndarray:
 
 def test_the_metrics_of_an_evaluation_are_found():
     assert {"accuracy", "auroc", "average_precision", "balanced_accuracy", "brier", "ece"} < set(METRICS)
+    assert {"mcc", "kappa", "partial_auroc", "positive_likelihood_ratio", "top_3_accuracy"} < set(METRICS)
     assert {"f1", "log_loss", "npv", "precision", "sensitivity", "specificity"} < set(METRICS)
 
 
@@ -49,15 +56,18 @@ class TestMetric:
         assert dict(metric.same_as).keys() <= {key for _, key in metric.averages}
 
     def test_perfect_predictions_reach_the_best_value(self, name):
-        y_true, _ = random_data()
+        y_true, _, names = data_for(METRICS[name])
         best = 1.0 if METRICS[name].direction == "up" else 0.0
-        np.testing.assert_allclose(values(METRICS[name], cases_of(y_true, np.eye(3)[y_true])), best, atol=1e-12)
+        if METRICS[name].direction == "up" and np.isinf(METRICS[name].upper_bound):
+            best = np.nan  # there is no largest value
+        mine = values(METRICS[name], cases_of(y_true, np.eye(len(names))[y_true], names))
+        np.testing.assert_allclose(mine, best, atol=1e-12)
 
     def test_random_predictions_are_worse_than_informed_ones(self, name):
         sign = 1 if METRICS[name].direction == "up" else -1
-        chance = values(METRICS[name], cases_of(*random_data()))
+        chance = values(METRICS[name], cases_of(*data_for(METRICS[name])))
         # Confidences about as high as the model is right, so that calibration is better as well.
-        informed = values(METRICS[name], cases_of(*random_data(strength=1.0)))
+        informed = values(METRICS[name], cases_of(*data_for(METRICS[name], strength=1.0)))
         assert np.isfinite(chance).all()
         assert (sign * (informed - chance) > 0.02).all()
 
@@ -71,6 +81,8 @@ class TestMetric:
         )
 
     def test_order_of_labels_does_not_matter(self, name):
+        if METRICS[name].ordinal:
+            pytest.skip("the classes are in order")
         y_true, y_prob = random_data(strength=1.0)
         before = values(METRICS[name], cases_of(y_true, y_prob))
         new_order = [2, 0, 1]  # position of each new column in the old list
@@ -85,6 +97,7 @@ class TestMetric:
         metric = METRICS[name]
         mine = values(metric, cases_of(np.zeros(30, dtype=int), np.tile([0.8, 0.1, 0.1], (30, 1))))
         there = {Need.CLASS: [1, 0, 0], Need.REST: [0, 1, 1], Need.PREDICTED: [1, 0, 0], Need.PREDICTED_REST: [0, 1, 1]}
+        there |= {Need.FALSE_ALARM: [0, 0, 0], Need.RIGHT_DISMISSAL: [0, 1, 1]}
         defined = np.all([there[need] for need in metric.needs], axis=0) if metric.needs else np.array([True])
         defined = np.array([defined.all()]) if metric.is_overall else defined
         np.testing.assert_array_equal(np.isfinite(mine), defined)

@@ -86,6 +86,8 @@ def score_manifest(
     facts = {"bundle_id": classifier.bundle_id, "model": classifier.network_spec.name, "grouping": manifest.grouping}
     if classifier.labels.is_multi_label:
         facts["uncertain"] = classifier.labels.uncertain
+    if classifier.labels.ordinal:
+        facts["ordinal"] = True
     return Predictions(table, classifier.labels.names, classifier.labels.positive, facts)
 
 

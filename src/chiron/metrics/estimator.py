@@ -1,5 +1,6 @@
 """`Estimator`: gives each metric of one evaluation its value, its default interval and its warnings."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,9 @@ from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval, left_out_weights, resampled_weights
 from chiron.metrics.intervals.precision_mean import precision_mean_interval
 from chiron.metrics.intervals.proportion import proportion_interval
-from chiron.metrics.intervals.table import RULES, Rule, region_note, rule_for
-from chiron.metrics.metric import Basis, Family, Metric, Need
+from chiron.metrics.intervals.ratio import Rate, ratio_interval
+from chiron.metrics.intervals.table import RULES, Rule, region_note, requested_methods, rule_for
+from chiron.metrics.metric import Basis, Family, Metric
 from chiron.metrics.statistics import StatisticKey, Statistics
 
 
@@ -30,16 +32,19 @@ class Estimator:
         confidence: float,
         seed: int,
         num_rows: int | None = None,
+        methods: Mapping[str, str] | None = None,
     ) -> None:
         """All values of `cases`, and of every resample and every set of groups left out.
 
         Args:
             num_rows: images that the sets of groups left out are made for, where these cases are a part of them; so
                 that of several parts with the same groups the same sets are left out.
+            methods: intervals in the place of the defaults, as `intervals.table.requested_methods` takes them.
         """
         self.cases = cases
         self._metrics = metrics
         self.confidence = confidence
+        self._requested = requested_methods(methods)
         self.counts = one_vs_rest(confusion_matrix(cases.y_true, cases.y_pred, num_classes=cases.num_classes))
         self.groups_by_class = [cases.groups_among(cases.y_true == i) for i in range(cases.num_classes)]
         statistics = Statistics(cases, metrics.values())
@@ -58,7 +63,7 @@ class Estimator:
             return self.average(self._metrics[metric.mean_of], metric.key)
         rule = rule_for(metric)
         smallest, what = self._num_groups, self._unit
-        if Need.CLASS in metric.needs:
+        if metric.basis == Basis.CONFUSION:
             smallest, what = min(self.groups_by_class), f"{self._unit} of the rarest class"
         note = region_note(rule, smallest, what)
         if metric.basis == Basis.ROWS and note is None:
@@ -67,12 +72,13 @@ class Estimator:
         return self._resampled_estimate((metric.key, None), metric, rule, smallest, note)
 
     def average(self, metric: Metric, key: str) -> Estimate:
-        """The estimate of the mean over classes of a metric, plain or weighted by the classes' images."""
+        """The estimate of an average over classes: plain, weighted by the classes' images, or of the summed counts."""
         rule, what = rule_for(metric, average=True), f"{self._unit} of the rarest class"
         smallest, value = min(self.groups_by_class), float(self._values[key, None][0])
-        of_class = [self.one_class(metric, index) for index in range(self.cases.num_classes)]
         note = region_note(rule, smallest, what)
-        if np.isnan(value) or any(estimate.low is None for estimate in of_class):
+        of_class = [self.one_class(metric, index) for index in range(self.cases.num_classes)]
+        is_resampled = ("micro", key) in metric.averages or Family.RESAMPLED in self._requested
+        if is_resampled or np.isnan(value) or any(estimate.low is None for estimate in of_class):
             return self._resampled_estimate((key, None), metric, rule, smallest, note)
         is_weighted = ("weighted", key) in metric.averages
         images = np.bincount(self.cases.y_true, minlength=self.cases.num_classes)
@@ -105,20 +111,18 @@ class Estimator:
         reason = self.undefined_reason(metric, index)
         if reason:
             return self._estimate(np.nan, Interval(None, None, rule.method), self._all_rows(), groups, reason)
-        of_class = self.cases.y_true == index
-        scores = self.cases.y_prob[:, index]
-        interval = auroc_interval(of_class, scores, self.cases.group_index, confidence=self.confidence)
-        value = self._values[metric.key, index][0]
+        value = float(self._values[metric.key, index][0])
+        interval = self._ratio(metric, index) if metric.family == Family.RATIO else self._auroc(metric, index, smallest)
         return self._estimate(value, interval, self._all_rows(), groups, region_note(rule, smallest, what))
 
     def proportion(
         self, success: Bool[np.ndarray, "n"], counted: Bool[np.ndarray, "n"], positive_groups: int | None = None
     ) -> Estimate:
         """The share of `success` among the rows that count (at least one), with its interval."""
-        index, num_groups = self.cases.group_index, self.cases.num_groups
-        totals = np.bincount(index[counted], minlength=num_groups)
-        successes = np.bincount(index[counted & success], minlength=num_groups)
-        interval = proportion_interval(successes, totals, confidence=self.confidence)
+        rate = self._rate(counted & success, counted)
+        successes, totals = rate.successes, rate.totals
+        exact = self._requested.get(Family.PROPORTION) == "clopper_pearson"
+        interval = proportion_interval(successes, totals, confidence=self.confidence, exact=exact)
         note = region_note(RULES[Family.PROPORTION], int((totals > 0).sum()), f"{self._unit} counted")
         return self._estimate(successes.sum() / totals.sum(), interval, counted, positive_groups, note)
 
@@ -160,21 +164,46 @@ class Estimator:
             reasons = [reason for i in indices if (reason := self.undefined_reason(metric, i))]
             no_limits = Interval(None, None, rule.method)
             return self._estimate(value, no_limits, self._all_rows(), groups, "; ".join(reasons))
-        interval = bootstrap_interval(
-            value,
-            self._resampled[key],
-            self._left_out[key],
-            degrees_of_freedom=smallest - 1,
-            upper_bound=metric.upper_bound,
-            confidence=self.confidence,
-            method="bootstrap" if self._num_groups == self.cases.num_images else "cluster bootstrap",
-        )
-        if metric.family == Family.PRECISION_MEAN:
+        requested = self._requested.get(Family.RESAMPLED)
+        interval = self._bootstrap(key, metric, smallest, requested)
+        if metric.family == Family.PRECISION_MEAN and key[1] is not None and not requested:
             of_class = self.cases.group_index[self.cases.y_true == key[1]]
             interval = precision_mean_interval(
                 value, self._resampled[key], of_class, interval, confidence=self.confidence
             )
         return self._estimate(value, interval, self._all_rows(), groups, note)
+
+    def _bootstrap(self, key: StatisticKey, metric: Metric, smallest: int, requested: str | None) -> Interval:
+        return bootstrap_interval(
+            float(self._values[key][0]),
+            self._resampled[key],
+            self._left_out[key],
+            degrees_of_freedom=smallest - 1,
+            lower_bound=metric.lower_bound,
+            upper_bound=metric.upper_bound,
+            confidence=self.confidence,
+            method="bootstrap" if self._num_groups == self.cases.num_images else "cluster bootstrap",
+            requested=requested,
+        )
+
+    def _auroc(self, metric: Metric, index: int, smallest: int) -> Interval:
+        requested = self._requested.get(Family.AUROC)
+        if requested in ("percentile", "bca"):
+            return self._bootstrap((metric.key, index), metric, smallest, requested)
+        of_class, scores = self.cases.y_true == index, self.cases.y_prob[:, index]
+        plain = requested == "delong"
+        return auroc_interval(of_class, scores, self.cases.group_index, confidence=self.confidence, plain=plain)
+
+    def _ratio(self, metric: Metric, index: int) -> Interval:
+        """Of a share of the class's images and the same share of the others: of those that are called so, or not."""
+        of_class = self.cases.y_true == index
+        counted = (self.cases.y_pred == index) == (metric.direction == "up")
+        inside, outside = (self._rate(counted & side, side) for side in (of_class, ~of_class))
+        return ratio_interval(inside, outside, confidence=self.confidence)
+
+    def _rate(self, success: Bool[np.ndarray, "n"], counted: Bool[np.ndarray, "n"]) -> Rate:
+        index, num_groups = self.cases.group_index, self.cases.num_groups
+        return Rate(*(np.bincount(index[rows], minlength=num_groups) for rows in (success, counted)))
 
     def _all_rows(self) -> Bool[np.ndarray, "n"]:
         return np.ones(self.cases.num_images, dtype=bool)

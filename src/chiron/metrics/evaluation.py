@@ -1,6 +1,6 @@
 """`evaluate`: every number of one set of predictions, each with an interval that accounts for groups."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from chiron.metrics.curves import roc_curve
 from chiron.metrics.estimate import Estimate
 from chiron.metrics.estimator import Estimator
 from chiron.metrics.intervals.table import RULES
-from chiron.metrics.metric import Family, Metric, registered_metrics
+from chiron.metrics.metric import Family, Metric, metrics_for
 
 FORMAT = 1
 FEWEST_RESAMPLES = 100
@@ -65,6 +65,8 @@ def evaluate(
     num_resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    ordinal: bool = False,
+    methods: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Every registered metric with its interval, per class and overall; confusion matrix, calibration and curves.
 
@@ -81,13 +83,17 @@ def evaluate(
         num_resamples: of the cluster bootstrap and of the consistency band.
         confidence: level of all intervals.
         seed: names the random draws; the same seed gives the same limits.
+        ordinal: the label list is in order, as grades are; weighted kappas are reported then.
+        methods: intervals in the place of the defaults, by family of metrics, for example
+            `{"proportion": "clopper_pearson", "auroc": "delong", "resampled": "percentile"}`; each estimate says so.
     Raises:
         MetricError: an argument is not what it must be.
     """
     require_settings(num_resamples, confidence)
     cases = check_cases(y_true, y_prob, classes=classes, positive=positive, groups=groups)
-    metrics = registered_metrics()
-    estimator = Estimator(cases, metrics, num_resamples=num_resamples, confidence=confidence, seed=seed)
+    metrics = metrics_for(cases.num_classes, ordinal=ordinal)
+    settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
+    estimator = Estimator(cases, metrics, **settings, methods=methods)
     calibration = calibration_of(cases, num_resamples, seed)
     class_counts = _class_counts(estimator)
     per_class = _per_class(estimator, metrics)

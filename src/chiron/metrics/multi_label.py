@@ -18,12 +18,20 @@ from chiron.metrics.evaluation import Evaluation, calibration_of, ece_estimate, 
 from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval
 from chiron.metrics.intervals.proportion import proportion_interval
-from chiron.metrics.intervals.table import RULES, Rule, region_note, rule_for
-from chiron.metrics.metric import Family, Metric, registered_metrics
+from chiron.metrics.intervals.table import RULES, Rule, region_note, requested_methods, rule_for
+from chiron.metrics.metric import Family, Metric, metrics_for
 
 THRESHOLD = 0.5
-AVERAGED = ("auroc", "average_precision", "sensitivity", "specificity", "f1")  # over classes that have both values
-MICRO = ("auroc", "f1")  # of all assessed labels together, whatever their class
+AVERAGED = (
+    "auroc",
+    "partial_auroc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "f1",
+)  # over classes that have both values
+MICRO = ("auroc", "precision", "sensitivity", "f1")  # of all assessed labels together, whatever their class
+OF_TWO = ("brier", "kappa", "mcc")  # reported of each class as of a two-class problem
 _PRESENT = 0  # the place of the class in each two-class question: outputs of exactly 0.5 then count as present
 
 
@@ -56,6 +64,7 @@ def evaluate_multi_label(
     num_resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    methods: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Metrics a class on the images assessed for it, their means over classes, and exact agreement.
 
@@ -68,13 +77,14 @@ def evaluate_multi_label(
         classes: the fixed label list.
         groups: one id an image, as for `evaluate`.
         num_resamples: of the cluster bootstrap and of the classes' consistency bands.
+        methods: intervals in the place of the defaults, as for `evaluate`.
     Raises:
         MetricError: an argument is not what it must be.
     """
     require_settings(num_resamples, confidence)
     y_true, y_prob, names = _checked(y_true, y_prob, classes)
     index = number_groups(groups, len(y_true)) if groups is not None else _number_rows(y_true, y_prob, names)
-    whole = _Whole(y_true, y_prob, index, groups is not None, confidence)
+    whole = _Whole(y_true, y_prob, index, groups is not None, confidence, requested_methods(methods))
     settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
     known = ~np.isnan(y_true)
     asked = {name: whole.ask(name, known[:, k], k, **settings) for k, name in enumerate(names) if known[:, k].any()}
@@ -150,19 +160,19 @@ def _not_assessed(method: str) -> Estimate:
 
 
 def _of_class(name: str, question: _Question | None, settings: dict[str, float]) -> dict[str, object]:
-    """The metrics of one class against its absence; keys as for one class of several, and npv, brier, ece."""
-    metrics = registered_metrics()
-    reported = [metric for metric in metrics.values() if metric.per_class or metric.key == "npv"]
+    """The metrics of one class against its absence; keys as for one class of several, and brier, kappa, mcc, ece."""
+    metrics = metrics_for(2)
+    reported = [metric for metric in metrics.values() if metric.per_class]
     counts = _counts(question)
     support = {key: counts[key] for key in ("images", "groups", "assessed", "assessed_groups")}
     if question is None:
-        keys = [*(metric.key for metric in reported), "brier", "ece"]
+        keys = [*(metric.key for metric in reported), *OF_TWO, "ece"]
         return {"support": support, **{key: _not_assessed(rule_for(metrics[key]).method) for key in keys}}
     calibration = calibration_of(question.cases, int(settings["num_resamples"]), int(settings["seed"]))
     return {
         "support": support,
         **{metric.key: question.estimator.one_class(metric, _PRESENT) for metric in reported},
-        "brier": question.estimator.overall(metrics["brier"]),
+        **{key: question.estimator.overall(metrics[key]) for key in OF_TWO},
         "ece": ece_estimate(question.cases, metrics["ece"], calibration),
     }
 
@@ -186,7 +196,7 @@ def _overall(
     pooled: _Question,
     calibration: dict[str, object],
 ) -> dict[str, Estimate]:
-    metrics = registered_metrics()
+    metrics = metrics_for(2)
     overall = {f"macro_{key}": _macro(metrics[key], names, asked, whole) for key in AVERAGED}
     for key in MICRO:
         overall[f"micro_{key}"] = pooled.estimator.one_class(metrics[key], _PRESENT)
@@ -213,14 +223,14 @@ def _macro(metric: Metric, names: Sequence[str], asked: Mapping[str, _Question],
     reasons = (("all assessed images say the same", one_sided), ("no image was assessed", unassessed))
     without = "; ".join(f"left out, as {reason}: {', '.join(left)}" for reason, left in reasons if left)
     smallest = min(min(question.estimator.groups_by_class) for question in used)
-    if any(estimate.low is None for estimate in of_class):
+    if whole.requested.get(Family.RESAMPLED) or any(estimate.low is None for estimate in of_class):
         return whole.resampled(
             float(np.mean(values)),
             np.mean(resampled, axis=0),
             np.mean(left_out, axis=0),
             smallest=smallest,
             rule=rule,
-            upper_bound=metric.upper_bound,
+            bounds=(metric.lower_bound, metric.upper_bound),
             note=without,
         )
     interval = average_interval(
@@ -243,6 +253,7 @@ class _Whole:
     group_index: np.ndarray
     groups_given: bool
     confidence: float
+    requested: Mapping[Family, str]
 
     def ask(self, name: str, rows: Bool[np.ndarray, "n"], column: int, **settings: float) -> _Question:
         """The question of one class, of the images that were assessed for it."""
@@ -269,11 +280,12 @@ class _Whole:
         )
         estimator = Estimator(
             cases,
-            registered_metrics(),
+            metrics_for(2),
             num_resamples=int(settings["num_resamples"]),
             confidence=settings["confidence"],
             seed=int(settings["seed"]),
             num_rows=len(self.y_true),
+            methods=self.requested,
         )
         return _Question(name, estimator)
 
@@ -299,7 +311,8 @@ class _Whole:
         count: Callable[[np.ndarray], np.ndarray] = lambda rows: np.bincount(  # noqa: E731
             self.group_index[rows], minlength=int(self.group_index.max()) + 1
         )
-        interval = proportion_interval(count(whole & right), count(whole), confidence=self.confidence)
+        exact = self.requested.get(Family.PROPORTION) == "clopper_pearson"
+        interval = proportion_interval(count(whole & right), count(whole), confidence=self.confidence, exact=exact)
         unit = "groups counted" if self.groups_given else "images counted"
         note = region_note(RULES[Family.PROPORTION], int((count(whole) > 0).sum()), unit) or ""
         return self.estimate(float(right[whole].mean()), interval, note, whole)
@@ -312,7 +325,7 @@ class _Whole:
         *,
         smallest: int,
         rule: Rule,
-        upper_bound: float,
+        bounds: tuple[float, float],
         note: str,
     ) -> Estimate:
         """An estimate with a bootstrap interval; `smallest` counts groups on the side that has fewest."""
@@ -324,9 +337,11 @@ class _Whole:
             resampled,
             left_out,
             degrees_of_freedom=smallest - 1,
-            upper_bound=upper_bound,
+            lower_bound=bounds[0],
+            upper_bound=bounds[1],
             confidence=self.confidence,
             method="bootstrap" if single else "cluster bootstrap",
+            requested=self.requested.get(Family.RESAMPLED),
         )
         region = region_note(rule, smallest, self.rarest)
         return self.estimate(value, interval, "; ".join(filter(None, (region, note))))

@@ -6,11 +6,11 @@ The data themselves, a bootstrap resample and the data without one group are the
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from scipy import sparse
 
 from chiron.metrics.cases import Cases
-from chiron.metrics.confusion import one_vs_rest
+from chiron.metrics.confusion import Counts, one_vs_rest
 from chiron.metrics.metric import Basis, Metric
 from chiron.metrics.ranking import Ranking
 
@@ -34,9 +34,10 @@ class Statistics:
             metric.key: np.bincount(cases.group_index, weights=metric.compute(cases), minlength=cases.num_groups)
             for metric in self._of(Basis.ROWS)
         }
+        ranked = range(cases.num_classes if self._of(Basis.RANKS) else 0)
         self._rankings = [
-            Ranking(cases.y_true == index, np.ascontiguousarray(cases.y_prob[:, index]))
-            for index in range(cases.num_classes)
+            Ranking(cases.y_true == index, cases.y_prob[:, index], cases.group_index, cases.num_groups)
+            for index in ranked
         ]
 
     def of_data(self) -> StatisticValues:
@@ -57,8 +58,9 @@ class Statistics:
             values[metric.key, None] = _share(self._row_sums_by_group[metric.key] @ weights, images)
         for metric in self._of(Basis.CONFUSION):
             values[metric.key, None] = metric.compute(confusion)
-        self._add_class_values(values, weights, confusion)
-        self._add_averages(values, confusion.sum(axis=2))
+        counts = one_vs_rest(confusion)
+        self._add_class_values(values, weights, counts)
+        self._add_averages(values, counts)
         return values
 
     def _of(self, basis: Basis) -> list[Metric]:
@@ -68,22 +70,24 @@ class Statistics:
         num_classes = self._cases.num_classes
         return (self._confusion_by_group @ weights).T.reshape(-1, num_classes, num_classes)
 
-    def _add_class_values(self, values: StatisticValues, weights: np.ndarray, confusion: np.ndarray) -> None:
-        counts = one_vs_rest(confusion)
+    def _add_class_values(self, values: StatisticValues, weights: np.ndarray, counts: Counts) -> None:
         for metric in self._of(Basis.COUNTS):
             by_class = metric.values(counts)
             for index in range(self._cases.num_classes):
                 values[metric.key, index] = by_class[:, index]
-        rank_metrics = self._of(Basis.RANKS)
-        row_weights = weights[self._cases.group_index] if rank_metrics else weights
-        for index, ranking in enumerate(self._rankings if rank_metrics else []):
-            ranked = ranking.counts(row_weights)
-            for metric in rank_metrics:
+        for index, ranking in enumerate(self._rankings):
+            ranked = ranking.counts(weights)
+            for metric in self._of(Basis.RANKS):
                 values[metric.key, index] = metric.compute(ranked)
 
-    def _add_averages(self, values: StatisticValues, support: Int[np.ndarray, "resamples classes"]) -> None:
+    def _add_averages(self, values: StatisticValues, counts: Counts) -> None:
+        support = counts.tp + counts.fn
         for metric in self._metrics:
             for average, key in metric.averages:
+                if average == "micro":
+                    numerator, denominator = metric.compute(counts)
+                    values[key, None] = _share(numerator.sum(axis=1), denominator.sum(axis=1))
+                    continue
                 by_class = np.stack([values[metric.key, i] for i in range(self._cases.num_classes)], axis=1)
                 if average == "macro":
                     values[key, None] = by_class.mean(axis=1)
@@ -92,6 +96,6 @@ class Statistics:
                     values[key, None] = _share(weighted.sum(axis=1), support.sum(axis=1))
 
 
-def _share(total: Float[np.ndarray, "resamples"], images: Int[np.ndarray, "resamples"]) -> np.ndarray:
+def _share(total: Num[np.ndarray, "resamples"], images: Int[np.ndarray, "resamples"]) -> np.ndarray:
     """The mean; NaN where the only group is left out and no image remains."""
     return np.divide(total, images, out=np.full(total.shape, np.nan), where=images > 0)

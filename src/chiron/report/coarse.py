@@ -18,11 +18,18 @@ from chiron.report.small_cells import FEWEST, sums_told, too_small, withheld_cla
 FEWEST_IMAGES = 25  # below it nothing is told but counts and what they bound
 # Made from the order or the size of all outputs: they single out no count.
 OF_ALL_IMAGES = ("brier", "log_loss", "ece")
-OF_OUTPUTS = ("auroc", "macro_auroc", "average_precision", "macro_average_precision", *OF_ALL_IMAGES)
+OF_RANKING = (
+    *("auroc", "macro_auroc", "weighted_auroc", "partial_auroc", "macro_partial_auroc"),
+    *("average_precision", "macro_average_precision", "weighted_average_precision"),
+)
+OF_OUTPUTS = (*OF_RANKING, *OF_ALL_IMAGES)
+# Rates of a second decision: with those of the first, they count the images between both.
+OF_OTHER_DECISIONS = ("sensitivity_at_", "specificity_at_", "top_")
 CURVE_POINTS = 21
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # of the heights of a drawn curve
 
 SMALL_CELL = f"withheld: rests on fewer than {FEWEST} images in a cell, or would tell such a cell"
+OTHER_DECISION = "withheld: beside the rates of the decisions it would tell how many images lie between"
 OF_SUCH_CLASSES = f"withheld: made from classes with fewer than {FEWEST} images in a cell"
 FEW_OF_CLASS = f"withheld: fewer than {FEWEST} images on one side"
 FEW_IMAGES = f"withheld: fewer than {FEWEST_IMAGES} images"
@@ -136,6 +143,8 @@ def _overall(
     """
     if images < FEWEST_IMAGES:
         return withheld(FEW_IMAGES)
+    if key.startswith(OF_OTHER_DECISIONS):
+        return withheld(OTHER_DECISION)
     if key == "accuracy":
         return exact(estimate, unless=None if accuracy else SMALL_CELL)
     if key not in OF_OUTPUTS:
@@ -150,6 +159,8 @@ def _one_class(results: Mapping[str, Any], inside: int, images: int, *, hidden: 
     def reason(key: str) -> str | None:
         if images < FEWEST_IMAGES:
             return FEW_IMAGES
+        if key.startswith(OF_OTHER_DECISIONS):
+            return OTHER_DECISION
         if key in OF_OUTPUTS:
             return FEW_OF_CLASS if one_sided else None
         return SMALL_CELL if hidden else None

@@ -12,7 +12,9 @@ from chiron.report.coarse import (
     FEW_OF_CLASS,
     FEWEST,
     FEWEST_IMAGES,
+    OF_OTHER_DECISIONS,
     OF_SUCH_CLASSES,
+    OTHER_DECISION,
     SMALL_CELL,
     coarse,
     coarse_calibration,
@@ -23,8 +25,16 @@ from chiron.report.coarse import (
     withheld,
 )
 
-_OF_OUTPUTS = ("auroc", "average_precision", "brier", "ece")  # made from the order or the size of outputs
-_OVERALL_OF_OUTPUTS = ("macro_auroc", "macro_average_precision", "micro_auroc", "macro_brier", "ece")
+_OF_OUTPUTS = (
+    "auroc",
+    "partial_auroc",
+    "average_precision",
+    "brier",
+    "ece",
+)  # made from the order or the size of outputs
+_OVERALL_OF_OUTPUTS = (
+    *("macro_auroc", "macro_partial_auroc", "macro_average_precision", "micro_auroc", "macro_brier", "ece"),
+)
 
 Evaluation = Mapping[str, Any]
 
@@ -99,6 +109,9 @@ def _one_class(results: Mapping[str, Any], assessed: int, *, hidden: bool, one_s
     told: dict[str, Any] = {"support": {name: coarse(value) for name, value in results["support"].items()}}
     for key, estimate in results.items():
         if key == "support":
+            continue
+        if key.startswith(OF_OTHER_DECISIONS):
+            told[key] = withheld(OTHER_DECISION)
             continue
         reason = FEW_OF_CLASS if one_sided and key not in ("brier", "ece") else None
         if key not in _OF_OUTPUTS and hidden:

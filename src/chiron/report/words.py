@@ -33,9 +33,39 @@ WORDS = {
     "weighted_sensitivity": Word("Sensitivity, weighted", "mean over the classes by number of images; equals accuracy"),
     "weighted_specificity": Word("Specificity, weighted", "mean over the classes by number of images"),
     "weighted_f1": Word("F1, weighted", "mean over the classes by number of images"),
+    "mcc": Word("MCC", "correlation of output and reference; 0 is chance", unit_interval=False),
+    "kappa": Word("Cohen's kappa", "agreement beyond chance, unweighted", unit_interval=False),
+    "kappa_linear": Word("Kappa, linear", "agreement beyond chance; costs grow with the distance", unit_interval=False),
+    "kappa_quadratic": Word(
+        "Kappa, quadratic", "agreement beyond chance; costs: squared distance", unit_interval=False
+    ),
+    "positive_likelihood_ratio": Word("LR+", "factor on the odds when the output is positive", unit_interval=False),
+    "negative_likelihood_ratio": Word("LR−", "factor on the odds when the output is negative", unit_interval=False),
+    "top_3_accuracy": Word("Top-3 accuracy", "share of images with the reference class among the three likeliest"),
+    "top_5_accuracy": Word("Top-5 accuracy", "share of images with the reference class among the five likeliest"),
+    "partial_auroc": Word("Partial AUROC", "specificity of 0.9 and more, McClish: 0.5 is chance, 1 is best"),
+    "macro_partial_auroc": Word("Partial AUROC, macro", "mean over the classes; specificity of 0.9 and more, McClish"),
+    "sensitivity_at_specificity_90": Word(
+        "Sensitivity at specificity 0.90", "the best on these images; no operating point"
+    ),
+    "sensitivity_at_specificity_95": Word(
+        "Sensitivity at specificity 0.95", "the best on these images; no operating point"
+    ),
+    "specificity_at_sensitivity_90": Word(
+        "Specificity at sensitivity 0.90", "the best on these images; no operating point"
+    ),
+    "specificity_at_sensitivity_95": Word(
+        "Specificity at sensitivity 0.95", "the best on these images; no operating point"
+    ),
+    "weighted_auroc": Word("AUROC, weighted", "mean over the classes by number of images"),
+    "weighted_average_precision": Word("Average precision, weighted", "mean over the classes by number of images"),
+    "macro_npv": Word("NPV, macro", "mean over the classes"),
+    "weighted_npv": Word("NPV, weighted", "mean over the classes by number of images"),
+    "micro_precision": Word("Precision, micro", "over all decisions together; of one class an image the accuracy"),
+    "micro_sensitivity": Word("Sensitivity, micro", "over all decisions together; of one class an image the accuracy"),
     "macro_brier": Word("Brier score, macro", "mean over the classes; 0 is best", unit_interval=False),
     "micro_auroc": Word("AUROC, micro", "over all assessed labels together, whatever their class"),
-    "micro_f1": Word("F1, micro", "over all assessed labels together, whatever their class"),
+    "micro_f1": Word("F1, micro", "over all decisions together; of one class an image the accuracy"),
     "exact_match": Word("Exact match", "share of images with every class called rightly, where all were assessed"),
     "brier": Word("Brier score", "mean squared error of the probabilities; 0 is best", unit_interval=False),
     "log_loss": Word("Log loss", "mean negative log probability of the right class; 0 is best", unit_interval=False),
@@ -47,15 +77,22 @@ DECISIONS_OF_SEVERAL = "Decisions: every class with an output of 0.5 and more"
 GROUPS = (
     (
         "Ranking of the outputs, no threshold",
-        ("auroc", "macro_auroc", "micro_auroc", "average_precision", "macro_average_precision"),
+        (
+            *("auroc", "macro_auroc", "weighted_auroc", "micro_auroc", "partial_auroc", "macro_partial_auroc"),
+            *("average_precision", "macro_average_precision", "weighted_average_precision"),
+            *("sensitivity_at_specificity_90", "sensitivity_at_specificity_95"),
+            *("specificity_at_sensitivity_90", "specificity_at_sensitivity_95"),
+        ),
     ),
     (
         DECISIONS,
         (
-            *("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "balanced_accuracy"),
-            *("macro_precision", "macro_sensitivity", "macro_specificity", "macro_f1"),
-            *("micro_f1", "exact_match"),
-            *("weighted_precision", "weighted_sensitivity", "weighted_specificity", "weighted_f1"),
+            *("sensitivity", "specificity", "ppv", "npv", "positive_likelihood_ratio", "negative_likelihood_ratio"),
+            *("f1", "accuracy", "balanced_accuracy", "mcc", "kappa", "kappa_linear", "kappa_quadratic"),
+            *("top_3_accuracy", "top_5_accuracy"),
+            *("macro_precision", "macro_npv", "macro_sensitivity", "macro_specificity", "macro_f1"),
+            *("micro_precision", "micro_sensitivity", "micro_f1", "exact_match"),
+            *("weighted_precision", "weighted_npv", "weighted_sensitivity", "weighted_specificity", "weighted_f1"),
         ),
     ),
     ("Probabilities", ("brier", "macro_brier", "log_loss", "ece")),
@@ -63,7 +100,14 @@ GROUPS = (
 
 # What means over classes are where an image can have several.
 MEANINGS_OF_SEVERAL = dict.fromkeys(
-    ("macro_auroc", "macro_average_precision", "macro_sensitivity", "macro_specificity", "macro_f1"),
+    (
+        "macro_auroc",
+        "macro_partial_auroc",
+        "macro_average_precision",
+        "macro_sensitivity",
+        "macro_specificity",
+        "macro_f1",
+    ),
     "mean over the classes, each on the images assessed for it",
 )
 # In the table by class where an image can have several classes or none.

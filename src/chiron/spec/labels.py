@@ -22,6 +22,7 @@ class LabelSpace(Frozen):
     positive: str | None = Field(default=None, description="the class of interest when there are two")
     descriptions: dict[str, str] = Field(default_factory=dict, description="one plain sentence a class")
     one_logit: bool = Field(default=False, description="two classes from one logit: z for positive, 0 for the other")
+    ordinal: bool = Field(default=False, description="the names are in order, as grades are")
     uncertain: UncertainPolicy = Field(default="ignore", description="what an uncertain label of several counts as")
 
     @model_validator(mode="after")
@@ -36,6 +37,8 @@ class LabelSpace(Frozen):
             raise ValueError(f"positive must name the class of interest, one of {', '.join(self.names)}")
         if self.one_logit and (self.kind != "single_label" or len(self.names) != 2):
             raise ValueError("one_logit needs exactly two classes")
+        if self.ordinal and (self.kind != "single_label" or len(self.names) < 3):
+            raise ValueError("ordinal needs at least three classes of which an image has one")
         if self.kind == "multi_label" and self.positive is not None:
             raise ValueError("a positive class belongs to two classes that exclude each other")
         if self.kind == "single_label" and self.uncertain != "ignore":

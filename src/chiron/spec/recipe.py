@@ -48,9 +48,18 @@ class LabelRecipe(Frozen):
     positive: str | None = Field(default=None, description="the class of interest when there are two")
     descriptions: dict[str, str] = Field(default_factory=dict, description="one plain sentence a class")
     one_logit: bool = Field(default=False, description="two classes from one logit")
+    ordinal: bool = Field(
+        default=False, description="the names are in order, as grades are: weighted kappas are reported then"
+    )
     uncertain: UncertainPolicy = Field(
         default="ignore", description="what a label -1 of several an image counts as: nothing, 0 (zeros) or 1 (ones)"
     )
+
+    @model_validator(mode="after")
+    def _order_of_ordinal(self) -> Self:
+        if self.ordinal and len(self.names) < 3:
+            raise ValueError("ordinal needs names: at least three classes from the lowest grade to the highest")
+        return self
 
 
 class DataRecipe(Frozen):

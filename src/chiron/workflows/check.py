@@ -120,7 +120,8 @@ def _schedule_without_effect(train: TrainRecipe) -> list[str]:
 def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
     """What a recipe must not say where an image can have several classes or none: a sentence by key path."""
     train, labels, losses = recipe.train, recipe.labels, _losses_per_logit()
-    selects = [name for name in directions() if name != "accuracy" and not name.startswith("weighted_")]
+    of_one_label = ("accuracy", "weighted_", "micro_", "top_", "kappa_")
+    selects = [name for name in directions() if not name.startswith(of_one_label)]
     wrong: dict[KeyPath, tuple[bool, str]] = {
         ("train", "loss"): (
             train.loss not in losses,
@@ -146,6 +147,10 @@ def multi_label_problems(recipe: Recipe) -> dict[KeyPath, str]:
             labels.positive is not None,
             f"labels.positive belongs to two classes that exclude each other. Got {labels.positive!r}. "
             "Add --set labels.positive=null.",
+        ),
+        ("labels", "ordinal"): (
+            labels.ordinal,
+            "labels.ordinal belongs to classes of which an image has one. Got true. Add --set labels.ordinal=false.",
         ),
         ("labels", "one_logit"): (
             labels.one_logit,

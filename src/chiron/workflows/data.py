@@ -22,6 +22,7 @@ from chiron.data.reading import read_dataset
 from chiron.data.repair import Repair, repair_splits
 from chiron.data.split import assign_splits, groups_of_classes, imbalance, split_sizes, split_summary
 from chiron.data.split_tables import remove_splits, save_splits
+from chiron.metrics.metric import metrics_for, registered_metrics
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
 from chiron.spec.recipe import DataRecipe, Recipe
@@ -174,11 +175,28 @@ def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
             f"labels.positive must name the class of interest when there are two ({', '.join(names)}). Got none. "
             f"Add --set \"labels.positive='{names[-1]}'\" or the other one."
         )
+    if labels.ordinal and len(names) < 3:
+        raise DataError(
+            f"labels.ordinal needs at least three classes. Got {', '.join(names)}. Add --set labels.ordinal=false"
+        )
+    _require_selectable(recipe.train.select_by, len(names), ordinal=labels.ordinal)
     return LabelSpace(
         names=names,
         positive=labels.positive,
         descriptions=descriptions,
         one_logit=labels.one_logit,
+        ordinal=labels.ordinal,
+    )
+
+
+def _require_selectable(select_by: str, num_classes: int, *, ordinal: bool) -> None:
+    """Stops where the metric to select by says nothing of these classes."""
+    metric = registered_metrics().get(select_by)
+    if metric is None or select_by in metrics_for(num_classes, ordinal=ordinal):
+        return
+    needed = "classes in order (labels.ordinal)" if metric.ordinal else f"at least {metric.from_classes} classes"
+    raise DataError(
+        f"train.select_by {select_by} needs {needed}. Got {num_classes} classes. Add --set train.select_by=auroc"
     )
 
 

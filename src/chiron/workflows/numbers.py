@@ -28,6 +28,7 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
         numbers["uncertain_labels"] = {"labels": predictions.num_uncertain, "counted_as": predictions.uncertain}
     else:
         how["positive"] = predictions.positive
+        how["ordinal"] = predictions.facts.get("ordinal", False)
         numbers = evaluate_arrays(predictions.y_true, predictions.y_prob, **how).to_json()
     numbers["split"] = stored.context.split_scored
     numbers["model_id"] = predictions.facts.get("bundle_id")

@@ -19,7 +19,7 @@ from chiron.workflows.check import check_recipe
 
 SETTINGS = "sweep_settings.json"
 _LONGEST_NAME = 100
-_MICRO = ("micro_auroc", "micro_f1", "exact_match", "macro_brier")  # of several labels an image
+_MICRO = ("micro_auroc", "exact_match", "macro_brier")  # of several labels an image
 
 
 @dataclass(frozen=True)

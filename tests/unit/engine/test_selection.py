@@ -95,7 +95,9 @@ def test_directions_are_those_of_the_metrics():
         keys = [metric.positive_key or metric.key, *(key for _, key in metric.averages)]
         expected |= dict.fromkeys(keys, metric.direction)
     assert directions() == expected
-    assert {key for key, way in directions().items() if way == "down"} == {"loss", "log_loss", "brier", "ece"}
+    assert {key for key, way in directions().items() if way == "down"} == {
+        *("loss", "log_loss", "brier", "ece", "negative_likelihood_ratio"),
+    }
 
 
 @pytest.mark.parametrize("labels", [BINARY, THREE], ids=["two", "three"])

@@ -9,9 +9,9 @@ from chiron.metrics.intervals.bootstrap import (
     bca_limits,
     bootstrap_interval,
     left_out_weights,
-    logit_t_limits,
     percentile_limits,
     resampled_weights,
+    scaled_t_limits,
 )
 
 
@@ -90,10 +90,16 @@ def test_logit_t_formula_and_log_for_an_open_range():
     resampled = np.random.default_rng(0).normal(0.8, 0.05, 1000)
     error, quantile = resampled.std(ddof=1), stats.t.ppf(0.975, 9)
     expected = special.expit(special.logit(0.8) + np.array([-1, 1]) * quantile * error / 0.16)
-    np.testing.assert_allclose(logit_t_limits(0.8, resampled, 9), expected)
-    low, high = logit_t_limits(0.8, resampled, 9, upper_bound=np.inf)
+    np.testing.assert_allclose(scaled_t_limits(0.8, resampled, 9), expected)
+    low, high = scaled_t_limits(0.8, resampled, 9, bounds=(0.0, np.inf))
     assert low * high == pytest.approx(0.64)
     assert high == pytest.approx(0.8 * np.exp(quantile * error / 0.8))
+    # Of a value from -1 to 1 on the logit scale: the same as of the share of that range.
+    stretched = scaled_t_limits(0.6, 2 * resampled - 1, 9, bounds=(-1.0, 1.0))
+    np.testing.assert_allclose(stretched, 2 * expected - 1)
+    assert scaled_t_limits(0.6, 2 * resampled - 1, 9) != stretched
+    free = scaled_t_limits(-0.2, resampled, 9, bounds=(-np.inf, np.inf))
+    np.testing.assert_allclose(free, -0.2 + np.array([-1, 1]) * quantile * error)
 
 
 def interval_of(value, resampled, left_out=None, **options):
@@ -111,7 +117,7 @@ def test_bca_falls_back_to_logit_t_when_leaving_out_changes_nothing_or_is_undefi
 
 def test_the_wider_of_both_is_taken_on_each_side():
     resampled, left_out = np.random.default_rng(0).normal(0.8, 0.05, 1000), np.linspace(0.79, 0.82, 30)
-    both = bca_limits(0.8, resampled, left_out), logit_t_limits(0.8, resampled, 9)
+    both = bca_limits(0.8, resampled, left_out), scaled_t_limits(0.8, resampled, 9)
     interval = interval_of(0.8, resampled)
     assert (interval.low, interval.high) == (min(low for low, _ in both), max(high for _, high in both))
     assert (interval.low, interval.high) not in both

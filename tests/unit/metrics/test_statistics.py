@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 from chiron.metrics.cases import check_cases
 from chiron.metrics.intervals.bootstrap import left_out_weights, resampled_weights
-from chiron.metrics.metric import registered_metrics
+from chiron.metrics.metric import metrics_for, registered_metrics
 from chiron.metrics.statistics import Statistics
 
 
@@ -42,8 +42,27 @@ def naive(cases, rows):
         values["average_precision", i] = sk.average_precision_score(y_true == i, y_prob[:, i])
         values["specificity", i] = sk.recall_score(y_true != i, y_pred != i)
         values["npv", i] = sk.precision_score(y_true != i, y_pred != i)
-    for key in ("auroc", "average_precision", "specificity"):
+        values["partial_auroc", i] = sk.roc_auc_score(y_true == i, y_prob[:, i], max_fpr=0.1)
+        fpr, tpr, _ = sk.roc_curve(y_true == i, y_prob[:, i], drop_intermediate=False)
+        for percent in (90, 95):
+            rate = percent / 100 - 1e-12
+            values[f"sensitivity_at_specificity_{percent}", i] = tpr[1 - fpr >= rate].max()
+            values[f"specificity_at_sensitivity_{percent}", i] = 1 - fpr[tpr >= rate].min()
+        ratios = sk.class_likelihood_ratios(y_true == i, y_pred == i, replace_undefined_by=np.nan)
+        values["positive_likelihood_ratio", i], values["negative_likelihood_ratio", i] = ratios
+    for key in ("auroc", "average_precision", "specificity", "partial_auroc", "npv"):
         values[f"macro_{key}", None] = np.mean([values[key, i] for i in labels])
+    for key in ("auroc", "average_precision", "specificity", "npv"):
+        each = [values[key, i] for i in labels]
+        values[f"weighted_{key}", None] = np.average(each, weights=np.bincount(y_true, minlength=len(labels)))
+    for key in ("precision", "sensitivity", "f1"):
+        values[f"micro_{key}", None] = scores[key](y_true, y_pred, average="micro")
+    values["mcc", None] = sk.matthews_corrcoef(y_true, y_pred)
+    for weights, key in ((None, "kappa"), ("linear", "kappa_linear"), ("quadratic", "kappa_quadratic")):
+        values[key, None] = sk.cohen_kappa_score(y_true, y_pred, labels=labels, weights=weights)
+    for k in (3, 5):
+        if len(labels) >= 2 * k - (k == 3):
+            values[f"top_{k}_accuracy", None] = sk.top_k_accuracy_score(y_true, y_prob, k=k, labels=labels)
     if cases.num_classes == 2:
         values["brier", None] = sk.brier_score_loss(y_true == 1, y_prob[:, 1])
     else:
@@ -56,16 +75,21 @@ def log_loss(y_true, y_prob):
     return -np.log(clipped).mean()
 
 
-@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("num_classes", [2, 4, 10])
 def test_weighted_values_equal_a_naive_loop_over_repeated_rows(num_classes):
-    cases = grouped_cases(num_classes)
-    blocks = [*resampled_weights(cases.num_groups, 10, num_rows=140, seed=0)]
-    blocks += [next(left_out_weights(cases.num_groups, num_rows=140, seed=0))[:, :8]]
+    # Of ten classes without ties, which scikit-learn's top-k breaks otherwise.
+    few = num_classes < 10
+    cases = grouped_cases(num_classes, num_images=140 if few else 600, decimals=2 if few else 9)
+    rows = np.arange(cases.num_images)
+    blocks = [*resampled_weights(cases.num_groups, 10, num_rows=len(rows), seed=0)]
+    blocks += [next(left_out_weights(cases.num_groups, num_rows=len(rows), seed=0))[:, :8]]
     weights = np.concatenate(blocks, axis=1)
-    values = Statistics(cases, registered_metrics().values()).of_blocks(blocks)
+    metrics = metrics_for(num_classes, ordinal=True)
+    metrics |= {key: registered_metrics()[key] for key in ("kappa_linear", "kappa_quadratic")}
+    values = Statistics(cases, metrics.values()).of_blocks(blocks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = [naive(cases, np.repeat(np.arange(140), column[cases.group_index])) for column in weights.T]
+        expected = [naive(cases, np.repeat(rows, column[cases.group_index])) for column in weights.T]
     assert set(expected[0]) == set(values)
     for key, mine in values.items():
         reference = np.array([one[key] for one in expected])

@@ -143,20 +143,32 @@ def auroc_interval(
     group_index: Int[np.ndarray, "n"],
     *,
     confidence: float = 0.95,
+    plain: bool = False,
 ) -> Interval:
     """The wider of the clustered DeLong and the score limits on each side; never of width zero.
 
     Args:
         positive: true for an image of the class; both kinds must occur.
         group_index: number of each image's group.
+        plain: DeLong's symmetric limits alone, which take every image for independent.
     """
     placed = placements(positive, y_score, group_index)
+    if plain:
+        return _plain_delong_interval(placed, confidence)
     method = METHOD if _is_single(placed) else CLUSTERED_METHOD
     low, high = score_interval(placed.value, *effective_numbers(placed), confidence=confidence)
     delong = delong_logit_interval(placed, confidence=confidence)
     if delong is None:
         return Interval(low, high, method, "score part alone: DeLong's variance is undefined here")
     return Interval(min(low, delong[0]), max(high, delong[1]), method)
+
+
+def _plain_delong_interval(placed: Placements, confidence: float) -> Interval:
+    method = "DeLong, as requested" if _is_single(placed) else "DeLong, as requested, groups not accounted for"
+    low, high = plain_delong_limits(placed, confidence=confidence)
+    if not high > low:  # also NaN
+        return Interval(None, None, method, "DeLong's variance is 0 or undefined here")
+    return Interval(low, high, method)
 
 
 def _share_below(scores: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Groups are drawn, not images, and not stratified by class: stratifying makes int
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,7 +14,7 @@ from chiron.metrics.estimate import Interval
 
 LARGEST_UNDEFINED_SHARE = 0.05
 _CELLS = 4_000_000  # rows x resamples held at once
-_BLOCK = 128  # resamples at once; larger blocks leave the processor's cache
+_BLOCK = 64  # resamples at once; larger blocks leave the cache of the processor
 _JACKKNIFE_CELLS = 20_000_000  # rows x left-out sets up to which every single group is left out
 
 
@@ -60,9 +61,11 @@ def bootstrap_interval(
     left_out: Float[np.ndarray, "sets"],
     *,
     degrees_of_freedom: int,
+    lower_bound: float = 0.0,
     upper_bound: float = 1.0,
     confidence: float = 0.95,
     method: str = "cluster bootstrap",
+    requested: Literal["percentile", "bca"] | None = None,
 ) -> Interval:
     """The wider, on each side, of BCa and of the bootstrap's standard error with t on the logit scale.
 
@@ -73,7 +76,9 @@ def bootstrap_interval(
         resampled: the metric on each resample, NaN where a class is missing.
         left_out: the metric with one group left out at a time.
         degrees_of_freedom: of the t quantile: groups of the rarest class - 1.
+        lower_bound: least possible value, which is 0 on the logit scale; minus infinity leaves the scale as it is.
         upper_bound: largest possible value; the logarithm takes the place of the logit where it is infinite.
+        requested: this method alone, null where it is undefined.
     """
     refused, note = undefined_note(np.isfinite(resampled))
     if refused:
@@ -81,14 +86,19 @@ def bootstrap_interval(
     defined = resampled[np.isfinite(resampled)]
     if np.ptp(defined) <= 1e-12 * max(1.0, abs(value)):
         return Interval(None, None, method, "every resample gives the same value, so that its spread is unknown")
+    if requested == "percentile":
+        return Interval(*percentile_limits(defined, confidence=confidence), f"{method}, percentile, as requested", note)
     bca = bca_limits(value, defined, left_out, confidence=confidence)
-    by_t = logit_t_limits(value, defined, degrees_of_freedom, upper_bound=upper_bound, confidence=confidence)
-    scale = "logit t" if np.isfinite(upper_bound) else "log t"
+    if requested:
+        reason = note if bca else "BCa is undefined for these resamples"
+        return Interval(*(bca or (None, None)), f"{method}, BCa, as requested", reason)
+    bounds = (lower_bound, upper_bound)
+    by_t = scaled_t_limits(value, defined, degrees_of_freedom, bounds=bounds, confidence=confidence)
     if bca and by_t:
         low, high = min(bca[0], by_t[0]), max(bca[1], by_t[1])
-        return Interval(low, high, f"{method}, wider of BCa and {scale}", note)
+        return Interval(low, high, f"{method}, wider of BCa and {_scale(bounds)}t", note)
     if bca or by_t:
-        return Interval(*(bca or by_t), f"{method}, {'BCa' if bca else scale}", note)
+        return Interval(*(bca or by_t), f"{method}, {'BCa' if bca else f'{_scale(bounds)}t'}", note)
     return Interval(None, None, method, "the value lies at the end of its range, where BCa and logit are undefined")
 
 
@@ -131,26 +141,39 @@ def bca_limits(
     return (min(float(low), value), max(float(high), value)) if low < high else None
 
 
-def logit_t_limits(
+def scaled_t_limits(
     value: float,
     resampled: Float[np.ndarray, "resamples"],
     degrees_of_freedom: int,
     *,
-    upper_bound: float = 1.0,
+    bounds: tuple[float, float] = (0.0, 1.0),
     confidence: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Limits from the bootstrap's standard error on the logit (or log) scale with t; None at the range's ends."""
+    """Limits from the bootstrap's standard error with t, on the scale of the bounds; None at the range's ends.
+
+    Args:
+        bounds: of the value. Two finite ones: logit scale; the upper one infinite: log scale; both: as it is.
+    """
+    low, high = bounds
     error = resampled.std(ddof=1)
-    if not 0 < value < upper_bound or not error > 0 or degrees_of_freedom < 1:
+    if not low < value < high or not error > 0 or degrees_of_freedom < 1:
         return None
-    quantile = special.stdtrit(degrees_of_freedom, (1 + confidence) / 2)
-    if np.isinf(upper_bound):
-        half = quantile * error / value
-        return float(value * np.exp(-half)), float(value * np.exp(half))
-    share = value / upper_bound
-    half = quantile * error / (value * (1 - share))
-    limits = special.expit(special.logit(share) + np.array([-half, half])) * upper_bound
+    half = special.stdtrit(degrees_of_freedom, (1 + confidence) / 2) * error
+    if np.isinf(low):
+        return float(value - half), float(value + half)
+    if np.isinf(high):
+        half /= value - low
+        return float(low + (value - low) * np.exp(-half)), float(low + (value - low) * np.exp(half))
+    share = (value - low) / (high - low)
+    half /= (high - low) * share * (1 - share)
+    limits = low + special.expit(special.logit(share) + np.array([-half, half])) * (high - low)
     return float(limits[0]), float(limits[1])
+
+
+def _scale(bounds: tuple[float, float]) -> str:
+    if np.isinf(bounds[0]):
+        return ""
+    return "log " if np.isinf(bounds[1]) else "logit "
 
 
 def _block_size(num_rows: int) -> int:

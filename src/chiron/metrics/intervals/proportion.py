@@ -71,27 +71,41 @@ def design_effect(successes: Num[np.ndarray, "groups"], totals: Num[np.ndarray, 
 
 
 def proportion_interval(
-    successes: Num[np.ndarray, "groups"], totals: Num[np.ndarray, "groups"], *, confidence: float = 0.95
+    successes: Num[np.ndarray, "groups"],
+    totals: Num[np.ndarray, "groups"],
+    *,
+    confidence: float = 0.95,
+    exact: bool = False,
 ) -> Interval:
     """Wilson interval; with several images a group, on the effective number with the t quantile of groups - 1.
 
     Args:
         successes: images of each group that succeed.
         totals: images of each group that count; groups with 0 play no part.
+        exact: Clopper-Pearson in place of Wilson; with several images a group on the effective number of Korn and
+            Graubard 1998, doi:10.1002/sim.4780172304, which holds the t quantile.
     """
     counted = totals > 0
     successes, totals = successes[counted], totals[counted]
     tail = (1 + confidence) / 2
+    name = "Clopper-Pearson, as requested" if exact else "Wilson"
     if len(totals) == 0:
-        return Interval(None, None, "Wilson", "no image to count")
+        return Interval(None, None, name, "no image to count")
     if (totals == 1).all():
+        if exact:
+            limits = clopper_pearson(float(successes.sum()), float(totals.sum()), confidence=confidence)
+            return Interval(*limits, name)
         low, high = wilson(float(successes.sum()), float(totals.sum()), quantile=float(special.ndtri(tail)))
         return Interval(low, high, "Wilson")
-    method = "clustered Wilson"
+    method = f"clustered {name}"
     if len(totals) < 2:
         return Interval(None, None, method, "all images come from one group")
     effect = design_effect(successes, totals)
     quantile = float(special.stdtrit(len(totals) - 1, tail))
+    if exact:
+        effect *= (quantile / special.ndtri(tail)) ** 2
+        share, effective = float(successes.sum() / totals.sum()), float(totals.sum() / effect)
+        return Interval(*clopper_pearson(share * effective, effective, confidence=confidence), method)
     low, high = wilson(float(successes.sum()) / effect, float(totals.sum()) / effect, quantile=quantile)
     return Interval(low, high, method)
 

@@ -1,7 +1,10 @@
 """The one place that says which interval a metric gets by default, and from how many cases on it is reliable."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chiron.core.errors import MetricError
+from chiron.core.suggest import did_you_mean
 from chiron.metrics.metric import Family, Metric
 
 AVERAGE = "from the intervals of the classes"
@@ -18,11 +21,45 @@ class Rule:
 
 RULES: dict[Family, Rule] = {
     Family.PROPORTION: Rule(method="Wilson", min_groups=10),
+    Family.RATIO: Rule(method="log scale, delta method", min_groups=10),
     Family.AUROC: Rule(method="wider of DeLong (logit) and Hanley-McNeil score", min_groups=10),
     Family.PRECISION_MEAN: Rule(method="wider of bootstrap and Wilson", min_groups=30),
     Family.RESAMPLED: Rule(method="bootstrap, wider of BCa and t", min_groups=20),
     Family.CALIBRATION: Rule(method="consistency band", min_groups=0),
 }
+
+
+# What `evaluate(methods=...)` can ask for in the place of the default of a family.
+ON_REQUEST: dict[Family, tuple[str, ...]] = {
+    Family.PROPORTION: ("clopper_pearson",),
+    Family.AUROC: ("delong", "percentile", "bca"),
+    Family.RESAMPLED: ("percentile", "bca"),
+}
+
+
+def requested_methods(methods: Mapping[str, str] | None) -> dict[Family, str]:
+    """The methods that take the place of defaults, by family.
+
+    Args:
+        methods: family to method, for example `{"proportion": "clopper_pearson", "auroc": "delong"}`.
+    Raises:
+        MetricError: a family has no other methods, or not this one.
+    """
+    asked: dict[Family, str] = {}
+    for family, method in (methods or {}).items():
+        if family not in ON_REQUEST:
+            families = [str(name) for name in ON_REQUEST]
+            raise MetricError(
+                f"methods must be for {', '.join(families)}. Got {family!r}. {did_you_mean(family, families)}".rstrip()
+            )
+        offered = ON_REQUEST[Family(family)]
+        if method not in offered:
+            raise MetricError(
+                f"The method of {family} must be one of {', '.join(offered)}. Got {method!r}. "
+                f"{did_you_mean(method, offered) or 'Leave it out for the default.'}"
+            )
+        asked[Family(family)] = method
+    return asked
 
 
 def rule_for(metric: Metric, *, average: bool = False) -> Rule:

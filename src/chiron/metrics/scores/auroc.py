@@ -27,8 +27,7 @@ def auroc(y_true: BinaryLabels, y_score: Float[np.ndarray, "n"]) -> float:
 
 
 def _pairs_in_order(ranked: RankedCounts) -> Float[np.ndarray, "resamples"]:
-    misordered = (ranked.fp + ranked.fp_above) * 0.5  # negatives above each positive, ties half
-    lost = np.einsum("pr,pr->r", ranked.weight, misordered)
+    lost = ranked.misordered.sum(axis=1) - ranked.tied_pairs.sum(axis=1) / 2
     pairs = ranked.num_positive.astype(np.float64) * ranked.num_negative
     return 1 - np.divide(lost, pairs, out=np.full(lost.shape, np.nan), where=pairs > 0)
 
@@ -43,6 +42,6 @@ METRIC = Metric(
     needs=(Need.CLASS, Need.REST),
     per_class=True,
     positive_key="auroc",
-    averages=(("macro", "macro_auroc"),),
+    averages=(("macro", "macro_auroc"), ("weighted", "weighted_auroc")),
     averages_from_classes=3,
 )

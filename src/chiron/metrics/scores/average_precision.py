@@ -27,12 +27,11 @@ def average_precision(y_true: BinaryLabels, y_score: Float[np.ndarray, "n"]) -> 
 
 
 def _mean_precision(ranked: RankedCounts) -> Float[np.ndarray, "resamples"]:
-    called = ranked.tp + ranked.fp
-    # A positive image of weight 0 adds nothing, and may stand above every other image: 0 / 0.
-    precision = ranked.tp / np.maximum(called, 1)
-    total = np.einsum("pr,pr->r", ranked.weight, precision)
-    defined = (ranked.num_positive > 0) & (ranked.num_negative > 0)
-    return np.divide(total, ranked.num_positive, out=np.full(total.shape, np.nan), where=defined)
+    # A threshold of weight 0 adds nothing, and may stand above every other image: 0 / 0.
+    precision = ranked.tp / np.maximum(ranked.tp + ranked.fp, 1)
+    precision *= ranked.weight
+    total = precision.sum(axis=1)
+    return np.divide(total, ranked.num_positive, out=np.full(total.shape, np.nan), where=ranked.has_both)
 
 
 METRIC = Metric(
@@ -45,6 +44,6 @@ METRIC = Metric(
     needs=(Need.CLASS, Need.REST),
     per_class=True,
     positive_key="average_precision",
-    averages=(("macro", "macro_average_precision"),),
+    averages=(("macro", "macro_average_precision"), ("weighted", "weighted_average_precision")),
     averages_from_classes=3,
 )

@@ -41,5 +41,6 @@ METRIC = Metric(
     per_class=True,
     positive_key="f1",
     of_share=_of_overlap,
-    averages=(("macro", "macro_f1"), ("weighted", "weighted_f1")),
+    averages=(("macro", "macro_f1"), ("weighted", "weighted_f1"), ("micro", "micro_f1")),
+    same_as=(("micro_f1", "accuracy"),),
 )

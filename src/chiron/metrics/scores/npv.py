@@ -35,5 +35,7 @@ METRIC = Metric(
     basis=Basis.COUNTS,
     compute=_right_dismissals,
     needs=(Need.REST, Need.PREDICTED_REST),
+    per_class=True,
     positive_key="npv",
+    averages=(("macro", "macro_npv"), ("weighted", "weighted_npv")),
 )

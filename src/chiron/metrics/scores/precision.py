@@ -37,5 +37,6 @@ METRIC = Metric(
     needs=(Need.CLASS, Need.PREDICTED),
     per_class=True,
     positive_key="ppv",
-    averages=(("macro", "macro_precision"), ("weighted", "weighted_precision")),
+    averages=(("macro", "macro_precision"), ("weighted", "weighted_precision"), ("micro", "micro_precision")),
+    same_as=(("micro_precision", "accuracy"),),
 )

@@ -35,6 +35,10 @@ METRIC = Metric(
     needs=(Need.CLASS,),
     per_class=True,
     positive_key="sensitivity",
-    averages=(("macro", "macro_sensitivity"), ("weighted", "weighted_sensitivity")),
-    same_as=(("macro_sensitivity", "balanced_accuracy"), ("weighted_sensitivity", "accuracy")),
+    averages=(("macro", "macro_sensitivity"), ("weighted", "weighted_sensitivity"), ("micro", "micro_sensitivity")),
+    same_as=(
+        ("macro_sensitivity", "balanced_accuracy"),
+        ("weighted_sensitivity", "accuracy"),
+        ("micro_sensitivity", "accuracy"),
+    ),
 )

@@ -35,5 +35,5 @@ METRIC = Metric(
     needs=(Need.REST,),
     per_class=True,
     positive_key="specificity",
-    averages=(("macro", "macro_specificity"),),
+    averages=(("macro", "macro_specificity"), ("weighted", "weighted_specificity")),
 )
