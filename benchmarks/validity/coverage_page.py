@@ -14,29 +14,29 @@ from chiron.metrics.intervals.proportion import clopper_pearson, wilson
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "validity" / "intervals.md"
 Z95 = float(special.ndtri(0.975))
-SHARES = np.arange(1, 200) / 200
+SHARES = np.arange(1, 1000) / 1000
 
 INTRODUCTION = f"""\
 # How often the intervals hold the true value
 
-A 95 % interval that holds the true value in 80 % of test sets is worse than none. Every default interval of
-Chiron was therefore simulated: test sets were drawn from populations whose true values are known,
-and it was counted how often the interval held them. The rule: at least {100 * LIMIT:g} % less three standard errors of the
-simulation, in every cell inside the method's region of validity. More is allowed; from {100 * CONSERVATIVE:g} % on it is
-called conservative, and its width is told.
+A 95 % interval that holds the true value in 80 % of test sets is worse than none. Every default interval of Chiron was
+therefore simulated: test sets were drawn from populations whose true values are known, and it was counted how often the
+interval held them. The rule: at least {100 * LIMIT:g} %, less three standard errors of the simulation, in every cell
+inside the method's region of validity. More is allowed; from {100 * CONSERVATIVE:g} % on it is called conservative.
 
-Two classes: AUROC .85 (ordinary) or .98 (near 1); scores of positives spread like those of negatives, 2.5 times as far
-(unequal), or rounded so that many are equal (tied). 50 to 2,000 images with 10, 20 or 50 % positives; 30 to 300 groups of
-1 + Poisson(2) images with 30 % positive groups and correlations of .3 and .7. Several classes: three, and seven with
-HAM10000's shares. Calibrated: labels drawn with the model's own probabilities. 1,000 resamples. A cell lies inside a
-region when nine of ten of its sets do.
+- Two classes: AUROC .85 (ordinary) or .98 (near 1); scores of positives spread like those of negatives, 2.5 times as
+  far (unequal), or rounded so that many are equal (tied); 50 to 2,000 images with 10, 20 or 50 % positives.
+- Groups: 30 to 300 of 1 + Poisson(2) images, 30 % of them positive, correlations of .3 and .7.
+- Several classes: three, and seven with HAM10000's shares.
+- Calibrated: labels drawn with the model's own probabilities, for the calibration error's band (its upper limit).
+
+1,000 resamples a set. A cell lies inside a region when nine of ten of its sets do. Coverages are in percent.
 
     python benchmarks/validity/coverage.py run RESULTS.jsonl --sets 400
     python benchmarks/validity/coverage.py run RESULTS.jsonl --sets 2000 --only-close
     python benchmarks/validity/coverage.py data RESULTS.jsonl
 
-All cells stand in `chiron/metrics/intervals/coverage.csv`, which `chiron.metrics.intervals.coverage` reads. Coverages are
-in percent.
+All cells stand in `chiron/metrics/intervals/coverage.csv`, which `chiron.metrics.intervals.coverage` reads.
 """
 
 
@@ -47,7 +47,7 @@ def page() -> str:
         INTRODUCTION,
         "## Defaults inside their regions\n",
         _summary_table([row for row in default if row.inside]),
-        "`null` counts sets without an interval, which the note of the estimate explains. `sets` is the number a cell.\n",
+        "`sets` is the number a cell; `null` counts sets without an interval, which the estimate's note explains.\n",
         "## Cells that miss the rule\n",
         _missing([row for row in default if row.inside and not row.passes]),
         "## Defaults outside their regions\n",
@@ -57,7 +57,7 @@ def page() -> str:
         "Cells with equal spreads inside the region of the default; percentile and BCa are cluster bootstraps.\n",
         _plainer_table(),
         "## Proportions by exact enumeration\n",
-        "Independent images, true shares from .005 to .995 in steps of .005.\n",
+        "Independent images, true shares from .001 to .999 in steps of .001.\n",
         _enumeration_table(),
     ]
     return "\n".join(parts)
