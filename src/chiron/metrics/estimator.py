@@ -144,7 +144,7 @@ class Estimator:
             no_limits = Interval(None, None, rule_for(metric).method)
             return self._estimate(np.nan, no_limits, counted > 0, groups, reason)
         share = self.proportion(success > 0, counted > 0, groups)
-        if metric.of_share is None or share.low is None:
+        if metric.of_share is None or share.value is None or share.low is None or share.high is None:
             return share
         value, low, high = (metric.of_share(limit) for limit in (share.value, share.low, share.high))
         return replace(share, value=value, low=low, high=high)

@@ -109,5 +109,5 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
         (100, 0.94, 0.03, True)
     ] * 2
     assert json.loads(out.read_text().splitlines()[0])["first"] == 0
-    gate.run(out, 150, largest=100, only_close=False)
+    gate.run(out, 150, largest=40, only_close=False)
     assert len(calls) == 4  # no cell is so small

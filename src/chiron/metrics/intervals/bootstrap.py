@@ -4,7 +4,6 @@ Groups are drawn, not images, and not stratified by class: stratifying makes int
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -65,7 +64,7 @@ def bootstrap_interval(
     upper_bound: float = 1.0,
     confidence: float = 0.95,
     method: str = "cluster bootstrap",
-    requested: Literal["percentile", "bca"] | None = None,
+    requested: str | None = None,
 ) -> Interval:
     """The wider, on each side, of BCa and of the bootstrap's standard error with t on the logit scale.
 
@@ -78,7 +77,7 @@ def bootstrap_interval(
         degrees_of_freedom: of the t quantile: groups of the rarest class - 1.
         lower_bound: least possible value, which is 0 on the logit scale; minus infinity leaves the scale as it is.
         upper_bound: largest possible value; the logarithm takes the place of the logit where it is infinite.
-        requested: this method alone, null where it is undefined.
+        requested: "percentile" or "bca": this method alone, null where it is undefined.
     """
     refused, note = undefined_note(np.isfinite(resampled))
     if refused:
@@ -90,15 +89,18 @@ def bootstrap_interval(
         return Interval(*percentile_limits(defined, confidence=confidence), f"{method}, percentile, as requested", note)
     bca = bca_limits(value, defined, left_out, confidence=confidence)
     if requested:
-        reason = note if bca else "BCa is undefined for these resamples"
-        return Interval(*(bca or (None, None)), f"{method}, BCa, as requested", reason)
+        if bca is None:
+            return Interval(None, None, f"{method}, BCa, as requested", "BCa is undefined for these resamples")
+        return Interval(*bca, f"{method}, BCa, as requested", note)
     bounds = (lower_bound, upper_bound)
     by_t = scaled_t_limits(value, defined, degrees_of_freedom, bounds=bounds, confidence=confidence)
     if bca and by_t:
         low, high = min(bca[0], by_t[0]), max(bca[1], by_t[1])
         return Interval(low, high, f"{method}, wider of BCa and {_scale(bounds)}t", note)
-    if bca or by_t:
-        return Interval(*(bca or by_t), f"{method}, {'BCa' if bca else f'{_scale(bounds)}t'}", note)
+    if bca:
+        return Interval(*bca, f"{method}, BCa", note)
+    if by_t:
+        return Interval(*by_t, f"{method}, {_scale(bounds)}t", note)
     return Interval(None, None, method, "the value lies at the end of its range, where BCa and logit are undefined")
 
 
