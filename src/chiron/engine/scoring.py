@@ -1,5 +1,7 @@
 """Scores images with a classifier: fp32, eager, in the manifest's order, every sample once."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import torch
@@ -83,7 +85,11 @@ def score_manifest(
             and not name.startswith(("logit_", "prob_", REFERENCE_PREFIX))
         ],
     ).join(scores, on="sample_id", how="left", maintain_order="left")
-    facts = {"bundle_id": classifier.bundle_id, "model": classifier.network_spec.name, "grouping": manifest.grouping}
+    facts: dict[str, Any] = {
+        "bundle_id": classifier.bundle_id,
+        "model": classifier.network_spec.name,
+        "grouping": manifest.grouping,
+    }
     if classifier.labels.is_multi_label:
         facts["uncertain"] = classifier.labels.uncertain
     if classifier.labels.ordinal:

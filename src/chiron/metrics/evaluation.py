@@ -92,7 +92,7 @@ def evaluate(
     require_settings(num_resamples, confidence)
     cases = check_cases(y_true, y_prob, classes=classes, positive=positive, groups=groups)
     metrics = metrics_for(cases.num_classes, ordinal=ordinal)
-    settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
+    settings: dict[str, Any] = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
     estimator = Estimator(cases, metrics, **settings, methods=methods)
     calibration = calibration_of(cases, num_resamples, seed)
     class_counts = _class_counts(estimator)

@@ -285,7 +285,7 @@ class _Whole:
             confidence=settings["confidence"],
             seed=int(settings["seed"]),
             num_rows=len(self.y_true),
-            methods=self.requested,
+            methods={str(family): method for family, method in self.requested.items()},
         )
         return _Question(name, estimator)
 
