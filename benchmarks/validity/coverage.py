@@ -55,7 +55,7 @@ def cells() -> list[Cell]:
             (30, 50, 100, 300), (0.3, 0.7), AUROC_OF_LEVEL, SPREAD_OF_SHAPE
         )
     ]
-    several = [Cell(size, level=level, classes="three") for size in (150, 600) for level in AUROC_OF_LEVEL]
+    several = [Cell(size, level=level, classes="three") for size in (300, 600) for level in AUROC_OF_LEVEL]
     several += [Cell(100, level=level, classes="three", correlation=0.7) for level in AUROC_OF_LEVEL]
     several += [Cell(2000, level=level, classes="seven") for level in AUROC_OF_LEVEL]
     calibrated = [Cell(size, 0.5, level, "calibrated") for size in (50, 150, 600, 2000) for level in AUROC_OF_LEVEL]
