@@ -1,15 +1,18 @@
 """`Estimator`: gives each metric of one evaluation its value, its default interval and its warnings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from chiron.metrics.cases import Cases
 from chiron.metrics.confusion import Counts, confusion_matrix, one_vs_rest
 from chiron.metrics.estimate import Estimate, Interval
 from chiron.metrics.intervals.auroc import auroc_interval
+from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval, left_out_weights, resampled_weights
+from chiron.metrics.intervals.precision_mean import precision_mean_interval
 from chiron.metrics.intervals.proportion import proportion_interval
 from chiron.metrics.intervals.ratio import Rate, ratio_interval
 from chiron.metrics.intervals.table import RULES, Rule, region_note, requested_methods, rule_for
@@ -39,6 +42,7 @@ class Estimator:
             methods: intervals in the place of the defaults, as `intervals.table.requested_methods` takes them.
         """
         self.cases = cases
+        self._metrics = metrics
         self.confidence = confidence
         self._requested = requested_methods(methods)
         self.counts = one_vs_rest(confusion_matrix(cases.y_true, cases.y_pred, num_classes=cases.num_classes))
@@ -55,16 +59,37 @@ class Estimator:
         """The estimate of a metric with one value for all classes together (not the calibration error)."""
         if metric.family == Family.PROPORTION:
             return self.proportion(metric.compute(self.cases) > 0, np.ones(self.cases.num_images, dtype=bool))
+        if metric.mean_of in self._metrics:
+            return self.average(self._metrics[metric.mean_of], metric.key)
         rule = rule_for(metric)
-        by_class = metric.basis == Basis.CONFUSION
-        smallest = min(self.groups_by_class) if by_class else self._num_groups
-        what = f"{self._unit} of the rarest class" if by_class else self._unit
-        return self._resampled_estimate((metric.key, None), metric, rule, smallest, what)
+        smallest, what = self._num_groups, self._unit
+        if metric.basis == Basis.CONFUSION:
+            smallest, what = min(self.groups_by_class), f"{self._unit} of the rarest class"
+        note = region_note(rule, smallest, what)
+        if metric.basis == Basis.ROWS and note is None:
+            carrying = self._groups_that_carry(metric.compute(self.cases))
+            note = region_note(rule, carrying, f"{self._unit} that carry the mean")
+        return self._resampled_estimate((metric.key, None), metric, rule, smallest, note)
 
     def average(self, metric: Metric, key: str) -> Estimate:
-        """The estimate of the mean over classes of a metric."""
+        """The estimate of an average over classes: plain, weighted by the classes' images, or of the summed counts."""
         rule, what = rule_for(metric, average=True), f"{self._unit} of the rarest class"
-        return self._resampled_estimate((key, None), metric, rule, min(self.groups_by_class), what)
+        smallest, value = min(self.groups_by_class), float(self._values[key, None][0])
+        note = region_note(rule, smallest, what)
+        of_class = [self.one_class(metric, index) for index in range(self.cases.num_classes)]
+        is_resampled = ("micro", key) in metric.averages or Family.RESAMPLED in self._requested
+        if is_resampled or np.isnan(value) or any(estimate.low is None for estimate in of_class):
+            return self._resampled_estimate((key, None), metric, rule, smallest, note)
+        is_weighted = ("weighted", key) in metric.averages
+        images = np.bincount(self.cases.y_true, minlength=self.cases.num_classes)
+        interval = average_interval(
+            np.array([estimate.value for estimate in of_class]),
+            np.array([(estimate.low, estimate.high) for estimate in of_class]),
+            np.stack([self._resampled[metric.key, index] for index in range(self.cases.num_classes)]),
+            images / images.sum() if is_weighted else np.full(len(images), 1 / len(images)),
+            method=rule.method,
+        )
+        return self._estimate(value, interval, self._all_rows(), None, note)
 
     def resampled(self, key: StatisticKey) -> tuple[float, np.ndarray, np.ndarray]:
         """A value on the data, on every resample, and with every set of groups left out."""
@@ -79,8 +104,10 @@ class Estimator:
         rule, name = rule_for(metric), self.cases.classes[index]
         what = f"{self._unit} of class {name!r}" if groups <= others else f"{self._unit} of other classes than {name!r}"
         smallest = min(groups, others)
-        if metric.family == Family.RESAMPLED:
-            return self._resampled_estimate((metric.key, index), metric, rule, smallest, what, groups)
+        if metric.family in (Family.RESAMPLED, Family.PRECISION_MEAN):
+            return self._resampled_estimate(
+                (metric.key, index), metric, rule, smallest, region_note(rule, smallest, what), groups
+            )
         reason = self.undefined_reason(metric, index)
         if reason:
             return self._estimate(np.nan, Interval(None, None, rule.method), self._all_rows(), groups, reason)
@@ -116,10 +143,20 @@ class Estimator:
         if reason:
             no_limits = Interval(None, None, rule_for(metric).method)
             return self._estimate(np.nan, no_limits, counted > 0, groups, reason)
-        return self.proportion(success > 0, counted > 0, groups)
+        share = self.proportion(success > 0, counted > 0, groups)
+        if metric.of_share is None or share.value is None or share.low is None or share.high is None:
+            return share
+        value, low, high = (metric.of_share(limit) for limit in (share.value, share.low, share.high))
+        return replace(share, value=value, low=low, high=high)
+
+    def _groups_that_carry(self, values: Float[np.ndarray, "n"]) -> int:
+        """Effective number of groups behind a sum, (sum L)^2 / sum L^2: few where few images lose nearly everything."""
+        by_group = np.bincount(self.cases.group_index, weights=values)
+        squares = (by_group**2).sum()
+        return int(by_group.sum() ** 2 / squares) if squares > 0 else self._num_groups
 
     def _resampled_estimate(
-        self, key: StatisticKey, metric: Metric, rule: Rule, smallest: int, what: str, groups: int | None = None
+        self, key: StatisticKey, metric: Metric, rule: Rule, smallest: int, note: str | None, groups: int | None = None
     ) -> Estimate:
         value = float(self._values[key][0])
         if np.isnan(value):
@@ -127,8 +164,14 @@ class Estimator:
             reasons = [reason for i in indices if (reason := self.undefined_reason(metric, i))]
             no_limits = Interval(None, None, rule.method)
             return self._estimate(value, no_limits, self._all_rows(), groups, "; ".join(reasons))
-        interval = self._bootstrap(key, metric, smallest, self._requested.get(Family.RESAMPLED))
-        return self._estimate(value, interval, self._all_rows(), groups, region_note(rule, smallest, what))
+        requested = self._requested.get(Family.RESAMPLED)
+        interval = self._bootstrap(key, metric, smallest, requested)
+        if metric.family == Family.PRECISION_MEAN and key[1] is not None and not requested:
+            of_class = self.cases.group_index[self.cases.y_true == key[1]]
+            interval = precision_mean_interval(
+                value, self._resampled[key], of_class, interval, confidence=self.confidence
+            )
+        return self._estimate(value, interval, self._all_rows(), groups, note)
 
     def _bootstrap(self, key: StatisticKey, metric: Metric, smallest: int, requested: str | None) -> Interval:
         return bootstrap_interval(

@@ -18,9 +18,10 @@ SCORES_PACKAGE = "chiron.metrics.scores"
 class Family(StrEnum):
     """What decides the interval; `chiron.metrics.intervals.table` maps each family to its method."""
 
-    PROPORTION = "proportion"
+    PROPORTION = "proportion"  # a share of rows, or a rising function of one
     RATIO = "ratio"  # of two proportions of different images
     AUROC = "auroc"
+    PRECISION_MEAN = "precision_mean"  # a mean over the positive images of shares
     RESAMPLED = "resampled"  # a mean of losses or a nonlinear function of the data
     CALIBRATION = "calibration"
 
@@ -77,6 +78,8 @@ class Metric:
     to the key of that average. An average that always equals another metric takes that metric's estimate through
     `same_as` (average key to metric key): computed once.
     `positive_key` is the key of the named positive class among the overall numbers of a two-class problem.
+    `mean_of` names the metric whose mean over classes this one is, and `of_share` makes the metric of a share of rows,
+    where it is not that share itself: both take the interval from there.
     `min_groups` raises the family's least number of groups a class for a reliable interval.
     `from_classes` is the least number of classes that it says something about; `ordinal` asks for classes in order.
     """
@@ -93,6 +96,8 @@ class Metric:
     averages: tuple[tuple[Literal["macro", "weighted", "micro"], str], ...] = ()
     averages_from_classes: int = 2
     same_as: tuple[tuple[str, str], ...] = ()
+    mean_of: str | None = None
+    of_share: Callable[[float], float] | None = None
     lower_bound: float = 0.0
     upper_bound: float = 1.0
     min_groups: int = 0

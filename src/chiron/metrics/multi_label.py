@@ -15,6 +15,7 @@ from chiron.metrics.cases import Cases, number_groups
 from chiron.metrics.estimate import Estimate, Interval
 from chiron.metrics.estimator import Estimator
 from chiron.metrics.evaluation import Evaluation, calibration_of, ece_estimate, require_settings, roc_of
+from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval
 from chiron.metrics.intervals.proportion import proportion_interval
 from chiron.metrics.intervals.table import RULES, Rule, region_note, requested_methods, rule_for
@@ -213,19 +214,34 @@ def _macro(metric: Metric, names: Sequence[str], asked: Mapping[str, _Question],
         return whole.estimate(np.nan, Interval(None, None, rule.method), "no class has images with and without it")
     key = (metric.key, _PRESENT if metric.per_class else None)
     values, resampled, left_out = zip(*(question.estimator.resampled(key) for question in used), strict=True)
+    of_class = [
+        question.estimator.one_class(metric, _PRESENT) if metric.per_class else question.estimator.overall(metric)
+        for question in used
+    ]
     one_sided = [name for name, question in asked.items() if not question.has_both]
     unassessed = [name for name in names if name not in asked]
     reasons = (("all assessed images say the same", one_sided), ("no image was assessed", unassessed))
     without = "; ".join(f"left out, as {reason}: {', '.join(left)}" for reason, left in reasons if left)
-    return whole.resampled(
-        float(np.mean(values)),
-        np.mean(resampled, axis=0),
-        np.mean(left_out, axis=0),
-        smallest=min(min(question.estimator.groups_by_class) for question in used),
-        rule=rule,
-        bounds=(metric.lower_bound, metric.upper_bound),
-        note=without,
+    smallest = min(min(question.estimator.groups_by_class) for question in used)
+    if whole.requested.get(Family.RESAMPLED) or any(estimate.low is None for estimate in of_class):
+        return whole.resampled(
+            float(np.mean(values)),
+            np.mean(resampled, axis=0),
+            np.mean(left_out, axis=0),
+            smallest=smallest,
+            rule=rule,
+            bounds=(metric.lower_bound, metric.upper_bound),
+            note=without,
+        )
+    interval = average_interval(
+        np.array(values),
+        np.array([(estimate.low, estimate.high) for estimate in of_class]),
+        np.stack(resampled),
+        np.full(len(used), 1 / len(used)),
+        method=rule.method,
     )
+    region = region_note(rule, smallest, whole.rarest)
+    return whole.estimate(float(np.mean(values)), interval, "; ".join(filter(None, (region, without))))
 
 
 @dataclass(frozen=True)
@@ -327,9 +343,13 @@ class _Whole:
             method="bootstrap" if single else "cluster bootstrap",
             requested=self.requested.get(Family.RESAMPLED),
         )
-        unit = "groups" if self.groups_given else "images"
-        region = region_note(rule, smallest, f"{unit} on one side of the rarest class")
+        region = region_note(rule, smallest, self.rarest)
         return self.estimate(value, interval, "; ".join(filter(None, (region, note))))
+
+    @property
+    def rarest(self) -> str:
+        """What counts for the region of a mean over classes."""
+        return f"{'groups' if self.groups_given else 'images'} on one side of the rarest class"
 
     def estimate(self, value: float, interval: Interval, note: str, rows: np.ndarray | None = None) -> Estimate:
         """An estimate over all images, or over `rows` of them."""

@@ -109,10 +109,18 @@ def interval_of(value, resampled, left_out=None, **options):
 
 def test_bca_falls_back_to_logit_t_when_leaving_out_changes_nothing_or_is_undefined():
     resampled = np.random.default_rng(0).normal(0.8, 0.05, 1000)
-    assert interval_of(0.8, resampled).method.endswith("BCa")
+    assert interval_of(0.8, resampled).method.endswith("wider of BCa and logit t")
     assert interval_of(0.8, resampled, np.full(30, 0.8)).method.endswith("logit t")
     assert interval_of(0.8, resampled, np.full(30, np.nan)).method.endswith("logit t")
     assert interval_of(0.8, resampled - 0.5).method.endswith("logit t")  # the value is above every resample
+
+
+def test_the_wider_of_both_is_taken_on_each_side():
+    resampled, left_out = np.random.default_rng(0).normal(0.8, 0.05, 1000), np.linspace(0.79, 0.82, 30)
+    both = bca_limits(0.8, resampled, left_out), scaled_t_limits(0.8, resampled, 9)
+    interval = interval_of(0.8, resampled)
+    assert (interval.low, interval.high) == (min(low for low, _ in both), max(high for _, high in both))
+    assert (interval.low, interval.high) not in both
 
 
 def test_equal_resamples_give_no_interval_but_a_reason():

@@ -208,7 +208,9 @@ def test_perfect_model_never_has_an_interval_of_width_zero():
     for path, estimate in estimates(evaluation):
         assert estimate["low"] is None or estimate["low"] < estimate["high"], path
         assert estimate["low"] is not None or estimate["note"], path
-    assert "same value" in evaluation["overall"]["macro_f1"]["note"]
+    assert "same value" in evaluation["overall"]["brier"]["note"]
+    for key in ("balanced_accuracy", "macro_f1", "macro_auroc", "macro_average_precision"):
+        assert 0.7 < evaluation["overall"][key]["low"] < evaluation["overall"][key]["high"] == 1
     assert evaluation["per_class"]["a"]["auroc"]["low"] < 1
 
 
@@ -216,9 +218,30 @@ def test_region_of_validity_is_told_with_the_counts():
     y_true, y_prob = predictions(num_images=60)
     few = np.concatenate([np.flatnonzero(y_true == 0)[:7], np.flatnonzero(y_true > 0)])
     per_class = evaluated(y_true[few], y_prob[few])["per_class"]["a"]
-    for key, needed in {"sensitivity": 10, "auroc": 10, "f1": 20, "average_precision": 30}.items():
+    for key, needed in {"sensitivity": 10, "auroc": 10, "average_precision": 30}.items():
         assert f"too few cases for a reliable interval (7 of {needed} needed" in per_class[key]["note"]
     assert per_class["specificity"]["note"] is None
+
+
+def test_a_mean_loss_that_few_images_make_up_is_told_to_be_unreliable():
+    y_true = np.arange(200) % 2
+    right = np.eye(2)[y_true] * 0.98 + 0.01
+    y_prob = np.where(np.arange(200)[:, np.newaxis] < 6, right[:, ::-1], right)  # six images lose nearly everything
+    log_loss = evaluated(y_true, y_prob, classes=["well", "sick"], positive="sick")["overall"]["log_loss"]
+    losses = -np.log(y_prob[np.arange(200), y_true])
+    carrying = int(losses.sum() ** 2 / (losses**2).sum())
+    assert carrying < 20
+    assert f"({carrying} of 20 needed, images that carry the mean)" in log_loss["note"]
+    assert evaluated(*predictions())["overall"]["log_loss"]["note"] is None
+
+
+def test_f1_has_the_interval_of_the_share_of_hits_among_all_calls_and_misses():
+    y_true, y_prob = predictions()
+    of_class, called = y_true == 1, y_prob.argmax(axis=1) == 1
+    low, high = proportion_confint((of_class & called).sum(), (of_class | called).sum(), method="wilson")
+    f1 = evaluated(y_true, y_prob)["per_class"]["b"]["f1"]
+    assert f1["value"] == pytest.approx(sk.f1_score(of_class, called), abs=1e-12)
+    assert (f1["low"], f1["high"]) == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)), abs=1e-12)
 
 
 def test_resamples_without_a_class_make_the_interval_null():
@@ -242,15 +265,9 @@ def test_ece_has_a_band_and_no_interval():
 
 def test_interval_of_a_resampled_metric_agrees_with_scipy():
     y_true, y_prob = predictions()
-    y_pred = y_prob.argmax(axis=1)
-
-    def macro_f1(true, predicted):
-        return sk.f1_score(true, predicted, average="macro")
-
-    reference = stats.bootstrap(
-        (y_true, y_pred), macro_f1, paired=True, vectorized=False, method="BCa", n_resamples=800, rng=0
-    ).confidence_interval
-    mine = evaluated(y_true, y_prob, num_resamples=4000)["overall"]["macro_f1"]
+    losses = -np.log(y_prob[np.arange(200), y_true])
+    reference = stats.bootstrap((losses,), np.mean, method="BCa", n_resamples=4000, rng=0).confidence_interval
+    mine = evaluated(y_true, y_prob, num_resamples=4000)["overall"]["log_loss"]
     assert (mine["low"], mine["high"]) == pytest.approx(tuple(reference), abs=0.1 * (reference.high - reference.low))
 
 

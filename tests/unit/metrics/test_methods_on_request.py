@@ -37,7 +37,8 @@ def test_each_family_gets_what_was_asked_for():
     half = 1.959963984540054 * np.sqrt(delong_variance(placed))
     assert (found["auroc"].low, found["auroc"].high) == pytest.approx((placed.value - half, placed.value + half))
     assert found["auroc"].method.startswith("DeLong, as requested")
-    assert found["f1"].method.startswith("bootstrap, percentile, as requested")
+    assert found["mcc"].method.startswith("bootstrap, percentile, as requested")
+    assert found["average_precision"].method.startswith("bootstrap, percentile, as requested")
 
 
 def test_the_rest_keeps_its_default():

@@ -1,4 +1,4 @@
-"""Cluster bootstrap: weights of groups, and limits from resampled values (BCa, logit t where it is undefined).
+"""Cluster bootstrap: weights of groups, and limits from resampled values (the wider of BCa and logit t).
 
 Groups are drawn, not images, and not stratified by class: stratifying makes intervals of class-wise means too narrow.
 """
@@ -6,7 +6,7 @@ Groups are drawn, not images, and not stratified by class: stratifying makes int
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import special
 
 from chiron.metrics.estimate import Interval
@@ -66,7 +66,9 @@ def bootstrap_interval(
     method: str = "cluster bootstrap",
     requested: str | None = None,
 ) -> Interval:
-    """BCa limits; logit scale with the bootstrap's standard error and t where BCa is undefined; null where both are.
+    """The wider, on each side, of BCa and of the bootstrap's standard error with t on the logit scale.
+
+    The one that is defined where the other is not; null where both are undefined.
 
     Args:
         value: the metric on the data.
@@ -75,27 +77,39 @@ def bootstrap_interval(
         degrees_of_freedom: of the t quantile: groups of the rarest class - 1.
         lower_bound: least possible value, which is 0 on the logit scale; minus infinity leaves the scale as it is.
         upper_bound: largest possible value; the logarithm takes the place of the logit where it is infinite.
-        requested: percentile or bca: this method alone, null where it is undefined.
+        requested: "percentile" or "bca": this method alone, null where it is undefined.
     """
+    refused, note = undefined_note(np.isfinite(resampled))
+    if refused:
+        return Interval(None, None, method, note)
     defined = resampled[np.isfinite(resampled)]
-    undefined = len(resampled) - len(defined)
-    note = f"{undefined} of {len(resampled)} resamples lack a class and are left out" if undefined else None
-    if undefined > LARGEST_UNDEFINED_SHARE * len(resampled):
-        return Interval(None, None, method, f"{undefined} of {len(resampled)} resamples leave the value undefined")
     if np.ptp(defined) <= 1e-12 * max(1.0, abs(value)):
         return Interval(None, None, method, "every resample gives the same value, so that its spread is unknown")
     if requested == "percentile":
         return Interval(*percentile_limits(defined, confidence=confidence), f"{method}, percentile, as requested", note)
-    limits = bca_limits(value, defined, left_out, confidence=confidence)
-    if limits is not None:
-        return Interval(*limits, f"{method}, BCa, as requested" if requested else f"{method}, BCa", note)
+    bca = bca_limits(value, defined, left_out, confidence=confidence)
     if requested:
-        return Interval(None, None, f"{method}, BCa, as requested", "BCa is undefined for these resamples")
+        if bca is None:
+            return Interval(None, None, f"{method}, BCa, as requested", "BCa is undefined for these resamples")
+        return Interval(*bca, f"{method}, BCa, as requested", note)
     bounds = (lower_bound, upper_bound)
-    limits = scaled_t_limits(value, defined, degrees_of_freedom, bounds=bounds, confidence=confidence)
-    if limits is not None:
-        return Interval(*limits, f"{method}, {_scale(bounds)}t", note)
+    by_t = scaled_t_limits(value, defined, degrees_of_freedom, bounds=bounds, confidence=confidence)
+    if bca and by_t:
+        low, high = min(bca[0], by_t[0]), max(bca[1], by_t[1])
+        return Interval(low, high, f"{method}, wider of BCa and {_scale(bounds)}t", note)
+    if bca:
+        return Interval(*bca, f"{method}, BCa", note)
+    if by_t:
+        return Interval(*by_t, f"{method}, {_scale(bounds)}t", note)
     return Interval(None, None, method, "the value lies at the end of its range, where BCa and logit are undefined")
+
+
+def undefined_note(defined: Bool[np.ndarray, "resamples"]) -> tuple[bool, str | None]:
+    """Whether too many resamples leave the value undefined for an interval, and what to say about them."""
+    undefined, total = int(np.count_nonzero(~defined)), len(defined)
+    if undefined > LARGEST_UNDEFINED_SHARE * total:
+        return True, f"{undefined} of {total} resamples leave the value undefined"
+    return False, f"{undefined} of {total} resamples lack a class and are left out" if undefined else None
 
 
 def percentile_limits(resampled: Float[np.ndarray, "resamples"], *, confidence: float = 0.95) -> tuple[float, float]:

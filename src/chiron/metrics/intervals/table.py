@@ -7,6 +7,7 @@ from chiron.core.errors import MetricError
 from chiron.core.suggest import did_you_mean
 from chiron.metrics.metric import Family, Metric
 
+AVERAGE = "from the intervals of the classes"
 AVERAGE_MIN_GROUPS = 20  # of every class, for an average over classes
 
 
@@ -22,7 +23,8 @@ RULES: dict[Family, Rule] = {
     Family.PROPORTION: Rule(method="Wilson", min_groups=10),
     Family.RATIO: Rule(method="log scale, delta method", min_groups=10),
     Family.AUROC: Rule(method="wider of DeLong (logit) and Hanley-McNeil score", min_groups=10),
-    Family.RESAMPLED: Rule(method="bootstrap, BCa", min_groups=20),
+    Family.PRECISION_MEAN: Rule(method="wider of bootstrap and Wilson", min_groups=30),
+    Family.RESAMPLED: Rule(method="bootstrap, wider of BCa and t", min_groups=20),
     Family.CALIBRATION: Rule(method="consistency band", min_groups=0),
 }
 
@@ -61,9 +63,9 @@ def requested_methods(methods: Mapping[str, str] | None) -> dict[Family, str]:
 
 
 def rule_for(metric: Metric, *, average: bool = False) -> Rule:
-    """The rule of a metric; `average` asks for that of its mean over classes, which is always resampled."""
+    """The rule of a metric; `average` asks for that of its mean over classes."""
     if average:
-        return Rule(RULES[Family.RESAMPLED].method, max(AVERAGE_MIN_GROUPS, metric.min_groups))
+        return Rule(AVERAGE, max(AVERAGE_MIN_GROUPS, metric.min_groups))
     rule = RULES[metric.family]
     return Rule(rule.method, max(rule.min_groups, metric.min_groups))
 

@@ -38,7 +38,7 @@ METRIC = Metric(
     key="average_precision",
     title="Average precision",
     direction="up",
-    family=Family.RESAMPLED,
+    family=Family.PRECISION_MEAN,
     basis=Basis.RANKS,
     compute=_mean_precision,
     needs=(Need.CLASS, Need.REST),
@@ -46,5 +46,4 @@ METRIC = Metric(
     positive_key="average_precision",
     averages=(("macro", "macro_average_precision"), ("weighted", "weighted_average_precision")),
     averages_from_classes=3,
-    min_groups=30,
 )

@@ -35,4 +35,5 @@ METRIC = Metric(
     basis=Basis.CONFUSION,
     compute=_mean_sensitivity,
     needs=(Need.CLASS,),
+    mean_of="sensitivity",
 )

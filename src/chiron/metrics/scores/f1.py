@@ -25,16 +25,22 @@ def _harmonic(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
     return 2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn
 
 
+def _of_overlap(share: float) -> float:
+    """F1 from the share of TP among TP + FP + FN: given their sum, TP is binomial, so its interval carries over."""
+    return 2 * share / (1 + share)
+
+
 METRIC = Metric(
     key="f1",
     title="F1",
     direction="up",
-    family=Family.RESAMPLED,
+    family=Family.PROPORTION,
     basis=Basis.COUNTS,
     compute=_harmonic,
     needs=(Need.CLASS,),
     per_class=True,
     positive_key="f1",
+    of_share=_of_overlap,
     averages=(("macro", "macro_f1"), ("weighted", "weighted_f1"), ("micro", "micro_f1")),
     same_as=(("micro_f1", "accuracy"),),
 )

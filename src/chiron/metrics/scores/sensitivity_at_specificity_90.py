@@ -38,4 +38,5 @@ METRIC = Metric(
     needs=(Need.CLASS, Need.REST),
     per_class=True,
     positive_key="sensitivity_at_specificity_90",
+    min_groups=50,  # five of either side beyond the threshold
 )

@@ -38,4 +38,5 @@ METRIC = Metric(
     needs=(Need.CLASS, Need.REST),
     per_class=True,
     positive_key="sensitivity_at_specificity_95",
+    min_groups=100,  # five of either side beyond the threshold
 )
