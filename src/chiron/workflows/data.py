@@ -14,6 +14,7 @@ from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
+from chiron.data.attributes import subgroup_columns
 from chiron.data.folds import FoldRole, assign_fold
 from chiron.data.identity import label_conflicts
 from chiron.data.manifest import Manifest
@@ -119,6 +120,7 @@ def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[M
         log.info("%s", note)
     labels = label_space(recipe, manifest)
     _require_readable(manifest, recipe)
+    subgroup_columns(manifest.frame.columns, manifest.roles, recipe.evaluate.subgroups)  # told before training
     manifest = _split(manifest, recipe.data)
     if accepted := require_no_leaks(manifest, recipe.data.accept_leaks).accepted:
         log.warning("trained in spite of %d leaks, which the run's recipe names", len(accepted))

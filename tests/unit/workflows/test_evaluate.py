@@ -45,7 +45,7 @@ def test_the_stored_table_alone_gives_the_same_numbers(run, tmp_path):
 
 def test_another_bundle_on_the_same_images_is_another_look(run, tmp_path, class_folders):
     evaluate(run.path, device="cpu")
-    evaluate(run.bundle, data=class_folders, split="all", out=tmp_path / "e", device="cpu")
+    evaluate(run.bundle, data=class_folders, split="all", out=tmp_path / "e", overlap="accept", device="cpu")
     assert looks(tmp_path) == 2
     report = (tmp_path / "e" / "report.html").read_text()
     assert "2 times" in report
