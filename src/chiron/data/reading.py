@@ -220,7 +220,7 @@ def _reread(path: Path, layout: Layout) -> Manifest:
             f"{', '.join(missing[:5])}. Put them back, or change root in manifest.json."
         )
     identified = identify(source, before)
-    frame = identified.frame
+    frame = _still_excluded(identified.frame, before)
     changed = before.filter(
         before["pixels_sha256"].is_not_null() & before["pixels_sha256"].ne_missing(frame["pixels_sha256"])
     )["path"]
@@ -240,6 +240,14 @@ def _reread(path: Path, layout: Layout) -> Manifest:
     unused = _unused_id_notes(frame, manifest.id_certainty, manifest.roles)
     notes = list(dict.fromkeys((*kept, *unused, *notes)))
     return replace(manifest, frame=frame, notes=tuple(notes), copies=copies, copies_of=searched)
+
+
+def _still_excluded(frame: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """What was left out on purpose stays out, though its image can be read."""
+    excluded = before["status"] == "excluded"
+    return frame.with_columns(
+        pl.when(excluded).then(before[name]).otherwise(pl.col(name)).alias(name) for name in ("status", "status_reason")
+    )
 
 
 def _has_facts(path: Path) -> bool:

@@ -22,6 +22,7 @@ from chiron.data.private import Privacy, scrubbed
 from chiron.data.reading import read_dataset
 from chiron.data.repair import Repair, repair_splits
 from chiron.data.split import assign_splits, groups_of_classes, imbalance, split_sizes, split_summary
+from chiron.data.split_by import SplitBy, split_by
 from chiron.data.split_tables import remove_splits, save_splits
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
@@ -65,6 +66,7 @@ def split_data(
     folds: int | None = None,
     fold_role: FoldRole = "test",
     repair: bool = False,
+    by: SplitBy | None = None,
     privacy: Privacy = "auto",
     force: bool = False,
 ) -> SplitData:
@@ -74,6 +76,7 @@ def split_data(
         folds: write that many manifests instead, to `out/fold-0`, `out/fold-1`, ...; each holds out another fold.
         fold_role: what the held-out fold is.
         repair: first move groups that stand in several existing splits into one each.
+        by: make the test split of whole sites, or of everything after a day, and the other splits of the rest.
         privacy: whether the manifests hold names, see `chiron.data.private`.
     Raises:
         DataError: a split or fold that cannot be made; then nothing is written.
@@ -82,11 +85,15 @@ def split_data(
     require_outside(out, data)
     if repair and not keep_existing:
         raise SpecError("A repair keeps existing splits. Got --repair with --ignore-existing. Leave one of them out.")
+    if by is not None and (folds is not None or repair):
+        raise SpecError("A split by site or date is one division of its own. Got --folds or --repair. Leave it out.")
     read = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(out))))
     repaired = repair_splits(read, seed=seed) if repair else None
     read = read if repaired is None else repaired.manifest
     how: dict[str, Any] = {"fractions": fractions, "seed": seed, "keep_existing": keep_existing}
-    if folds is None:
+    if by is not None:
+        made = {out: split_by(read, by, fractions=fractions, seed=seed)}
+    elif folds is None:
         made = {out: assign_splits(read, **how)}
     else:
         made = {

@@ -167,5 +167,5 @@ def test_classes_of_other_data_may_be_written_in_another_case_but_not_be_numbers
     how = {"layout": Layout(images=data), "device": "cpu"}
     done = evaluate(trained_run.bundle, data=tmp_path / "upper.csv", out=tmp_path / "a", **how)
     assert done.numbers["num_images"] == 12
-    with pytest.raises(DataError, match=r"must be the bundle's \(sick, well\)\. Got 0, 1\. Write the bundle's names"):
+    with pytest.raises(DataError, match=r"must be the bundle's \(sick, well\)\. Got 0, 1\. Name the bundle's class"):
         evaluate(trained_run.bundle, data=tmp_path / "numbers.csv", out=tmp_path / "b", **how)
