@@ -1,5 +1,6 @@
 """Pages under docs/: their commands run on phantoms as written, links lead somewhere, lists are complete."""
 
+import json
 import re
 import shlex
 import shutil
@@ -111,6 +112,20 @@ def test_a_how_to_runs_as_written(page, tmp_path, monkeypatch):
     refused = [" ".join(arguments) for arguments, code in codes.items() if code not in (0, 1)]
     # the phantoms come without splits, so there is nothing to repair
     assert refused == (["data split audit --repair --out repaired"] if page == "audit-data" else [])
+
+
+@pytest.mark.slow
+def test_test_externally_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = "how-to/test-externally.md"
+    (block,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / block[0]).write_text(block[1], encoding="utf-8")
+    for arguments in commands(page):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    numbers = json.loads((tmp_path / "external/evaluation_metrics.json").read_text(encoding="utf-8"))
+    assert [it["attribute"] for it in numbers["strata"]] == ["label_of_data"]
+    splits = (tmp_path / "by_sex/test_split.csv").read_text(encoding="utf-8")
+    assert splits.count("\n") > 10
 
 
 @pytest.mark.slow

@@ -105,7 +105,10 @@ def _mapped(manifest: Manifest, goes_to: Mapping[str, str | None]) -> Manifest:
     frame = manifest.frame.with_columns(
         pl.col("label").alias(LABEL_OF_DATA),
         pl.when(out).then(pl.lit(_EXCLUDED)).otherwise(pl.col("status")).alias("status"),
-        pl.when(out).then("label is no class of the bundle: " + pl.col("label")).otherwise(pl.col("status_reason")),
+        pl.when(out)
+        .then(pl.lit("label is no class of the bundle: ") + pl.col("label"))
+        .otherwise(pl.col("status_reason"))
+        .alias("status_reason"),
     ).with_columns(pl.col("label").replace_strict(dict(goes_to), return_dtype=pl.String, default=None))
     classes = tuple(dict.fromkeys(name for name in goes_to.values() if name is not None))
     if not classes:

@@ -1,4 +1,4 @@
-"""Overlap of a test with the images of a training: by hashes, by the images themselves, and what the file gives away."""
+"""Overlap of a test with the images of a training: by hashes, by the images themselves, and what the file tells."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The look of a picture: the same for copies, another for another scene; near ones are found as counting bits finds them."""
+"""The look of a picture: the same for copies, another for another scene; near ones found as counting finds them."""
 
 import cv2
 import numpy as np
