@@ -12,11 +12,7 @@ from chiron.report.small_cells import FEWEST
 
 KEYS = ("subgroups", "strata", "worst_case", "readers")
 _RATES = ("sensitivity", "specificity", "sensitivity_worst", "specificity_worst")
-_OF_RATES = (
-    "difference",
-    "p_value",
-    "p_adjusted",
-)  # tests of two raters, from which single answers could be worked out
+_OF_RATES = ("difference", "p_value", "p_adjusted")  # of two raters: single answers could be worked out from them
 
 
 def shareable_analyses(numbers: Mapping[str, Any]) -> dict[str, Any]:
