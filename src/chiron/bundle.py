@@ -16,6 +16,7 @@ from torch import Tensor
 from chiron.core.errors import BundleError
 from chiron.core.files import new_folder
 from chiron.core.hashing import sha256_bytes, sha256_json
+from chiron.data.known_images import KNOWN_IMAGES, KnownImages
 from chiron.model_card import model_card
 from chiron.spec.decision import Decision
 from chiron.spec.frozen import Frozen
@@ -54,19 +55,26 @@ class BundleSpec(Frozen):
     provenance: Provenance
 
 
-def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor]) -> str:
-    """Writes the bundle as a whole or not at all and returns its id (first 16 digits of its SHA-256)."""
+def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor], known: KnownImages | None = None) -> str:
+    """Writes the bundle as a whole or not at all and returns its id (first 16 digits of its SHA-256).
+
+    Args:
+        known: the images that it was made with, to be recognized among others.
+    """
     weights = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())})
     content: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         **spec.model_dump(mode="json"),
         "weights_sha256": sha256_bytes(weights),
+        "known_images_sha256": None if known is None else sha256_bytes(known.to_text().encode()),
     }
     content["sha256"] = sha256_json(content)
     with new_folder(folder) as target:
         (target / "weights.safetensors").write_bytes(weights)
         (target / "bundle.json").write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+        if known is not None:
+            (target / KNOWN_IMAGES).write_text(known.to_text(), encoding="utf-8")
         (target / "README.md").write_text(
             model_card(bundle_id(content), spec.network.name, spec.labels, spec.intended_use, spec.provenance),
             encoding="utf-8",
@@ -94,6 +102,25 @@ def read_bundle(folder: Path) -> tuple[str, BundleSpec, dict[str, Tensor]]:
         return bundle_id(content), BundleSpec.model_validate_json(json.dumps(spec)), load_tensors(weights)
     except (ValidationError, SafetensorError) as error:
         raise BundleError(f"A bundle must hold what this version expects. Got {error} at {folder}.") from error
+
+
+def read_known_images(folder: Path) -> KnownImages | None:
+    """The images that a bundle (or a run folder that holds one) was made with; None where it keeps no such file.
+
+    Raises:
+        BundleError: the file is not the one that was written with the bundle.
+    """
+    folder = folder / "bundle" if (folder / "bundle" / "bundle.json").is_file() else folder
+    path = folder / KNOWN_IMAGES
+    if not path.is_file():
+        return None
+    data = path.read_bytes()
+    if _read_json(folder / "bundle.json").get("known_images_sha256") != sha256_bytes(data):
+        raise BundleError(
+            f"{KNOWN_IMAGES} must be the one that was written with the bundle. Got another one in {folder}. "
+            "Copy the bundle again, or remove the file."
+        )
+    return KnownImages.from_text(data.decode("utf-8"))
 
 
 def bundle_id(content: dict[str, Any]) -> str:

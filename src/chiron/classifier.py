@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from chiron.bundle import BundleSpec, NetworkSpec, read_bundle, write_bundle
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
+from chiron.data.known_images import KnownImages
 from chiron.models.create import create_model
 from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image, decode_pil
 from chiron.preprocess.finish import Finish
@@ -136,9 +137,11 @@ class Classifier:
             probabilities=probabilities,
         )
 
-    def save(self, folder: str | Path) -> str:
+    def save(self, folder: str | Path, *, known: KnownImages | None = None) -> str:
         """Writes the bundle and returns its id.
 
+        Args:
+            known: the images that it was made with, to be recognized among others.
         Raises:
             BundleError: the classifier has no provenance.
             OutputError: the folder cannot be written.
@@ -160,7 +163,7 @@ class Classifier:
             intended_use=self.intended_use,
             provenance=self.provenance,
         )
-        self.bundle_id = write_bundle(Path(folder), spec, tensors)
+        self.bundle_id = write_bundle(Path(folder), spec, tensors, known)
         return self.bundle_id
 
 

@@ -1,5 +1,6 @@
 """Pages under docs/: their commands run on phantoms as written, links lead somewhere, lists are complete."""
 
+import json
 import re
 import shlex
 import shutil
@@ -120,6 +121,20 @@ def test_compare_models_runs_as_written(tmp_path, monkeypatch):
         assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
     assert "SD over seeds cnn" in (tmp_path / "methods" / "comparison.md").read_text(encoding="utf-8")
     assert (tmp_path / "comparison" / "forest.svg").is_file()
+
+
+@pytest.mark.slow
+def test_test_externally_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = "how-to/test-externally.md"
+    (block,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / block[0]).write_text(block[1], encoding="utf-8")
+    for arguments in commands(page):
+        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+    numbers = json.loads((tmp_path / "external/evaluation_metrics.json").read_text(encoding="utf-8"))
+    assert [it["attribute"] for it in numbers["strata"]] == ["label_of_data"]
+    splits = (tmp_path / "by_sex/test_split.csv").read_text(encoding="utf-8")
+    assert splits.count("\n") > 10
 
 
 @pytest.mark.slow

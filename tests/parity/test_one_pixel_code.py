@@ -121,7 +121,7 @@ def test_every_path_gives_the_same_probabilities(run_and_data, scored, kind, tmp
 
 def test_evaluating_the_bundle_on_the_data_gives_the_same(run_and_data, scored, tmp_path):
     run, data = run_and_data
-    evaluate(run.bundle, data=data, split="all", out=tmp_path / "e", privacy="project", device="cpu")
+    evaluate(run.bundle, data=data, split="all", out=tmp_path / "e", overlap="accept", privacy="project", device="cpu")
     again = Predictions.load(tmp_path / "e" / "predictions.csv")
     by_name = dict(zip(again.scored["sample_id"], again.y_prob, strict=True))
     names = dict(pl.read_csv(tmp_path / "e" / "manifest.csv").select("path", "sample_id").iter_rows())

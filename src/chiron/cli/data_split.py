@@ -1,5 +1,6 @@
 """`chiron data split`."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +51,15 @@ def split_command(
     repair: Annotated[
         bool, typer.Option("--repair", help="Keep existing splits, but give every group that crosses them to one.")
     ] = False,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="COLUMN", help="site, date or a column: test on other sites or later.")
+    ] = None,
+    test_sites: Annotated[
+        list[str] | None, typer.Option("--test-sites", metavar="NAME", help="A site to test on; may be repeated.")
+    ] = None,
+    after: Annotated[
+        datetime | None, typer.Option("--after", formats=["%Y-%m-%d"], help="Test on everything after this day.")
+    ] = None,
     reader: Reader = None,
     labels: Labels = None,
     groups: Groups = None,
@@ -68,6 +78,9 @@ def split_command(
     fractions = {"train": train, "val": val, "cal": cal, "test": test, "external": external}
     if abs(sum(fractions.values()) - 1) > 1e-6:
         raise SpecError(f"The shares of the splits must sum to 1. Got {sum(fractions.values()):g}. Change --train.")
+    if by is None and (test_sites or after is not None):
+        raise SpecError("--test-sites and --after say how to split by a column. Got no --by. Add --by site or date.")
+    from chiron.data.split_by import SplitBy
     from chiron.workflows.data import describe_data, inspect_manifest, split_data
 
     done = split_data(
@@ -80,6 +93,7 @@ def split_command(
         folds=folds,
         fold_role=fold_role,
         repair=repair,
+        by=None if by is None else SplitBy(by, tuple(test_sites or ()), after.date() if after else None),
         privacy=privacy,
         force=force,
     )

@@ -1,7 +1,7 @@
 """`chiron evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -47,6 +47,18 @@ def evaluate_command(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; a run keeps its own.")] = None,
     positive: Annotated[str | None, typer.Option("--positive", help="Class of interest in a two-class CSV.")] = None,
+    labels_map: Annotated[
+        Path | None,
+        typer.Option("--labels-map", help="YAML: the bundle's class, or null, for each label of other data."),
+    ] = None,
+    overlap: Annotated[
+        Literal["stop", "leave-out", "accept"],
+        typer.Option("--overlap", help="What to do about images of other data that the bundle's training has seen."),
+    ] = "stop",
+    subgroups: Annotated[
+        list[str] | None,
+        typer.Option("--subgroups", metavar="COLUMN", help="Divide by this column as well; may be repeated."),
+    ] = None,
     reader: Reader = None,
     labels: Labels = None,
     groups: Groups = None,
@@ -72,6 +84,9 @@ def evaluate_command(
         out=out,
         positive=positive,
         layout=layout_of(reader, groups, group_by, images, metadata, labels=labels),
+        labels_map=labels_map,
+        overlap=overlap,
+        subgroups=tuple(subgroups or ()),
         privacy=privacy,
         force=force,
         device=device,

@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 from chiron.core.errors import DataError, PreprocessError
 from chiron.core.hashing import sha256_bytes
+from chiron.data.copies.look_hash import look_hash
 from chiron.data.copies.pairs import CopyPair
 from chiron.data.copies.thumbnail import SIDE, thumbnail
 from chiron.data.groups import connected_groups, is_blank
@@ -72,24 +73,24 @@ class Identified:
 
 
 def identify(source: ImageSource, frame: pl.DataFrame) -> Identified:
-    """`frame` with bytes_sha256, pixels_sha256, status (ok | unreadable) and status_reason of every row's image."""
+    """`frame` with hashes of every row's image (bytes, pixels, look), status (ok | unreadable) and status_reason."""
     thumbnails, sides = np.zeros((frame.height, SIDE, SIDE, 3), np.uint8), np.zeros(frame.height, np.int64)
 
-    def look(row: int, path: str) -> tuple[str | None, str | None, str, str | None]:
+    def look(row: int, path: str) -> tuple[str | None, ...]:
         digest = None
         try:
             data = source.read_bytes(path)
             digest = sha256_bytes(data)
             image = source.decode(path, data=data)
         except (DataError, PreprocessError) as error:
-            return digest, None, "unreadable", str(error)
+            return digest, None, None, "unreadable", str(error)
         thumbnails[row], sides[row] = thumbnail(image), min(image.shape[:2])
-        return digest, pixels_hash(image), "ok", None
+        return digest, pixels_hash(image), look_hash(thumbnails[row]), "ok", None
 
     # Threads, not processes: Pillow and hashlib let go of the interpreter while they work.
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         found = list(pool.map(look, range(frame.height), frame["path"]))
-    columns = ("bytes_sha256", "pixels_sha256", "status", "status_reason")
+    columns = ("bytes_sha256", "pixels_sha256", "look_hash", "status", "status_reason")
     values = zip(*found, strict=True) if found else [()] * len(columns)
     series = (pl.Series(name, column, pl.String) for name, column in zip(columns, values, strict=True))
     return Identified(frame.with_columns(series), thumbnails, sides)

@@ -45,8 +45,8 @@ class Manifest:
 
     Columns of `frame`: sample_id, unit_id, patient_id (null where unknown), group_id, path, label (a class name) or
     label_<class> (1, 0, -1 = uncertain, null = not assessed) where there is no `label`, split (null = none), status,
-    status_reason, bytes_sha256, pixels_sha256, then metadata. A metadata column without a role is carried and never
-    used.
+    status_reason, bytes_sha256, pixels_sha256, look_hash, then metadata. A metadata column without a role is carried
+    and never used.
     """
 
     frame: pl.DataFrame

@@ -11,6 +11,7 @@ from chiron.core.suggest import did_you_mean
 from chiron.spec.recipe import SplitRole
 
 SPLITS: tuple[str, ...] = get_args(SplitRole)
+FITTED_SPLITS = ("train", "val", "cal")  # what is learned from, chosen by and fitted on; the others are for testing
 # Folder names that say which split their images belong to, in lower case.
 SPLIT_FOLDERS = {
     "train": "train",
@@ -21,13 +22,13 @@ SPLIT_FOLDERS = {
     "test": "test",
     "external": "external",
 }
-STATUSES = ("ok", "unreadable")
+STATUSES = ("ok", "unreadable", "excluded")  # excluded: left out on purpose, status_reason says why
 ColumnRole = Literal["predictor", "technical", "reference_standard", "identifier", "date", "site", "subgroup"]
 Certainty = Literal["certain", "inferred"]
 ID_COLUMNS = ("sample_id", "unit_id", "patient_id", "group_id")
 # In this order in every manifest, before the columns that are carried; `label` or `label_<class>` follow `path`.
 BEFORE_LABEL = (*ID_COLUMNS, "path")
-AFTER_LABEL = ("split", "status", "status_reason", "bytes_sha256", "pixels_sha256")
+AFTER_LABEL = ("split", "status", "status_reason", "bytes_sha256", "pixels_sha256", "look_hash")
 LABEL_PREFIX = "label_"
 _ABSOLUTE = r"^(/|\\\\|[A-Za-z]:[/\\])"  # also of Windows
 UNCERTAIN = -1  # a cell of label_<class>; 1 present, 0 absent, blank not assessed
@@ -41,7 +42,7 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
     frame = frame.with_columns(
         pl.when(pl.col(text).str.strip_chars() == "").then(None).otherwise(pl.col(text)).name.keep() if text else []
     )
-    optional = ("unit_id", "patient_id", "split", "status_reason", "bytes_sha256", "pixels_sha256")
+    optional = ("unit_id", "patient_id", "split", "status_reason", "bytes_sha256", "pixels_sha256", "look_hash")
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in optional if name not in frame.columns)
     if "status" not in frame.columns:
         frame = frame.with_columns(pl.lit("ok").alias("status"))

@@ -42,6 +42,7 @@ _NO_IDS = {
     "status_reason",
     "bytes_sha256",
     "pixels_sha256",
+    "look_hash",
 }
 READERS = "chiron.data.readers"
 _UNUSED_IDS = "Columns that look like ids are carried and not used"
@@ -91,6 +92,8 @@ def _read(path: Path, layout: Layout) -> Manifest:
             f"{did_you_mean(layout.groups, leaf.GROUPS) or 'Leave out --groups.'}"
         )
     reading = leaf.read(found, groups=layout.groups)
+    if not layout.one_class:
+        _require_two_classes(reading)
     if not layout.table_only:
         reading = with_dicom_ids(reading, found.source, layout.id_key)
     certainty, grouping = _group_by(reading.frame, layout, reading.id_certainty, reading.grouping)
@@ -121,6 +124,18 @@ def _read(path: Path, layout: Layout) -> Manifest:
         copies=copies,
         copies_of=searched,
     )
+
+
+def _require_two_classes(reading: Reading) -> None:
+    """Stops where there is nothing to tell apart; images with several labels are told apart class by class."""
+    if "label" not in reading.frame.columns:
+        return
+    labels = reading.frame["label"].drop_nulls()
+    if labels.n_unique() == 1:
+        raise DataError(
+            f"A data set must hold at least two classes. Got one: {labels[0]} ({len(labels):,} images). "
+            "Give the folder above the class folders, or choose another layout with --reader."
+        )
 
 
 def _unseen(frame: pl.DataFrame) -> pl.DataFrame:
@@ -205,7 +220,7 @@ def _reread(path: Path, layout: Layout) -> Manifest:
             f"{', '.join(missing[:5])}. Put them back, or change root in manifest.json."
         )
     identified = identify(source, before)
-    frame = identified.frame
+    frame = _still_excluded(identified.frame, before)
     changed = before.filter(
         before["pixels_sha256"].is_not_null() & before["pixels_sha256"].ne_missing(frame["pixels_sha256"])
     )["path"]
@@ -225,6 +240,14 @@ def _reread(path: Path, layout: Layout) -> Manifest:
     unused = _unused_id_notes(frame, manifest.id_certainty, manifest.roles)
     notes = list(dict.fromkeys((*kept, *unused, *notes)))
     return replace(manifest, frame=frame, notes=tuple(notes), copies=copies, copies_of=searched)
+
+
+def _still_excluded(frame: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """What was left out on purpose stays out, though its image can be read."""
+    excluded = before["status"] == "excluded"
+    return frame.with_columns(
+        pl.when(excluded).then(before[name]).otherwise(pl.col(name)).alias(name) for name in ("status", "status_reason")
+    )
 
 
 def _has_facts(path: Path) -> bool:

@@ -10,10 +10,9 @@ import polars as pl
 from chiron.core.errors import DataError
 from chiron.data.deal import Deal, class_counts
 from chiron.data.manifest import Manifest
-from chiron.data.manifest_columns import SPLITS
+from chiron.data.manifest_columns import FITTED_SPLITS, SPLITS
 
 UNASSIGNED = "unassigned"
-_FITTING_SPLITS = ("train", "val", "cal")  # rows here must be usable; test and external keep what failed, to count it
 
 
 def assign_splits(
@@ -36,7 +35,7 @@ def assign_splits(
     usable = is_usable(manifest)
     before = pl.col("split") if keep_existing else pl.lit(None, pl.String)
     frame = manifest.frame.with_columns(
-        usable.alias("_usable"), pl.when(usable | ~before.is_in(_FITTING_SPLITS)).then(before).alias("split")
+        usable.alias("_usable"), pl.when(usable | ~before.is_in(FITTED_SPLITS)).then(before).alias("split")
     )
     existing = set(frame.filter("_usable")["split"].drop_nulls())
     missing = [role for role in wanted if role not in existing]

@@ -19,7 +19,7 @@ from chiron.engine.runtime import Runtime
 from chiron.spec.labels import LabelSpace
 
 # Columns that the manifest has for its own use and a table of predictions does not repeat.
-_NOT_CARRIED = {"path", "split", "status", "bytes_sha256", "pixels_sha256"}
+_NOT_CARRIED = {"path", "split", "status", "bytes_sha256", "pixels_sha256", "look_hash"}
 _OURS = {"fold", "seed", "model_id", "y_true"}  # a data set's own columns of these names are not carried either
 
 

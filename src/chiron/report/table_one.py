@@ -15,7 +15,7 @@ OTHERS = "all others"
 # Columns that every manifest or table has for its own use.
 _OWN = (
     *("sample_id", "unit_id", "patient_id", "group_id", "path", "split", "status", "status_reason"),
-    *("bytes_sha256", "pixels_sha256", "fold", "seed", "model_id", "y_true"),
+    *("bytes_sha256", "pixels_sha256", "look_hash", "fold", "seed", "model_id", "y_true"),
 )
 
 

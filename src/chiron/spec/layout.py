@@ -20,6 +20,7 @@ class Layout:
     group_by: tuple[str, ...] = ()  # further columns whose equal values belong together
     images: Path | None = None
     metadata: Path | None = None
+    one_class: bool = False  # external testing: the images may all be of one class
     table_only: bool = False  # read tables without looking at images
     # Gives the key that hashes the ids of DICOM files, that of the project they are written to. It is asked only when
     # there are such files, because the first question makes the key.

@@ -14,6 +14,7 @@ from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside, write_text
+from chiron.data.attributes import subgroup_columns
 from chiron.data.folds import FoldRole, assign_fold
 from chiron.data.identity import label_conflicts
 from chiron.data.manifest import Manifest
@@ -21,6 +22,7 @@ from chiron.data.private import Privacy, scrubbed
 from chiron.data.reading import read_dataset
 from chiron.data.repair import Repair, repair_splits
 from chiron.data.split import assign_splits, groups_of_classes, imbalance, split_sizes, split_summary
+from chiron.data.split_by import SplitBy, split_by
 from chiron.data.split_tables import remove_splits, save_splits
 from chiron.metrics.metric import metrics_for, registered_metrics
 from chiron.spec.labels import LabelSpace
@@ -65,6 +67,7 @@ def split_data(
     folds: int | None = None,
     fold_role: FoldRole = "test",
     repair: bool = False,
+    by: SplitBy | None = None,
     privacy: Privacy = "auto",
     force: bool = False,
 ) -> SplitData:
@@ -74,6 +77,7 @@ def split_data(
         folds: write that many manifests instead, to `out/fold-0`, `out/fold-1`, ...; each holds out another fold.
         fold_role: what the held-out fold is.
         repair: first move groups that stand in several existing splits into one each.
+        by: make the test split of whole sites, or of everything after a day, and the other splits of the rest.
         privacy: whether the manifests hold names, see `chiron.data.private`.
     Raises:
         DataError: a split or fold that cannot be made; then nothing is written.
@@ -82,11 +86,15 @@ def split_data(
     require_outside(out, data)
     if repair and not keep_existing:
         raise SpecError("A repair keeps existing splits. Got --repair with --ignore-existing. Leave one of them out.")
+    if by is not None and (folds is not None or repair):
+        raise SpecError("A split by site or date is one division of its own. Got --folds or --repair. Leave it out.")
     read = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(out))))
     repaired = repair_splits(read, seed=seed) if repair else None
     read = read if repaired is None else repaired.manifest
     how: dict[str, Any] = {"fractions": fractions, "seed": seed, "keep_existing": keep_existing}
-    if folds is None:
+    if by is not None:
+        made = {out: split_by(read, by, fractions=fractions, seed=seed)}
+    elif folds is None:
         made = {out: assign_splits(read, **how)}
     else:
         made = {
@@ -120,6 +128,7 @@ def prepare(recipe: Recipe, data: Path, layout: Layout = _RECOGNIZED) -> tuple[M
         log.info("%s", note)
     labels = label_space(recipe, manifest)
     _require_readable(manifest, recipe)
+    subgroup_columns(manifest.frame.columns, manifest.roles, recipe.evaluate.subgroups)  # told before training
     manifest = _split(manifest, recipe.data)
     if accepted := require_no_leaks(manifest, recipe.data.accept_leaks).accepted:
         log.warning("trained in spite of %d leaks, which the run's recipe names", len(accepted))

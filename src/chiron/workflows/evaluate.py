@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chiron.audit.ledger import count_looks, project_folder, record_look
+from chiron.audit.overlap import Overlap
 from chiron.audit.sharing_key import sharing_key
 from chiron.classifier import Classifier, load
 from chiron.core.errors import DataError, SpecError
 from chiron.core.files import require_new, require_outside
+from chiron.data.attributes import subgroup_columns
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.data.private import Privacy, is_private
@@ -22,6 +24,14 @@ from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
+from chiron.workflows.external import (
+    External,
+    WhenSeen,
+    map_labels,
+    overlap_of,
+    read_labels_map,
+    without_overlap,
+)
 from chiron.workflows.overfit import refuse_overfit_check
 from chiron.workflows.privacy import as_kept
 from chiron.workflows.report import write_results
@@ -61,6 +71,9 @@ def evaluate(
     out: str | Path | None = None,
     positive: str | None = None,
     layout: Layout = _RECOGNIZED,
+    labels_map: str | Path | None = None,
+    overlap: WhenSeen = "stop",
+    subgroups: Sequence[str] = (),
     privacy: Privacy = "auto",
     force: bool = False,
     device: str = "auto",
@@ -74,11 +87,17 @@ def evaluate(
     Args:
         data: images with labels, for a bundle; `layout` says how to read them. Whole numbers as labels count the
             bundle's classes from 0.
+        labels_map: YAML file that names the bundle's class, or null, for labels of these data.
+        overlap: what to do about images of `data` that the bundle's training has seen: stop, leave-out or accept.
+        subgroups: columns to divide by, beside those that the recipe plans.
         privacy: whether the tables hold names of images, see `chiron.data.private`.
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
+        LeakError: the bundle's training has seen images of `data`.
     """
+    if labels_map is not None and data is None:
+        raise SpecError(f"A map of labels belongs to other data. Got --labels-map {labels_map} alone. Add --data PATH.")
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     if is_run(path):
         refuse_overfit_check(path, read_recipe(str(open_run(path).recipe)), to="evaluate")
@@ -94,22 +113,21 @@ def evaluate(
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if world.any(world.is_main and not run.predictions(chosen).is_file()):
             score_run(run, chosen, device=device, threads=threads)
-        return world.by_main(lambda: evaluate_run(run, split=chosen)) or _evaluated_elsewhere(run.path)
+        return world.by_main(lambda: _evaluate_split(run, chosen, subgroups)) or _evaluated_elsewhere(run.path)
     folder = Path(out) if out is not None else Path("evaluation")
     world.by_main(lambda: require_new(folder, force=force))
     if path.suffix.lower() == ".csv":
         if data is not None:
             raise SpecError("A predictions table is evaluated as it is. Got --data as well. Leave it out.")
-        made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive))
+        made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive, subgroups=subgroups))
         return made or _evaluated_elsewhere(folder)
     if not (path / "bundle.json").is_file() and not is_run(path):
         raise SpecError(f"chiron evaluate takes a run folder, a bundle or a predictions CSV. Got {path}.")
     if data is None:
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
-    return _evaluate_bundle(
-        path, Path(data), folder, split=split, layout=layout, privacy=privacy, device=device, threads=threads
-    )
+    how = External(layout, read_labels_map(labels_map) if labels_map is not None else None, overlap, tuple(subgroups))
+    return _evaluate_bundle(path, Path(data), folder, how, split=split, privacy=privacy, device=device, threads=threads)
 
 
 def _evaluated_elsewhere(folder: Path) -> Evaluated:
@@ -144,18 +162,42 @@ def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, An
     return Evaluated(run.path, write_results(run.path, stored_run(run, split)))
 
 
-def evaluate_table(path: Path, folder: Path, *, split: str | None = None, positive: str | None = None) -> Evaluated:
-    """Numbers, figures and report of a table of predictions, from Chiron or elsewhere."""
-    return Evaluated(folder, write_results(folder, stored_table(path, split=split, positive=positive)))
+def _evaluate_split(run: RunFolder, split: str, subgroups: Sequence[str]) -> Evaluated:
+    """`evaluate_run`, with further subgroups from now on: they stand beside the stored table."""
+    if subgroups:
+        table = Predictions.load(run.predictions(split))
+        subgroup_columns(table.frame.columns, {}, subgroups)
+        _with_facts(table, subgroups=list(subgroups)).save(run.predictions(split))
+    return evaluate_run(run, split=split)
+
+
+def evaluate_table(
+    path: Path,
+    folder: Path,
+    *,
+    split: str | None = None,
+    positive: str | None = None,
+    subgroups: Sequence[str] = (),
+) -> Evaluated:
+    """Numbers, figures and report of a table of predictions, from Chiron or elsewhere.
+
+    Args:
+        subgroups: columns to divide by, beside those that stand in the facts of the table.
+    """
+    stored = stored_table(path, split=split, positive=positive)
+    if subgroups:
+        subgroup_columns(stored.predictions.frame.columns, {}, subgroups)
+        stored = replace(stored, predictions=_with_facts(stored.predictions, subgroups=list(subgroups)))
+    return Evaluated(folder, write_results(folder, stored))
 
 
 def _evaluate_bundle(
     bundle: Path,
     data: Path,
     folder: Path,
+    how: External,
     *,
     split: str | None,
-    layout: Layout,
     privacy: Privacy,
     device: str,
     threads: int | None,
@@ -164,25 +206,29 @@ def _evaluate_bundle(
     runtime = start_runtime(device=device, threads=threads)
     world = runtime.world
     classifier = load(bundle, device=str(runtime.device))
+    layout = replace(how.layout, one_class=True, id_key=partial(sharing_key, project_folder(folder)))
 
-    def read() -> Manifest:
-        manifest = read_dataset(data, replace(layout, id_key=partial(sharing_key, project_folder(folder))))
-        manifest = as_kept(_with_classes_of(classifier, manifest), privacy, folder)
-        _part(manifest, split or _headline_split(manifest))  # told before anything is written
+    def read() -> tuple[Manifest, Overlap]:
+        manifest = as_kept(_with_classes_of(classifier, read_dataset(data, layout), how.labels_map), privacy, folder)
+        subgroup_columns(manifest.frame.columns, {}, how.subgroups)
+        found = overlap_of(bundle, _part(manifest, split or _headline_split(manifest)))
+        manifest = without_overlap(manifest, found, how.when_seen)  # all told before anything is written
         manifest.save(folder)
-        return manifest
+        return manifest, found
 
-    manifest = world.by_main(read) or Manifest.load(folder)
+    manifest, seen = world.by_main(read) or (Manifest.load(folder), None)
     hide = (data, layout.images, layout.metadata) if is_private(manifest) else ()
     chosen = split or _headline_split(manifest)
     part = _part(manifest, chosen)
     looks = world.by_main(lambda: _look(folder, classifier, part, hide))
     predictions = score_manifest(classifier, part, runtime, batch_size=32)
-    if not world.is_main:
+    if seen is None:  # not the main process
         world.by_main(lambda: None)
         return _evaluated_elsewhere(folder)
     provenance = bundle_provenance(bundle)
-    leaks = provenance.get("accepted_leaks")
+    leaks = [f"{count} pairs, named in the training run"] if (count := provenance.get("accepted_leaks")) else []
+    if how.when_seen == "accept" and seen.seen:
+        leaks.append(f"{len(seen.seen)} images of this test that the training has seen")
     words = {
         "title": classifier.network_spec.name if hide else f"{classifier.network_spec.name} on {data.name}",
         "init": str(provenance.get("init", "not stated")),
@@ -191,20 +237,24 @@ def _evaluate_bundle(
         "reference_standard": classifier.intended_use.reference_standard,
         "num_parameters": provenance.get("num_parameters"),
         "sanity_steps": provenance.get("recipe", {}).get("train", {}).get("sanity_steps"),
-        "leaks_accepted": [f"{leaks} pairs, named in the training run"] if leaks else [],
+        "leaks_accepted": leaks,
         # A bundle does not know its training images, so only the user can say that these are others.
         "split_scored": "external" if split == "external" else "unknown",
         "scored_part": chosen,
         "environment": environment(),
         "command": command_line(hide),
     }
-    _with_facts(predictions, test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
+    planned = provenance.get("recipe", {}).get("evaluate", {}).get("subgroups", [])
+    facts = {"subgroups": list(how.subgroups), "planned_subgroups": planned, "overlap": seen.to_json()}
+    _with_facts(predictions, test_looks=looks, scored=_now(), report=words, **facts).save(folder / "predictions.csv")
     done = world.by_main(lambda: evaluate_table(folder / "predictions.csv", folder))
     assert done is not None  # this is the main process
     return done
 
 
-def _with_classes_of(classifier: Classifier, manifest: Manifest) -> Manifest:
+def _with_classes_of(
+    classifier: Classifier, manifest: Manifest, labels_map: Mapping[str, str | None] | None
+) -> Manifest:
     """The data with the bundle's classes: equal but for case, or numbers where the bundle's recipe named them.
 
     Of several labels an image, those that the bundle does not know are left out, and those that the data lack count as
@@ -220,6 +270,8 @@ def _with_classes_of(classifier: Classifier, manifest: Manifest) -> Manifest:
             f"Data and bundle must have the same kind of labels. Got {kinds[manifest.is_multi_label]} in the data, and "
             f"a bundle of {kinds[classifier.labels.is_multi_label]}. Choose other data, or read them with --labels."
         )
+    if labels_map is not None:
+        return map_labels(manifest, labels_map, names)
     recipe = classifier.provenance.recipe if classifier.provenance is not None else {}
     if all(name.isdecimal() for name in manifest.classes) and recipe.get("labels", {}).get("names"):
         return manifest.with_class_names(names)
@@ -231,7 +283,7 @@ def _with_classes_of(classifier: Classifier, manifest: Manifest) -> Manifest:
     if unknown:
         raise DataError(
             f"The data's classes must be the bundle's ({', '.join(names)}). Got {', '.join(unknown)}. "
-            "Write the bundle's names into the data."
+            "Name the bundle's class, or null, for each in a YAML file and add --labels-map FILE."
         )
     return manifest.rename_classes({name: by_case[name.casefold()] for name in manifest.classes})
 

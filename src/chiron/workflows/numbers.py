@@ -5,6 +5,7 @@ from typing import Any
 from chiron.core.errors import DataError
 from chiron.metrics.evaluation import evaluate as evaluate_arrays
 from chiron.metrics.multi_label import evaluate_multi_label
+from chiron.workflows.analyses import readers, strata, subgroups, worst
 from chiron.workflows.stored import Stored
 
 
@@ -30,6 +31,10 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
         how["positive"] = predictions.positive
         how["ordinal"] = predictions.facts.get("ordinal", False)
         numbers = evaluate_arrays(predictions.y_true, predictions.y_prob, **how).to_json()
+    numbers["subgroups"] = subgroups(stored)
+    numbers["strata"] = strata(stored)
+    numbers["worst_case"] = worst(stored)
+    numbers["readers"] = readers(stored)
     numbers["split"] = stored.context.split_scored
     numbers["model_id"] = predictions.facts.get("bundle_id")
     return numbers

@@ -10,6 +10,7 @@ from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
 from chiron.report.coarse import shareable_evaluation
+from chiron.report.coarse_analyses import shareable_analyses
 from chiron.report.coarse_multi import shareable_multi_label
 from chiron.report.figures import write_figures
 from chiron.report.format import is_multi_label
@@ -95,7 +96,7 @@ def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: byte
     gallery = make_gallery(stored.predictions, stored.manifest if key is None else None)
     if key is not None:
         made_coarse = shareable_multi_label if is_multi_label(numbers) else shareable_evaluation
-        shown, context = made_coarse(numbers), shareable_context(context, key)
+        shown, context = made_coarse(numbers) | shareable_analyses(numbers), shareable_context(context, key)
         gallery, history = shareable_gallery(gallery, key), shareable_history(history)
     limits = limits_of(shown, context, exact=exact)
     page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)

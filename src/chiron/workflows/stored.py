@@ -113,8 +113,9 @@ def stored_table(path: Path, *, split: str | None = None, positive: str | None =
         "environment": {},
         "created": str(facts.get("scored", "")),
     } | said
+    settings = EvaluateRecipe(subgroups=tuple(facts.get("planned_subgroups", ())))
     words["environment"] = words["environment"] or environment()
-    return Stored(predictions, ReportContext(**words), EvaluateRecipe(), (), manifest)
+    return Stored(predictions, ReportContext(**words), settings, (), manifest)
 
 
 def store_comparison(run: RunFolder, split: str, others: Sequence[Mapping[str, Any]]) -> None:

@@ -16,8 +16,9 @@ from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import write_text
 from chiron.data.cache import CACHE_FOLDER, CachedImages, cache_images
 from chiron.data.dataset import StoredImages
+from chiron.data.known_images import known_images
 from chiron.data.manifest import Manifest
-from chiron.data.manifest_columns import SPLITS
+from chiron.data.manifest_columns import FITTED_SPLITS, SPLITS
 from chiron.data.predictions import Predictions
 from chiron.data.source import ImageSource
 from chiron.engine.checkpoint import stored_setting
@@ -213,7 +214,7 @@ def _make_bundle(
             selection_value=fitted.progress.best_value,
         ),
     ).to(runtime.device)
-    trained.save(run.bundle)
+    trained.save(run.bundle, known=known_images(manifest, FITTED_SPLITS))
     loaded = load(run.bundle, device=str(runtime.device))
     probe = manifest.select("val")
     images = StoredImages(ImageSource(manifest.root), probe.frame["path"].head(16).to_list(), recipe.input)

@@ -28,7 +28,7 @@ def test_optional_columns_are_added_in_a_fixed_order():
     manifest = make(age=[1, 2, None, 4])
     assert manifest.frame.columns == [
         "sample_id", "unit_id", "patient_id", "group_id", "path", "label", "split", "status", "status_reason",
-        "bytes_sha256", "pixels_sha256", "age",
+        "bytes_sha256", "pixels_sha256", "look_hash", "age",
     ]  # fmt: skip
     assert manifest.frame["group_id"].to_list() == ["g-a", "g-b", "g-c", "g-d"]
     assert manifest.frame["status"].to_list() == ["ok"] * 4
@@ -189,7 +189,7 @@ def test_a_fold_is_a_whole_number_from_0(tmp_path, fold):
         ({"sample_id": ["a", None, "c", "d"]}, "must have a sample_id. Got 1 without"),
         ({"label": ["cat", "cat", "dgo", None]}, r"label must hold cat, dog or nothing. Got 'dgo'. Did you mean 'dog'"),
         ({"split": ["train", "trian", None, None]}, r"split must hold train, .*Got 'trian'. Did you mean 'train'"),
-        ({"status": ["ok", "bad", "ok", "ok"]}, "status must hold ok, unreadable or nothing. Got 'bad'"),
+        ({"status": ["ok", "bad", "ok", "ok"]}, "status must hold ok, unreadable, excluded or nothing. Got 'bad'"),
         ({"path": None}, "must have the column 'path'"),
         ({"label": None}, "must have the column 'label' or one label_<class>"),
         (

@@ -45,7 +45,7 @@ def test_the_stored_table_alone_gives_the_same_numbers(run, tmp_path):
 
 def test_another_bundle_on_the_same_images_is_another_look(run, tmp_path, class_folders):
     evaluate(run.path, device="cpu")
-    evaluate(run.bundle, data=class_folders, split="all", out=tmp_path / "e", device="cpu")
+    evaluate(run.bundle, data=class_folders, split="all", out=tmp_path / "e", overlap="accept", device="cpu")
     assert looks(tmp_path) == 2
     report = (tmp_path / "e" / "report.html").read_text()
     assert "2 times" in report
@@ -167,5 +167,5 @@ def test_classes_of_other_data_may_be_written_in_another_case_but_not_be_numbers
     how = {"layout": Layout(images=data), "device": "cpu"}
     done = evaluate(trained_run.bundle, data=tmp_path / "upper.csv", out=tmp_path / "a", **how)
     assert done.numbers["num_images"] == 12
-    with pytest.raises(DataError, match=r"must be the bundle's \(sick, well\)\. Got 0, 1\. Write the bundle's names"):
+    with pytest.raises(DataError, match=r"must be the bundle's \(sick, well\)\. Got 0, 1\. Name the bundle's class"):
         evaluate(trained_run.bundle, data=tmp_path / "numbers.csv", out=tmp_path / "b", **how)

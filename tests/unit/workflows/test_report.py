@@ -75,7 +75,7 @@ def test_models_beside_it_are_kept(copied_run):
 
 
 def test_report_of_an_evaluated_bundle_is_written_again(trained_run, class_folders, tmp_path):
-    evaluate(trained_run.bundle, data=class_folders, split="all", out=tmp_path / "e", device="cpu")
+    evaluate(trained_run.bundle, data=class_folders, split="all", out=tmp_path / "e", overlap="accept", device="cpu")
     written = (tmp_path / "e" / "report.html").read_bytes()
     report(tmp_path / "e" / "predictions.csv", out=tmp_path / "again.html")
     assert (tmp_path / "again.html").read_bytes() == written

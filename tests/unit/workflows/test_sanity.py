@@ -55,7 +55,7 @@ def test_so_many_steps_are_done_and_what_begins_later_begins_at_once(sane, monke
 
 def test_a_bundle_of_a_sanity_run_tells_it_on_other_data_too(sane, tmp_path):
     run, (_, data, _) = sane
-    evaluated = evaluate(run.bundle, data=data, out=tmp_path / "elsewhere", device="cpu")
+    evaluated = evaluate(run.bundle, data=data, out=tmp_path / "elsewhere", overlap="accept", device="cpu")
     assert "Not a result." in evaluated.report.read_text()
 
 

@@ -121,7 +121,9 @@ def test_the_shareable_page_tells_no_small_count(run, tmp_path):
 
 
 def test_a_bundle_scores_data_with_further_findings(run, folder):
-    done = evaluate(run.bundle, data=folder / "data", split="val", out=folder / "evaluated", device="cpu")
+    done = evaluate(
+        run.bundle, data=folder / "data", split="val", out=folder / "evaluated", overlap="accept", device="cpu"
+    )
     assert done.numbers["classes"] == list(NAMES)
 
 

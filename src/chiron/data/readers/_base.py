@@ -89,14 +89,9 @@ def require_classes(labels: Sequence[str]) -> tuple[str, ...]:
     """The class names, sorted.
 
     Raises:
-        DataError: there is only one, two differ by case or white space around them alone, or one cannot be a header.
+        DataError: two differ by case or white space around them alone, or one cannot be a header.
     """
     classes = tuple(sorted(set(labels)))
-    if len(classes) < 2:
-        raise DataError(
-            f"A data set must hold at least two classes. Got one: {classes[0]} ({len(labels):,} images). "
-            "Give the folder above the class folders, or choose another layout with --reader."
-        )
     require_class_names(classes)
     return classes
 

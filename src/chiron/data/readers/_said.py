@@ -14,7 +14,7 @@ from chiron.data.tables import Table
 
 KINDS = {"patient_id": "patient", "unit_id": "lesion", "group_id": "group"}
 # Columns that a manifest fills in itself: of a foreign table they are carried under another name.
-_FILLED_IN = {"sample_id", "label", "status", "status_reason", "bytes_sha256", "pixels_sha256"}
+_FILLED_IN = {"sample_id", "label", "status", "status_reason", "bytes_sha256", "pixels_sha256", "look_hash"}
 _NO_ID = {"nan", "null", "none", "n/a", "na", "#n/a", "-", "--", "?", "unknown", "unk"}  # ids that say: not known
 
 

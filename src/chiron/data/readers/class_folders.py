@@ -28,7 +28,7 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
     """The class is the folder's name; folders inside it are allowed. Tables that name the images add their columns.
 
     Raises:
-        DataError: no class folder, or only one class; a table that contradicts the folders.
+        DataError: no class folder; a table that contradicts the folders.
     """
     images, skipped = only_images([name for name in found.names if name not in found.tables], found.unnamed)
     placed, outside = place_in_folders(images)

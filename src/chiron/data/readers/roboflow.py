@@ -34,7 +34,7 @@ def read(found: Found, *, groups: str | None = None) -> Reading:
     """Class folders whose images are grouped by source image.
 
     Raises:
-        DataError: no class folder, or only one class.
+        DataError: no class folder.
     """
     images, skipped = only_images(found.names)
     placed, outside = place_in_folders(images)

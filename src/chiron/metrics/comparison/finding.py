@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from chiron.core.errors import MetricError
-from chiron.metrics.comparison.family import holm
 from chiron.metrics.comparison.verdict import Judged, Limits, Verdict, WithinMargin, judge, judge_margin
+from chiron.metrics.holm import holm
 
 IDENTICAL: Verdict = "identical predictions"
 
@@ -77,7 +77,7 @@ def findings(family: Sequence[Tested], levels: Levels, margin: float | None) -> 
         raise MetricError(
             f"A margin must be above 0. Got {margin}. Declare the largest difference that does not matter."
         )
-    adjusted = holm([tested.p_value for tested in family])
+    adjusted, _ = holm([tested.p_value for tested in family])
     return [
         _identical(tested, levels, margin) if tested.identical else _judged(tested, p_value, levels, margin)
         for tested, p_value in zip(family, adjusted, strict=True)
