@@ -30,6 +30,8 @@ def model_card(
         if provenance.accepted_leaks
         else "None was found between splits (ids, bytes, pixels)."
     )
+    shares = [f"{as_markdown(name)} {share:.2%}" for name, share in intended_use.prevalence.items()]
+    prevalence = ", ".join(shares) or NOT_STATED
     first_weights = _first_weights(provenance)
     steps = provenance.recipe.get("train", {}).get("sanity_steps")
     sanity = "" if steps is None else f"\n**Sanity run: {steps} steps of training. Not a trained network.**\n"
@@ -42,6 +44,7 @@ def model_card(
 Question: {intended_use.question or NOT_STATED}
 Population: {intended_use.population or NOT_STATED}
 Reference standard: {intended_use.reference_standard or NOT_STATED}
+Prevalence at the place of use: {prevalence}
 
 ## Classes
 {classes}

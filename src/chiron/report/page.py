@@ -8,6 +8,7 @@ from markupsafe import Markup
 from chiron.core.errors import ReportError
 from chiron.report import format as formats
 from chiron.report import sentences
+from chiron.report.checklists.answers import answered_checklists
 from chiron.report.context import ReportContext
 from chiron.report.data_tables import flow_view, table_one_rows
 from chiron.report.figures import draw_figures, inline_svg
@@ -29,6 +30,18 @@ from chiron.report.words import init_text, word
 from chiron.version import __version__
 
 FORMAT = 1
+SECTIONS = {
+    "glance": "At a glance",
+    "limits": "Limits",
+    "data": "Data and splits",
+    "results": "Results",
+    "classes": "Results by class",
+    "calibration": "Calibration",
+    "failures": "Failures",
+    "training": "Training",
+    "made": "How it was made",
+    "checklists": "Reporting checklists",
+}
 
 
 def render_report(
@@ -65,11 +78,19 @@ def render_report(
             "failures": sentences.failures(gallery) if gallery else {},
             "shareable": sentences.SHAREABLE if shareable else "",
         }
+        sections = _sections(view)
+        view |= {"sections": sections, "checklists": answered_checklists(evaluation, context, frozenset(sections))}
         return templates().get_template("report.html.j2").render(**view)
     except KeyError as error:
         raise ReportError(
             f"An evaluation must be complete. Got one without {error}. Make it again with `chiron evaluate`."
         ) from error
+
+
+def _sections(view: Mapping[str, Any]) -> dict[str, str]:
+    """Ids and headings of the sections that this page has, in their order."""
+    optional = {"failures": view["gallery"], "training": view["training"]}
+    return {name: heading for name, heading in SECTIONS.items() if optional.get(name, True)}
 
 
 def _view(evaluation: Mapping[str, Any], context: ReportContext, history: History | None) -> dict[str, Any]:

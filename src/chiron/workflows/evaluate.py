@@ -62,6 +62,7 @@ def evaluate(
     positive: str | None = None,
     layout: Layout = _RECOGNIZED,
     privacy: Privacy = "auto",
+    pictures: bool = True,
     force: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -75,6 +76,7 @@ def evaluate(
         data: images with labels, for a bundle; `layout` says how to read them. Whole numbers as labels count the
             bundle's classes from 0.
         privacy: whether the tables hold names of images, see `chiron.data.private`.
+        pictures: show those of the failures on the page.
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
@@ -94,13 +96,15 @@ def evaluate(
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if world.any(world.is_main and not run.predictions(chosen).is_file()):
             score_run(run, chosen, device=device, threads=threads)
-        return world.by_main(lambda: evaluate_run(run, split=chosen)) or _evaluated_elsewhere(run.path)
+        return world.by_main(lambda: evaluate_run(run, split=chosen, pictures=pictures)) or _evaluated_elsewhere(
+            run.path
+        )
     folder = Path(out) if out is not None else Path("evaluation")
     world.by_main(lambda: require_new(folder, force=force))
     if path.suffix.lower() == ".csv":
         if data is not None:
             raise SpecError("A predictions table is evaluated as it is. Got --data as well. Leave it out.")
-        made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive))
+        made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive, pictures=pictures))
         return made or _evaluated_elsewhere(folder)
     if not (path / "bundle.json").is_file() and not is_run(path):
         raise SpecError(f"chiron evaluate takes a run folder, a bundle or a predictions CSV. Got {path}.")
@@ -108,7 +112,15 @@ def evaluate(
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
     return _evaluate_bundle(
-        path, Path(data), folder, split=split, layout=layout, privacy=privacy, device=device, threads=threads
+        path,
+        Path(data),
+        folder,
+        split=split,
+        layout=layout,
+        privacy=privacy,
+        pictures=pictures,
+        device=device,
+        threads=threads,
     )
 
 
@@ -133,7 +145,9 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
         _with_facts(table, **facts).save(run.predictions(split))
 
 
-def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, Any]] = ()) -> Evaluated:
+def evaluate_run(
+    run: RunFolder, *, split: str, others: Sequence[Mapping[str, Any]] = (), pictures: bool = True
+) -> Evaluated:
     """Numbers, figures and report of a stored table of the run; written into the run folder, newest last.
 
     Args:
@@ -141,12 +155,16 @@ def evaluate_run(run: RunFolder, *, split: str, others: Sequence[Mapping[str, An
     """
     if others:
         store_comparison(run, split, others)
-    return Evaluated(run.path, write_results(run.path, stored_run(run, split)))
+    return Evaluated(run.path, write_results(run.path, stored_run(run, split), pictures=pictures))
 
 
-def evaluate_table(path: Path, folder: Path, *, split: str | None = None, positive: str | None = None) -> Evaluated:
+def evaluate_table(
+    path: Path, folder: Path, *, split: str | None = None, positive: str | None = None, pictures: bool = True
+) -> Evaluated:
     """Numbers, figures and report of a table of predictions, from Chiron or elsewhere."""
-    return Evaluated(folder, write_results(folder, stored_table(path, split=split, positive=positive)))
+    return Evaluated(
+        folder, write_results(folder, stored_table(path, split=split, positive=positive), pictures=pictures)
+    )
 
 
 def _evaluate_bundle(
@@ -157,6 +175,7 @@ def _evaluate_bundle(
     split: str | None,
     layout: Layout,
     privacy: Privacy,
+    pictures: bool,
     device: str,
     threads: int | None,
 ) -> Evaluated:
@@ -189,6 +208,7 @@ def _evaluate_bundle(
         "task": classifier.intended_use.question,
         "population": classifier.intended_use.population,
         "reference_standard": classifier.intended_use.reference_standard,
+        "clinic_prevalence": dict(classifier.intended_use.prevalence) or None,
         "num_parameters": provenance.get("num_parameters"),
         "sanity_steps": provenance.get("recipe", {}).get("train", {}).get("sanity_steps"),
         "leaks_accepted": [f"{leaks} pairs, named in the training run"] if leaks else [],
@@ -199,7 +219,7 @@ def _evaluate_bundle(
         "command": command_line(hide),
     }
     _with_facts(predictions, test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
-    done = world.by_main(lambda: evaluate_table(folder / "predictions.csv", folder))
+    done = world.by_main(lambda: evaluate_table(folder / "predictions.csv", folder, pictures=pictures))
     assert done is not None  # this is the main process
     return done
 

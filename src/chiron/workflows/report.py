@@ -38,6 +38,7 @@ def report(
     split: str | None = None,
     positive: str | None = None,
     shareable: bool = False,
+    pictures: bool = True,
     force: bool = False,
 ) -> Reported:
     """Writes the report of a run folder or a predictions CSV again.
@@ -48,6 +49,7 @@ def report(
         split: by default the one that the run was evaluated on last.
         positive: class of interest in a two-class table that does not name it.
         shareable: leave out images, small counts, names and paths; see `report.sharing`.
+        pictures: show those of the failures; without them the page lists ids.
         force: replace a file at `out`.
     Raises:
         SpecError: the target is neither, an option does not fit it, or `out` exists.
@@ -68,12 +70,12 @@ def report(
     if out is not None or not is_run(path):
         require_new(page, force=force)
     key = sharing_key(project_folder(path)) if shareable else None
-    limits = write_page(page, stored, compute_numbers(stored), key=key)
+    limits = write_page(page, stored, compute_numbers(stored), key=key, pictures=pictures)
     return Reported(page, stored.context.split_scored, limits)
 
 
-def write_results(folder: Path, stored: Stored) -> dict[str, Any]:
-    """Writes numbers, figures and the page into `folder` and returns the numbers."""
+def write_results(folder: Path, stored: Stored, *, pictures: bool = True) -> dict[str, Any]:
+    """Writes numbers, figures and the page, with or without pictures, into `folder` and returns the numbers."""
     numbers = compute_numbers(stored)
     write_text(folder / "evaluation_metrics.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False))
     write_figures(
@@ -83,16 +85,18 @@ def write_results(folder: Path, stored: Stored) -> dict[str, Any]:
         selection_metric=stored.context.selection_metric,
         best_epoch=stored.context.best_epoch,
     )
-    write_page(folder / "report.html", stored, numbers)
+    write_page(folder / "report.html", stored, numbers, pictures=pictures)
     return numbers
 
 
-def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: bytes | None = None) -> list[Limit]:
-    """Writes the HTML page, with a key the shareable one, and returns the limits on it."""
+def write_page(
+    path: Path, stored: Stored, numbers: dict[str, Any], *, key: bytes | None = None, pictures: bool = True
+) -> list[Limit]:
+    """Writes the HTML page, with a key the shareable one, which never has images, and returns the limits on it."""
     exact = None if key is None else (numbers, stored.context)  # only a shareable page shows others than it judges by
     shown: dict[str, Any] = numbers
     context, history = stored.context, stored.history
-    gallery = make_gallery(stored.predictions, stored.manifest if key is None else None)
+    gallery = make_gallery(stored.predictions, stored.manifest if pictures and key is None else None)
     if key is not None:
         made_coarse = shareable_multi_label if is_multi_label(numbers) else shareable_evaluation
         shown, context = made_coarse(numbers), shareable_context(context, key)

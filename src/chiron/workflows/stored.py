@@ -57,6 +57,7 @@ def stored_run(run: RunFolder, split: str) -> Stored:
         task=recipe.intended_use.question,
         population=recipe.intended_use.population,
         reference_standard=recipe.intended_use.reference_standard,
+        clinic_prevalence=recipe.intended_use.prevalence or None,
         num_parameters=bundle_provenance(run.bundle).get("num_parameters"),
         sanity_steps=recipe.train.sanity_steps,
         leaks_accepted=accepted_leaks(manifest, recipe),
