@@ -1,4 +1,4 @@
-"""CLEAR Derm, for image-based artificial intelligence in dermatology: 25 items, numbered as in the consensus of 2022."""
+"""CLEAR Derm, for image-based artificial intelligence in dermatology: 25 items, numbered as in its paper of 2022."""
 
 from chiron.report.checklists import rules
 from chiron.report.checklists.items import Checklist, Item

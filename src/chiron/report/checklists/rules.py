@@ -1,7 +1,7 @@
 """Where a report answers an item of a reporting checklist, decided from what the page has and from nothing else.
 
-A rule looks at `Facts` and gives an `Answer`. Rules never judge whether an item is done well; what only a person can know
-is `by the author`. To answer an item from something new, add a rule here and name it in the list of the checklist.
+A rule looks at `Facts` and gives an `Answer`. Rules never judge whether an item is done well; what only a person can
+know is `by the author`. To answer an item from something new, add a rule here and name it in the list of the checklist.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Answer:
-    """One of four kinds; `words` say what stands there, or why there is nothing; `section` is the id of the evidence."""
+    """One of four kinds; `words` say what stands there, or why nothing does; `section` is the id of the evidence."""
 
     kind: Kind
     words: str = ""
