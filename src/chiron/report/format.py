@@ -47,6 +47,26 @@ def is_multi_label(evaluation: Mapping[str, Any]) -> bool:
     return evaluation.get("kind") == "multi_label"
 
 
+def case(evaluation: Mapping[str, Any]) -> str:
+    """What is counted once, in a word: image, unit or patient.
+
+    Example:
+        >>> case({}), case({"unit": {"name": "patient"}})
+        ('image', 'patient')
+    """
+    return str((evaluation.get("unit") or {}).get("name", "image"))
+
+
+def p_value(value: float) -> str:
+    """A p-value as a sentence has it, never zero.
+
+    Example:
+        >>> p_value(0.0123), p_value(1e-9)
+        ('p = 0.012', 'p < 0.001')
+    """
+    return "p < 0.001" if value < 0.001 else f"p = {number(value)}"
+
+
 def count(value: int) -> str:
     """A whole number with thousands separators.
 

@@ -31,7 +31,7 @@ CHECKLIST = Checklist(
         Item("22", "The model in detail", rules.model),
         Item("23", "Software and versions", rules.software),
         Item("24", "First weights", rules.initial_weights),
-        Item("25", "Training", rules.training),
+        Item("25", "How it was trained", rules.training),
         Item("26", "Choice of the final model", rules.selection),
         Item("27", "Ensembles", rules.ensembling),
         Item("28", "Metrics", rules.metrics),

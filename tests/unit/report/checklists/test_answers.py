@@ -7,8 +7,9 @@ import pytest
 
 from chiron.report.checklists import answers, claim, clear_derm, stard_ai, tripod_ai
 from chiron.report.checklists.rules import Facts, Kind
-from chiron.report.page import SECTIONS, render_report
+from chiron.report.page import FIRST_SECTIONS, LAST_SECTIONS, render_report
 
+SECTIONS = FIRST_SECTIONS | LAST_SECTIONS
 LISTS = [claim.CHECKLIST, tripod_ai.CHECKLIST, stard_ai.CHECKLIST, clear_derm.CHECKLIST]
 # Whole items and rows with sub-items, as published.
 COUNTS = {"CLAIM 2024": (44, 44), "TRIPOD+AI": (27, 52), "STARD-AI": (30, 34), "CLEAR Derm": (25, 25)}
