@@ -47,7 +47,7 @@ CHECKLIST = Checklist(
         Item("30", "Funding", rules.by_author),
         Item("AI", "Source and preparation of the data sets", rules.data_source),
         Item("AI", "Splits and their overlap", rules.disjoint_level),
-        Item("AI", "Training of the index test, version of the software", rules.training),
+        Item("AI", "How the index test was trained, version of the software", rules.training),
         Item("AI", "External testing", rules.external_testing),
         Item("AI", "Analysis of errors", rules.failures),
         Item("AI", "Bias and fairness", rules.subgroups),

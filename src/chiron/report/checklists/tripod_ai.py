@@ -37,7 +37,7 @@ CHECKLIST = Checklist(
         Item("13", "Class imbalance", rules.class_imbalance),
         Item("14", "Fairness", rules.subgroups),
         Item("15", "What the model puts out, thresholds", rules.operating_point),
-        Item("16", "Training and test data compared", rules.splits_compared),
+        Item("16", "Test data beside training data", rules.splits_compared),
         Item("17", "Ethical approval", rules.by_author),
         Item("18a", "Funding", rules.by_author),
         Item("18b", "Conflicts of interest", rules.by_author),

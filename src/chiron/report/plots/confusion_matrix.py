@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.colors import LinearSegmentedColormap
 
-from chiron.report.format import case, Few, count, plural, share, total
+from chiron.report.format import Few, case, count, plural, share, total
 from chiron.report.plots.style import HAIRLINE, INK, MUTED, Drawing, new_figure, short_labels
 
 # White to deep blue: lightness falls evenly, so gray print keeps the order.

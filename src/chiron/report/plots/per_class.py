@@ -19,7 +19,8 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing:
     return Drawing(
         name="per_class",
         caption=f"Results by class with {level(confidence)} intervals (methods: see the table). In brackets: "
-        f"{case(evaluation)}s, groups. Dotted: what chance would give, for precision the share of the class, for AUROC 0.5.",
+        f"{case(evaluation)}s, groups. Dotted: what chance would give, for precision the share of the class, for "
+        "AUROC 0.5.",
         alt=_describe(evaluation),
         figure=_draw(evaluation),
     )
