@@ -6,15 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor, nn
 
 from chiron.bundle import BundleSpec, NetworkSpec, read_bundle, write_bundle
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
-from chiron.decide.conformal import prediction_sets
-from chiron.decide.members import probabilities, question_score
+from chiron.decide.members import probabilities, question_score, sets_of
 from chiron.models.create import create_model
 from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image, decode_pil
 from chiron.preprocess.finish import Finish
@@ -139,11 +138,8 @@ class Classifier:
         Raises:
             DecisionError: the networks were calibrated one by one, and their mean is given.
         """
-        exact = logits.cpu().double().numpy()
-        exact = exact if exact.ndim == 3 else exact[np.newaxis]
-        return torch.from_numpy(
-            probabilities(exact, self.decision.calibration, several=self.labels.is_multi_label)
-        )
+        made = probabilities(_members(logits), self.decision.calibration, several=self.labels.is_multi_label)
+        return torch.from_numpy(made)
 
     def predict(self, image: ImageLike) -> Prediction:
         """The model output for one image.
@@ -156,8 +152,8 @@ class Classifier:
 
     def read_out(self, logits: Float[Tensor, "*members batch classes"]) -> list[Prediction]:
         """One Prediction a row of logits, of each network or of their mean."""
-        probs = self.probabilities(logits).numpy()
-        sets = self._prediction_sets(logits, probs)
+        exact, probs = _members(logits), self.probabilities(logits).numpy()
+        sets = sets_of(exact, self.decision, self.labels.names)
         names, several = self.labels.names, self.labels.is_multi_label
         asked: dict[str, tuple[str, ...]] = {}
         if self.decision.questions or self.decision.thresholds:
@@ -173,15 +169,6 @@ class Classifier:
             held = None if sets is None else tuple(it for it, inside in zip(names, sets[place], strict=True) if inside)
             read.append(self._prediction(row, answers, held))
         return read
-
-    def _prediction_sets(
-        self, logits: Float[Tensor, "*members batch classes"], probs: np.ndarray
-    ) -> Bool[np.ndarray, "batch classes"] | None:
-        """The classes that cannot be left out; None without conformal sets, or where they need more than the image."""
-        conformal = self.decision.conformal
-        if conformal is None or conformal.by not in ("all", "class"):
-            return None
-        return prediction_sets(probs, conformal, classes=self.labels.names)
 
     def _prediction(
         self, probs: np.ndarray, answers: dict[str, Answer], prediction_set: tuple[str, ...] | None
@@ -225,6 +212,12 @@ class Classifier:
         )
         self.bundle_id = write_bundle(Path(folder), spec, tensors)
         return self.bundle_id
+
+
+def _members(logits: Tensor) -> Float[np.ndarray, "_members _batch _classes"]:
+    """A set of logits a network, or one of their mean; in float64, which Apple's GPU has not."""
+    exact = logits.cpu().double().numpy()
+    return exact if exact.ndim == 3 else exact[np.newaxis]
 
 
 def _answer(score: float, threshold: Threshold | None, names_it: bool) -> Answer:

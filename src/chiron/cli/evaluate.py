@@ -130,7 +130,9 @@ def _say_questions(questions: dict[str, Any]) -> None:
         if threshold is None:
             continue
         promised = f", asked for {threshold['sensitivity']:.2f}" if threshold["sensitivity"] is not None else ""
-        say(f"  {question}, yes from {threshold['value']:.4f} ({threshold['rule']}, fitted on {threshold['fitted_on']})")
+        say(
+            f"  {question}, yes from {threshold['value']:.4f} ({threshold['rule']}, fitted on {threshold['fitted_on']})"
+        )
         say(f"    sensitivity        {shown(told['sensitivity'])}{promised}")
         say(f"    specificity        {shown(told['specificity'])}")
 

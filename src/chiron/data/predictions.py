@@ -215,18 +215,6 @@ def member_scores(frame: pl.DataFrame, classes: tuple[str, ...]) -> Float[np.nda
     return np.stack([frame.select(pl.col(names).cast(pl.Float64)).to_numpy() for names in sets])
 
 
-def softmax(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
-    """Rows that are positive and sum to one."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True)) if len(logits) else logits
-    return raised / raised.sum(axis=1, keepdims=True)
-
-
-def sigmoid(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
-    """Each entry on its own between 0 and 1; without overflow on either side."""
-    raised = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, 1, raised) / (1 + raised)
-
-
 def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.DataFrame:
     if not classes:
         raise DataError(

@@ -59,7 +59,9 @@ def at_unit(predictions: Predictions, decision: Decision) -> Units:
     names, num_blank = unit_names(predictions.frame["sample_id"], predictions.frame[column])
     units = _Rows.of(names)
     frame = _carried(predictions, units).with_columns(
-        _status(predictions.frame, units), *_labels(predictions, units, decision), *_scores(predictions, units, decision)
+        _status(predictions.frame, units),
+        *_labels(predictions, units, decision),
+        *_scores(predictions, units, decision),
     )
     made = replace(predictions, frame=frame, row_groups=_groups(predictions, units, decision.unit))
     return Units(made, tuple(names), num_blank)
@@ -165,9 +167,7 @@ def _one_label(labels: list[object], order: Sequence[object], decision: Decision
     return max(order, key=lambda label: counts[label])
 
 
-def _require_one_label(
-    units: _Rows, found: list[list[object]], labels: Sequence[object], decision: Decision
-) -> None:
+def _require_one_label(units: _Rows, found: list[list[object]], labels: Sequence[object], decision: Decision) -> None:
     """Stops where the rule gives no label although images have some."""
     undecided = [
         f"{name} ({', '.join(str(label) for label in dict.fromkeys(own))})"

@@ -1,13 +1,14 @@
-"""From the logits of one or several networks to the probabilities that are told, and to the score of a question."""
+"""From the logits of one or several networks to the probabilities that are told, to sets of classes and to the score of a question."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from chiron.core.errors import DecisionError
 from chiron.decide.calibrate import calibrated
-from chiron.spec.decision import Calibration
+from chiron.decide.conformal import cross_prediction_sets, prediction_sets
+from chiron.spec.decision import Calibration, Decision
 
 
 def probabilities(
@@ -42,6 +43,23 @@ def member_probabilities(
     return np.stack([calibrated(own, calibration, several=several, member=k) for k, own in enumerate(logits)])
 
 
+def sets_of(
+    logits: Float[np.ndarray, "members n classes"],
+    decision: Decision,
+    names: Sequence[str],
+    *,
+    by_values: Sequence[str] | None = None,
+) -> Bool[np.ndarray, "n classes"] | None:
+    """The prediction set of every row; None without conformal sets, or by a column whose values are not given."""
+    conformal, calibration = decision.conformal, decision.calibration
+    if conformal is None or (conformal.by not in ("all", "class") and by_values is None):
+        return None
+    if conformal.member_scores:
+        return cross_prediction_sets(list(member_probabilities(logits, calibration, several=False)), conformal)
+    probs = probabilities(logits, calibration, several=False)
+    return prediction_sets(probs, conformal, classes=names, by_values=by_values)
+
+
 def question_score(
     probs: Float[np.ndarray, "n classes"], asked: Sequence[str], names: Sequence[str]
 ) -> Float[np.ndarray, "n"]:
@@ -51,4 +69,3 @@ def question_score(
         if name in asked:
             score = score + probs[:, place]
     return np.minimum(score, 1.0)
-

@@ -45,9 +45,7 @@ def question_numbers(
         answer = called if threshold is None else score >= threshold.value
         known, present = _reference(y_true, of, classes)
         cases = _cases(present[known], score[known], answer[known], groups, known)
-        estimator = Estimator(
-            cases, registered_metrics(), num_resamples=num_resamples, confidence=confidence, seed=0
-        )
+        estimator = Estimator(cases, registered_metrics(), num_resamples=num_resamples, confidence=confidence, seed=0)
         numbers[question] = {"classes": list(of), **_told(estimator), "threshold": _promise(threshold)}
     return numbers
 

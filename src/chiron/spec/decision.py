@@ -99,7 +99,8 @@ class Conformal(Frozen):
     """How prediction sets are made: a class enters when its score is at most the quantile of its part.
 
     `quantiles` names `all`, the classes, or the values of the column `by`; null: too few groups, the class always
-    enters. Cross-fitted sets keep the sorted scores of each network's held-out units instead.
+    enters. Cross-fitted sets keep the sorted scores of each network's held-out units instead, and the size of the
+    `largest_group` of units among them.
     """
 
     score: ConformalScore
@@ -108,6 +109,7 @@ class Conformal(Frozen):
     quantiles: dict[str, float | None] = Field(default_factory=dict)
     num_groups: dict[str, int] = Field(default_factory=dict)
     member_scores: tuple[tuple[float, ...], ...] = ()
+    largest_group: int = 1
     fitted_on: FittedOn = "none"
 
 

@@ -126,7 +126,9 @@ def told_decision(decision: Decision) -> str:
     found = decision.calibration
     told = [f"calibration: {found.method}"]
     if found.method != "none":
-        told[0] += f", fitted on {found.num_units:,} {decision.unit}s in {found.num_groups:,} groups ({found.fitted_on})"
+        told[0] += (
+            f", fitted on {found.num_units:,} {decision.unit}s in {found.num_groups:,} groups ({found.fitted_on})"
+        )
     told += [
         f"{it.question}: yes from {it.value:.4f} ({it.num_found} of {it.num_positive} positives found)"
         for it in decision.thresholds

@@ -92,17 +92,14 @@ def _require_questions(asked: DecisionRecipe, labels: LabelSpace) -> None:
             )
         if set(classes) == set(names):
             raise SpecError(f"A question must leave a class out. Got all of them in {question!r}. Name fewer.")
-    if _is_wanted(asked, "threshold") and not questions_of(
-        asked.questions, names, labels.positive, several=several
-    ):
+    if _is_wanted(asked, "threshold") and not questions_of(asked.questions, names, labels.positive, several=several):
         raise SpecError(
             f"decision.threshold {asked.threshold} needs a question. Got none for {len(names)} classes. Name its "
             f"classes, for example --set \"decision.questions={{ill: ['{names[0]}']}}\"."
         )
     if several and _is_wanted(asked, "conformal"):
         raise SpecError(
-            "decision.conformal belongs to classes that exclude each other. Got several labels an image. "
-            "Leave it out."
+            "decision.conformal belongs to classes that exclude each other. Got several labels an image. Leave it out."
         )
     has_positive = several or (len(names) == 2 and labels.positive is not None)
     for key, value in (("combine", "max_prob"), ("unit_label", "any_positive")):
@@ -234,7 +231,9 @@ def best_combine(decision: Decision, val: Predictions) -> CombineRule:
     rules: list[CombineRule] = ["mean_logit", "mean_prob"]
     if val.is_multi_label or val.positive is not None:
         rules.append("max_prob")
-    losses = {rule: _log_loss(at_unit(val, decision.model_copy(update={"combine": rule})).predictions) for rule in rules}
+    losses = {
+        rule: _log_loss(at_unit(val, decision.model_copy(update={"combine": rule})).predictions) for rule in rules
+    }
     best = min(rules, key=lambda rule: losses[rule])
     log.info("combine: %s (log loss on val %s)", best, ", ".join(f"{it} {losses[it]:.4f}" for it in rules))
     return best

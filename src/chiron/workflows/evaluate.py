@@ -111,9 +111,7 @@ def evaluate(
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
     runtime = start_runtime(device=device, threads=threads)
-    return _evaluate_bundle(
-        path, Path(data), folder, runtime, split=split, layout=layout, privacy=privacy, unit=unit
-    )
+    return _evaluate_bundle(path, Path(data), folder, runtime, split=split, layout=layout, privacy=privacy, unit=unit)
 
 
 def _evaluated_elsewhere(folder: Path) -> Evaluated:
