@@ -208,7 +208,7 @@ def member_columns(member: int, classes: tuple[str, ...]) -> list[str]:
 
 def member_scores(frame: pl.DataFrame, classes: tuple[str, ...]) -> Float[np.ndarray, "members n classes"]:
     """The logits of each network where the table keeps them, or else the one set that it has."""
-    sets = []
+    sets: list[list[str]] = []
     while all(name in frame.columns for name in member_columns(len(sets), classes)):
         sets.append(member_columns(len(sets), classes))
     sets = sets or [[f"logit_{name}" for name in classes]]

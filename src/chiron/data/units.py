@@ -56,7 +56,7 @@ def at_unit(predictions: Predictions, decision: Decision) -> Units:
             f"The {decision.unit} as the unit needs the column {column}. Got a table that does not say it for any "
             "image. Add the column to the table, or use --unit image (in a recipe: decision.unit)."
         )
-    names, num_blank = unit_names(predictions.frame["sample_id"], predictions.frame[column])
+    names, num_blank = unit_names(predictions.frame["sample_id"].to_list(), predictions.frame[column].to_list())
     units = _Rows.of(names)
     frame = _carried(predictions, units).with_columns(
         _status(predictions.frame, units),
@@ -140,7 +140,7 @@ def _labels(predictions: Predictions, units: _Rows, decision: Decision) -> list[
         known = is_ok & predictions.frame[name].is_not_null().to_numpy()
         found = units.gather(predictions.frame[name].to_list(), known)
         if decision.unit_label == "any_positive":
-            codes = [next((code for code in (1, UNCERTAIN, 0) if code in own), None) for own in found]
+            codes: list[object] = [next((code for code in (1, UNCERTAIN, 0) if code in own), None) for own in found]
         else:
             codes = [_one_label(own, (1, 0, UNCERTAIN), decision) for own in found]
         _require_one_label(units, found, codes, decision)

@@ -1,4 +1,4 @@
-"""From the logits of one or several networks to the probabilities that are told, to sets of classes and to the score of a question."""
+"""From the logits of one or several networks to probabilities, sets of classes and the score of a question."""
 
 from collections.abc import Sequence
 
