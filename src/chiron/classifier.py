@@ -1,5 +1,6 @@
 """Classifier = preprocess + network + decision: the one object for use, saved and loaded as a bundle."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from chiron.bundle import BundleSpec, NetworkSpec, read_bundle, write_bundle
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
+from chiron.decide.combine import combine_logits
 from chiron.decide.members import probabilities, question_score, sets_of
 from chiron.models.create import create_model
 from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image, decode_pil
@@ -149,6 +151,26 @@ class Classifier:
             DataError: a path that does not exist.
         """
         return self.read_out(self.member_logits(to_tensor(self.store(image))[None]))[0]
+
+    def predict_unit(self, images: Sequence[ImageLike]) -> Prediction:
+        """The model output for the images of one unit (patient, lesion, exam) together, by the decision's rule.
+
+        Raises:
+            PreprocessError: an image cannot be decoded.
+            DataError: a path that does not exist, or no image.
+        """
+        if not images:
+            raise DataError("A unit must have an image. Got none. Give at least one.")
+        stored = torch.stack([to_tensor(self.store(image)) for image in images])
+        return self.read_out(self.combined(self.member_logits(stored)))[0]
+
+    def combined(self, logits: Float[Tensor, "members images classes"]) -> Float[Tensor, "members one classes"]:
+        """The logits of one unit, of each network, from those of its images."""
+        exact = logits.cpu().double().numpy()
+        how = {"several": self.labels.is_multi_label, "positive_index": self.labels.positive_index}
+        one_unit = np.zeros(exact.shape[1], dtype=np.int64)
+        made = [combine_logits(own, one_unit, self.decision.combine, **how) for own in exact]  # type: ignore[arg-type]
+        return torch.from_numpy(np.stack(made))
 
     def read_out(self, logits: Float[Tensor, "*members batch classes"]) -> list[Prediction]:
         """One Prediction a row of logits, of each network or of their mean."""

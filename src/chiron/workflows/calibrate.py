@@ -100,8 +100,8 @@ def decide_run(run: RunFolder, recipe: Recipe, manifest: Manifest) -> Calibrated
         ) from error
     former = classifier.bundle_id
     write_decision(run, classifier, decision, recipe)
-    if decision != Decision(**{key: getattr(decision, key) for key in ("unit", "combine", "unit_label", "questions")}):
-        log.info("%s", told_decision(decision))
+    for line in told_decision(decision):
+        log.info("%s", line)
     return Calibrated(run.bundle, former, classifier.bundle_id, decision)
 
 
@@ -121,8 +121,8 @@ def write_decision(run: RunFolder, classifier: Classifier, decision: Decision, r
                 table.of_model(classifier.bundle_id).with_facts(decision=said).save(run.predictions(split))
 
 
-def told_decision(decision: Decision) -> str:
-    """One line for the log."""
+def told_decision(decision: Decision) -> list[str]:
+    """What was fitted, a line each."""
     found = decision.calibration
     told = [f"calibration: {found.method}"]
     if found.method != "none":
@@ -135,4 +135,4 @@ def told_decision(decision: Decision) -> str:
     ]
     if decision.conformal is not None:
         told.append(f"prediction sets: {decision.conformal.score}, error rate {decision.conformal.alpha:g}")
-    return "; ".join(told)
+    return told
