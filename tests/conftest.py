@@ -15,7 +15,7 @@ from PIL import Image
 install_import_hook(
     [
         f"chiron.{name}"
-        for name in ("metrics", "preprocess", "layers", "models", "data", "engine", "audit", "classifier")
+        for name in ("decide", "metrics", "preprocess", "layers", "models", "data", "engine", "audit", "classifier")
     ],
     "shape_checks.check",
 )

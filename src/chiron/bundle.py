@@ -68,7 +68,9 @@ def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor]) -> 
         (target / "weights.safetensors").write_bytes(weights)
         (target / "bundle.json").write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         (target / "README.md").write_text(
-            model_card(bundle_id(content), spec.network.name, spec.labels, spec.intended_use, spec.provenance),
+            model_card(
+                bundle_id(content), spec.network.name, spec.labels, spec.decision, spec.intended_use, spec.provenance
+            ),
             encoding="utf-8",
         )
     return bundle_id(content)

@@ -168,6 +168,7 @@ def test_predict_prints_json_with_all_keys(trained_run, class_folders, result):
         "predicted_class_description",
         "confidence",
         "probabilities",
+        "calibrated",
         "disclaimer",
     }
 

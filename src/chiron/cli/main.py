@@ -9,6 +9,7 @@ import typer
 
 from chiron.cli import (
     bench,
+    calibrate,
     check,
     data,
     demo,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("train")(train.train_command)
 app.command("sweep")(sweep.sweep_command)
 app.command("evaluate")(evaluate.evaluate_command)
+app.command("calibrate")(calibrate.calibrate_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)
 app.command("predict")(predict.predict_command)

@@ -37,6 +37,10 @@ class FetchError(ChironError):
     exit_code = EXIT_COULD_NOT_FINISH
 
 
+class DecisionError(ChironError):
+    """A calibration, a threshold or prediction sets cannot be fitted or used with what is given."""
+
+
 class MetricError(ChironError):
     """The arrays given to a metric cannot be scored."""
 

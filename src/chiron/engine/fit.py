@@ -15,7 +15,7 @@ from chiron.core.errors import EngineError
 from chiron.core.hashing import sha256_json
 from chiron.data.cache import CachedImages
 from chiron.data.manifest import Manifest
-from chiron.data.predictions import sigmoid, softmax
+from chiron.decide.probabilities import sigmoid, softmax
 from chiron.engine.checkpoint import (
     Checkpoints,
     Progress,

@@ -99,7 +99,8 @@ class Conformal(Frozen):
     """How prediction sets are made: a class enters when its score is at most the quantile of its part.
 
     `quantiles` names `all`, the classes, or the values of the column `by`; null: too few groups, the class always
-    enters. Cross-fitted sets keep the sorted scores of each network's held-out units instead.
+    enters. Cross-fitted sets keep the sorted scores of each network's held-out units instead, and the size of the
+    `largest_group` of units among them.
     """
 
     score: ConformalScore
@@ -108,6 +109,7 @@ class Conformal(Frozen):
     quantiles: dict[str, float | None] = Field(default_factory=dict)
     num_groups: dict[str, int] = Field(default_factory=dict)
     member_scores: tuple[tuple[float, ...], ...] = ()
+    largest_group: int = 1
     fitted_on: FittedOn = "none"
 
 
@@ -125,3 +127,24 @@ class Decision(Frozen):
     questions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     thresholds: tuple[Threshold, ...] = ()
     conformal: Conformal | None = None
+
+    def asked_of(self, names: tuple[str, ...], positive: str | None, *, several: bool) -> dict[str, tuple[str, ...]]:
+        """The questions that have an answer for these labels, see `questions_of`; of several labels those decided."""
+        if several:
+            return {threshold.question: threshold.classes for threshold in self.thresholds}
+        return questions_of(self.questions, names, positive, several=False)
+
+    def threshold_of(self, question: str) -> Threshold | None:
+        """The threshold of a question; None where the most probable class answers it."""
+        return next((threshold for threshold in self.thresholds if threshold.question == question), None)
+
+
+def questions_of(
+    questions: dict[str, tuple[str, ...]], names: tuple[str, ...], positive: str | None, *, several: bool
+) -> dict[str, tuple[str, ...]]:
+    """The questions stated, and those that need no words: the positive class of two, or each of several labels."""
+    if several:
+        return {name: (name,) for name in names}
+    stated = set(questions.values())
+    own = {} if positive is None or (positive,) in stated else {positive: (positive,)}
+    return {**own, **questions}

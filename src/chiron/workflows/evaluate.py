@@ -18,8 +18,9 @@ from chiron.data.predictions import Predictions
 from chiron.data.private import Privacy, is_private
 from chiron.data.reading import read_dataset
 from chiron.data.unchanged import require_unchanged
-from chiron.engine.runtime import start_runtime
+from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_manifest
+from chiron.spec.decision import Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.overfit import refuse_overfit_check
@@ -60,6 +61,7 @@ def evaluate(
     split: str | None = None,
     out: str | Path | None = None,
     positive: str | None = None,
+    unit: Unit | None = None,
     layout: Layout = _RECOGNIZED,
     privacy: Privacy = "auto",
     pictures: bool = True,
@@ -69,12 +71,13 @@ def evaluate(
 ) -> Evaluated:
     """Evaluates a run folder, a bundle (with `data`), or a predictions CSV.
 
-    A run's test split is scored on the first call and enters the test ledger; later calls recompute from the stored
-    table. Results of a run stand in the run folder; all others in `out`.
+    A run's test split is scored on the first call of each bundle and enters the test ledger; later calls recompute from
+    the stored table. Results of a run stand in the run folder; all others in `out`.
 
     Args:
         data: images with labels, for a bundle; `layout` says how to read them. Whole numbers as labels count the
             bundle's classes from 0.
+        unit: what one answer is for; by default what the bundle says, of a table from elsewhere the image.
         privacy: whether the tables hold names of images, see `chiron.data.private`.
         pictures: show those of the failures on the page.
     Raises:
@@ -94,39 +97,40 @@ def evaluate(
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
-        if world.any(world.is_main and not run.predictions(chosen).is_file()):
+        if world.any(world.is_main and not is_scored(run, chosen)):
             score_run(run, chosen, device=device, threads=threads)
-        return world.by_main(lambda: evaluate_run(run, split=chosen, pictures=pictures)) or _evaluated_elsewhere(
-            run.path
-        )
+        return world.by_main(
+            lambda: evaluate_run(run, split=chosen, unit=unit, pictures=pictures)
+        ) or _evaluated_elsewhere(run.path)
     folder = Path(out) if out is not None else Path("evaluation")
     world.by_main(lambda: require_new(folder, force=force))
     if path.suffix.lower() == ".csv":
         if data is not None:
             raise SpecError("A predictions table is evaluated as it is. Got --data as well. Leave it out.")
-        made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive, pictures=pictures))
+        made = world.by_main(
+            lambda: evaluate_table(path, folder, split=split, positive=positive, unit=unit, pictures=pictures)
+        )
         return made or _evaluated_elsewhere(folder)
     if not (path / "bundle.json").is_file() and not is_run(path):
         raise SpecError(f"chiron evaluate takes a run folder, a bundle or a predictions CSV. Got {path}.")
     if data is None:
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
+    runtime = start_runtime(device=device, threads=threads)
     return _evaluate_bundle(
-        path,
-        Path(data),
-        folder,
-        split=split,
-        layout=layout,
-        privacy=privacy,
-        pictures=pictures,
-        device=device,
-        threads=threads,
+        path, Path(data), folder, runtime, split=split, layout=layout, privacy=privacy, unit=unit, pictures=pictures
     )
 
 
 def _evaluated_elsewhere(folder: Path) -> Evaluated:
     """What the main process has written."""
     return Evaluated(folder, RunFolder(folder).read_metrics())
+
+
+def is_scored(run: RunFolder, split: str) -> bool:
+    """Whether the split has a table of the run's bundle as it is: another decision is another bundle."""
+    table, bundle_id = run.predictions(split), run.read_facts().get("bundle_id")
+    return table.is_file() and Predictions.load(table).facts.get("bundle_id") == bundle_id
 
 
 def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int | None = None) -> None:
@@ -142,45 +146,55 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
     table = score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed)
     if runtime.world.is_main:
         facts = {"test_looks": looks, "leaks_accepted": accepted_leaks(manifest, recipe), "scored": _now()}
-        _with_facts(table, **facts).save(run.predictions(split))
+        table.with_facts(**facts).save(run.predictions(split))
 
 
 def evaluate_run(
-    run: RunFolder, *, split: str, others: Sequence[Mapping[str, Any]] = (), pictures: bool = True
+    run: RunFolder,
+    *,
+    split: str,
+    others: Sequence[Mapping[str, Any]] = (),
+    unit: Unit | None = None,
+    pictures: bool = True,
 ) -> Evaluated:
     """Numbers, figures and report of a stored table of the run; written into the run folder, newest last.
 
     Args:
         others: rows of other models on the same images: {"name", "params", "init", "evaluation"}; they are kept.
+        unit: what one answer is for; by default what the bundle says.
     """
     if others:
         store_comparison(run, split, others)
-    return Evaluated(run.path, write_results(run.path, stored_run(run, split), pictures=pictures))
+    return Evaluated(run.path, write_results(run.path, stored_run(run, split, unit=unit), pictures=pictures))
 
 
 def evaluate_table(
-    path: Path, folder: Path, *, split: str | None = None, positive: str | None = None, pictures: bool = True
+    path: Path,
+    folder: Path,
+    *,
+    split: str | None = None,
+    positive: str | None = None,
+    unit: Unit | None = None,
+    pictures: bool = True,
 ) -> Evaluated:
     """Numbers, figures and report of a table of predictions, from Chiron or elsewhere."""
-    return Evaluated(
-        folder, write_results(folder, stored_table(path, split=split, positive=positive), pictures=pictures)
-    )
+    stored = stored_table(path, split=split, positive=positive, unit=unit)
+    return Evaluated(folder, write_results(folder, stored, pictures=pictures))
 
 
 def _evaluate_bundle(
     bundle: Path,
     data: Path,
     folder: Path,
+    runtime: Runtime,
     *,
     split: str | None,
     layout: Layout,
     privacy: Privacy,
+    unit: Unit | None,
     pictures: bool,
-    device: str,
-    threads: int | None,
 ) -> Evaluated:
     """Scores the images and stores table, manifest and words, from which the report can be written again."""
-    runtime = start_runtime(device=device, threads=threads)
     world = runtime.world
     classifier = load(bundle, device=str(runtime.device))
 
@@ -218,8 +232,8 @@ def _evaluate_bundle(
         "environment": environment(),
         "command": command_line(hide),
     }
-    _with_facts(predictions, test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
-    done = world.by_main(lambda: evaluate_table(folder / "predictions.csv", folder, pictures=pictures))
+    predictions.with_facts(test_looks=looks, scored=_now(), report=words).save(folder / "predictions.csv")
+    done = world.by_main(lambda: evaluate_table(folder / "predictions.csv", folder, unit=unit, pictures=pictures))
     assert done is not None  # this is the main process
     return done
 
@@ -281,10 +295,6 @@ def _look(
     looks = count_looks(project, contents)
     log.info("test ledger in %s: look number %s at these images", project, "unknown" if looks is None else looks)
     return "unknown" if looks is None else looks
-
-
-def _with_facts(predictions: Predictions, **facts: Any) -> Predictions:
-    return replace(predictions, facts=predictions.facts | facts)
 
 
 def _now() -> str:

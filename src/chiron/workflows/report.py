@@ -17,6 +17,7 @@ from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
 from chiron.report.sharing import shareable_context, shareable_gallery, shareable_history
+from chiron.spec.decision import Unit
 from chiron.workflows.numbers import compute_numbers
 from chiron.workflows.run_folder import RunFolder, is_run, open_run
 from chiron.workflows.stored import RUN_SPLITS, Stored, stored_run, stored_table
@@ -61,7 +62,8 @@ def report(
             raise SpecError("A run keeps its own classes. Got --positive. Leave it out.")
         run = open_run(path)
         page = Path(out) if out is not None else path / name
-        stored = stored_run(run, split or _last_split(run))
+        chosen = split or _last_split(run)
+        stored = stored_run(run, chosen, unit=_last_unit(run, chosen))
     elif path.suffix.lower() == ".csv":
         page = Path(out) if out is not None else Path(name)
         stored = stored_table(path, split=split, positive=positive)
@@ -105,6 +107,12 @@ def write_page(
     page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)
     write_text(path, page)
     return limits
+
+
+def _last_unit(run: RunFolder, split: str) -> Unit | None:
+    """The unit of the numbers that stand for this split; None says that of the bundle."""
+    numbers = run.read_metrics() if run.metrics.is_file() else {}
+    return numbers["unit"]["name"] if numbers.get("split") == split and "unit" in numbers else None
 
 
 def _last_split(run: RunFolder) -> str:

@@ -17,6 +17,7 @@ from chiron.data.split import split_summary
 from chiron.report.context import ReportContext
 from chiron.report.flow import flow_of
 from chiron.report.table_one import carried_columns, table_one
+from chiron.spec.decision import Unit
 from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import EvaluateRecipe, Recipe
 from chiron.workflows.run_folder import RunFolder, environment
@@ -33,9 +34,10 @@ class Stored:
     settings: EvaluateRecipe
     history: Sequence[Mapping[str, Any]] = ()
     manifest: Manifest | None = None  # says where the images lie; None for a table from elsewhere
+    unit: Unit | None = None  # what one answer is for; None: what the table's decision says
 
 
-def stored_run(run: RunFolder, split: str) -> Stored:
+def stored_run(run: RunFolder, split: str, *, unit: Unit | None = None) -> Stored:
     """What the run folder holds about one scored split.
 
     Raises:
@@ -75,10 +77,12 @@ def stored_run(run: RunFolder, split: str) -> Stored:
         command=facts.get("command", ""),
         **_data_facts(manifest, predictions, split),
     )
-    return Stored(predictions, context, recipe.evaluate, run.read_history(), manifest)
+    return Stored(predictions, context, recipe.evaluate, run.read_history(), manifest, unit)
 
 
-def stored_table(path: Path, *, split: str | None = None, positive: str | None = None) -> Stored:
+def stored_table(
+    path: Path, *, split: str | None = None, positive: str | None = None, unit: Unit | None = None
+) -> Stored:
     """What a table of predictions says, with the facts and the manifest that Chiron wrote beside it, if it did.
 
     Raises:

@@ -18,11 +18,11 @@ from chiron.data.cache import CACHE_FOLDER, CachedImages, cache_images
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import SPLITS
-from chiron.data.predictions import Predictions
 from chiron.data.source import ImageSource
 from chiron.engine.checkpoint import stored_setting
 from chiron.engine.fit import Fitted, fit
 from chiron.engine.memory import peak_of
+from chiron.engine.processes import World
 from chiron.engine.runtime import Runtime, start_runtime
 from chiron.engine.scoring import score_images
 from chiron.spec.labels import LabelSpace
@@ -30,12 +30,15 @@ from chiron.spec.layout import Layout
 from chiron.spec.provenance import Provenance
 from chiron.spec.recipe import Recipe
 from chiron.version import __version__
+from chiron.workflows.calibrate import decide_run
 from chiron.workflows.check import check_recipe
 from chiron.workflows.data import label_space
-from chiron.workflows.evaluate import evaluate_run, score_run
+from chiron.workflows.decision import splits_needed, unfitted_decision, where_to_fit
+from chiron.workflows.evaluate import evaluate_run, is_scored, score_run
 from chiron.workflows.overfit import note_overfit
 from chiron.workflows.run_folder import RunFolder, library_versions
 from chiron.workflows.sanity import refuse_sanity_run
+from chiron.workflows.shareable import shareable_recipe
 from chiron.workflows.start_run import read_run, reopen_run, start_run
 
 log = logging.getLogger("chiron.train")
@@ -112,11 +115,25 @@ def train(
         world.by_main(lambda: note_overfit(run, fitted, settings))
         return run
     world.by_main(lambda: _make_bundle(run, settings, manifest, labels, fitted, runtime.alone()))
+    _decide(run, settings, manifest, runtime.world, device=device, threads=threads)
     for split in ("val", "test") if score_test else ("val",):
-        if world.any(world.is_main and not _is_scored(run, split)):
+        if world.any(world.is_main and not is_scored(run, split)):
             score_run(run, split, device=device, threads=threads)
     world.by_main(lambda: _finish(run, "test" if score_test else "val"))
     return run
+
+
+def _decide(
+    run: RunFolder, recipe: Recipe, manifest: Manifest, world: World, *, device: str, threads: int | None
+) -> None:
+    """Fits what the recipe asks for on images that training has not seen, and keeps it in the bundle."""
+    fitted_on = where_to_fit(recipe.decision, manifest)
+    needed = splits_needed(recipe.decision, fitted_on)
+    if fitted_on == "none" and not needed:
+        return
+    for split in needed:
+        score_run(run, split, device=device, threads=threads)
+    world.by_main(lambda: decide_run(run, recipe, manifest))
 
 
 def _finish(run: RunFolder, split: str) -> None:
@@ -150,7 +167,7 @@ def _already_finished(
     """Nothing is trained twice; a test split that was not asked for before can still be scored."""
     log.info("this run is finished")
     world = runtime.world
-    if world.any(world.is_main and score_test and not run.predictions("test").is_file()):
+    if world.any(world.is_main and score_test and not is_scored(run, "test")):
         score_run(run, "test", device=device, threads=threads)
         world.by_main(lambda: evaluate_run(run, split="test"))
     return run
@@ -168,12 +185,6 @@ def _runtime(recipe: Recipe, device: str, threads: int | None) -> Runtime:
     return start_runtime(
         device=device, num_workers=train.num_workers, threads=threads, deterministic=train.deterministic
     )
-
-
-def _is_scored(run: RunFolder, split: str) -> bool:
-    """Whether a run that was stopped late has this split's table of the same bundle already."""
-    bundle_id = run.read_facts()["bundle_id"]
-    return run.predictions(split).is_file() and Predictions.load(run.predictions(split)).facts["bundle_id"] == bundle_id
 
 
 def _tell_data(manifest: Manifest) -> None:
@@ -195,12 +206,13 @@ def _make_bundle(
         network_spec=fitted.network_spec,
         input_spec=recipe.input,
         labels=labels,
+        decision=unfitted_decision(recipe.decision),
         intended_use=recipe.intended_use,
         provenance=Provenance(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             chiron_version=__version__,
             library_versions=library_versions(),
-            recipe=_shareable(recipe),
+            recipe=shareable_recipe(recipe),
             data_digest=manifest.digest,
             data_counts=_counts(manifest),
             grouping=manifest.grouping,
@@ -227,17 +239,6 @@ def _make_bundle(
             f"in {run.bundle}. Please report this."
         )
     run.write_facts(status="trained", bundle_id=loaded.bundle_id, best_epoch=fitted.progress.best_epoch)
-
-
-def _shareable(recipe: Recipe) -> dict[str, Any]:
-    """The recipe without sample names and paths: a bundle leaves the run folder."""
-    values = recipe.model_dump(mode="json")
-    if recipe.model.weights is not None:
-        values["model"]["weights"] = Path(recipe.model.weights).name
-    values["data"]["accept_leaks"] = [f"{len(recipe.data.accept_leaks)} pairs, named in the run folder"] * bool(
-        recipe.data.accept_leaks
-    )
-    return values
 
 
 def _counts(manifest: Manifest) -> dict[str, dict[str, int]]:
