@@ -9,10 +9,8 @@ from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
-from chiron.report.coarse import shareable_evaluation
-from chiron.report.coarse_multi import shareable_multi_label
+from chiron.report.coarse_parts import shareable_numbers
 from chiron.report.figures import write_figures
-from chiron.report.format import is_multi_label
 from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
@@ -100,8 +98,7 @@ def write_page(
     context, history = stored.context, stored.history
     gallery = make_gallery(stored.predictions, stored.manifest if pictures and key is None else None)
     if key is not None:
-        made_coarse = shareable_multi_label if is_multi_label(numbers) else shareable_evaluation
-        shown, context = made_coarse(numbers), shareable_context(context, key)
+        shown, context = shareable_numbers(numbers), shareable_context(context, key)
         gallery, history = shareable_gallery(gallery, key), shareable_history(history)
     limits = limits_of(shown, context, exact=exact)
     page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)
