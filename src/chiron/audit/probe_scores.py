@@ -1,4 +1,4 @@
-"""How well a matrix of simple features tells the classes apart: out-of-fold scores, AUROC, p-value, Holm.
+"""How well a matrix of simple features tells the classes apart: out-of-fold scores, AUROC, p-value.
 
 The model is ridge regression of the class indicators: one solution, no random start, and only the order of its scores
 counts. Scores of different fold models are never compared: the AUROC is the share of all pairs inside a fold that are
@@ -173,24 +173,6 @@ def auroc_p_value(scored: Scored) -> float:
     null_variance = 0.25 * (1 + ((num_positive + num_negative) / 2 - 1) * 2 / 3) / (num_positive * num_negative)
     by_score = float(2 * special.ndtr(-(placed.value - 0.5) / np.sqrt(null_variance)))
     return by_score if by_delong is None else max(by_score, by_delong)
-
-
-def holm(p_values: Sequence[float]) -> tuple[list[float], list[int]]:
-    """Holm's adjusted p-values, and for each test by how many its alpha is divided.
-
-    Source: Holm 1979, Scandinavian Journal of Statistics 6:65-70.
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        ([0.03, 0.06, 0.06], [3, 1, 2])
-    """
-    order = sorted(range(len(p_values)), key=lambda test: p_values[test])
-    adjusted, divisors = [1.0] * len(p_values), [1] * len(p_values)
-    largest = 0.0
-    for step, test in enumerate(order):
-        divisors[test] = len(p_values) - step
-        largest = max(largest, min(1.0, divisors[test] * p_values[test]))
-        adjusted[test] = largest
-    return adjusted, divisors
 
 
 def scored_class(

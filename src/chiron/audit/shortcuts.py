@@ -20,7 +20,6 @@ from chiron.audit.probe_scores import (
     Targets,
     class_auroc,
     grouped_folds,
-    holm,
     mean_auroc,
     permutation_p_value,
     scored_class,
@@ -28,6 +27,7 @@ from chiron.audit.probe_scores import (
 from chiron.audit.probes import Kind, Probe, reference_probes, technical_probes, trivial_probes
 from chiron.core.hashing import seed_of
 from chiron.data.manifest import Manifest
+from chiron.metrics.holm import holm
 
 ALPHA = 0.05
 MIN_AUROC = 0.60  # below it a difference may be real and is too small to be worth an alarm

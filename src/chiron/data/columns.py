@@ -63,9 +63,9 @@ def columns_for(what: str, columns: Sequence[str], *, table: str) -> list[str]:
     """
     plain: dict[str, str] = {}
     for column in columns:
-        if plain.setdefault(_plain(column), column) != column:
+        if plain.setdefault(plain_name(column), column) != column:
             raise DataError(
-                f"Columns of a table must differ by more than case and signs. Got {plain[_plain(column)]!r} and "
+                f"Columns of a table must differ by more than case and signs. Got {plain[plain_name(column)]!r} and "
                 f"{column!r} in {table}. Rename one."
             )
     return [plain[name] for name in COLUMN_NAMES[what] if name in plain]
@@ -78,8 +78,9 @@ def known_names(what: str) -> str:
 
 def known_roles(columns: Iterable[str]) -> dict[str, ColumnRole]:
     """Roles of the columns whose names are widely used; all others have none until somebody gives them one."""
-    return {column: _ROLE_OF[_plain(column)] for column in columns if _plain(column) in _ROLE_OF}
+    return {column: _ROLE_OF[plain_name(column)] for column in columns if plain_name(column) in _ROLE_OF}
 
 
-def _plain(column: str) -> str:
+def plain_name(column: str) -> str:
+    """A column's name as the lists here write it: lower case, words joined by underscores."""
     return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column).lower()).strip("_")

@@ -101,10 +101,15 @@ class DataRecipe(Frozen):
 
 
 class EvaluateRecipe(Frozen):
-    """The intervals."""
+    """The intervals, and the subgroups that are planned."""
 
     num_resamples: int = Field(default=2000, ge=200, description="bootstrap resamples of groups")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    subgroups: tuple[str, ...] = Field(
+        default=(),
+        description="columns whose groups are compared; by default those with the role subgroup or site, age and sex, "
+        "as exploratory",
+    )
 
 
 class IntendedUse(Frozen):

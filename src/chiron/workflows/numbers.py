@@ -1,5 +1,6 @@
 """Every number of an evaluation, computed from a table of predictions alone."""
 
+from dataclasses import replace
 from typing import Any
 
 from chiron.core.errors import DataError
@@ -10,6 +11,7 @@ from chiron.metrics.multi_label import evaluate_multi_label
 from chiron.metrics.questions import question_numbers
 from chiron.spec.decision import Decision
 from chiron.spec.recipe import EvaluateRecipe
+from chiron.workflows.analyses import readers, strata, subgroups, worst
 from chiron.workflows.stored import Stored
 
 _OF_IMAGES = ("num_images", "num_groups", "class_counts", "overall", "per_class")  # beside those of another unit
@@ -43,6 +45,11 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
         num_resamples=settings.num_resamples,
         confidence=settings.confidence,
     )
+    of_units = replace(stored, predictions=units.predictions)
+    numbers["subgroups"] = subgroups(of_units)
+    numbers["strata"] = strata(of_units)
+    numbers["worst_case"] = worst(of_units)
+    numbers["readers"] = readers(of_units)
     numbers["split"] = stored.context.split_scored
     numbers["model_id"] = images.facts.get("bundle_id")
     return numbers

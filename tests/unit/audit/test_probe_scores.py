@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from chiron.audit.probe_scores import (
@@ -14,7 +12,6 @@ from chiron.audit.probe_scores import (
     class_auroc,
     cross_fitted,
     grouped_folds,
-    holm,
     mean_auroc,
     permutation_p_value,
     permuted_labels,
@@ -122,19 +119,6 @@ def test_no_fold_sees_its_own_labels(random):
     before, after = cross_fitted(features, wanted, fold), cross_fitted(features, changed, fold)
     assert np.array_equal(before[fold == 2], after[fold == 2])
     assert not np.array_equal(before[fold == 1], after[fold == 1])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sampled_from([0.01, 0.05, 0.2]))
-@settings(max_examples=50, deadline=None)
-def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, alpha):
-    adjusted, divisors = holm(p_values)
-    rejected, left = set(), dict(enumerate(p_values))
-    while left and min(left.values()) <= alpha / len(left):
-        smallest = min(left, key=lambda test: left[test])
-        assert divisors[smallest] == len(left)
-        rejected.add(smallest)
-        del left[smallest]
-    assert {test for test, p_value in enumerate(adjusted) if p_value <= alpha} == rejected
 
 
 def test_folds_keep_groups_whole_and_classes_about_equal():

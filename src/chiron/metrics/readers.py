@@ -1,0 +1,110 @@
+"""Readers: people who answered for the same images, beside the model. Points on the ROC, agreement, paired tests."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from chiron.metrics.agreement import kappa, mcnemar
+from chiron.metrics.holm import holm
+from chiron.metrics.question import Question
+
+MOST_CUTS = 10  # points of a rating that are told
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one reader said to one question: yes or no, or a rating where more means rather yes."""
+
+    reader: str
+    given: Bool[np.ndarray, "n"]  # whether there is an answer
+    value: Float[np.ndarray, "n"]  # 1 and 0, or the rating; of no meaning where none was given
+    is_rating: bool = False
+
+
+def reader_numbers(
+    question: Question, answers: Sequence[Answers], *, num_resamples: int = 2000
+) -> list[dict[str, Any]]:
+    """One entry a reader, on the images that the reader answered; `p_adjusted` is Holm's over all tests of all readers.
+
+    Yes or no: sensitivity and specificity of reader and model on the same images, paired tests between them at the
+    model's decision, and kappa with reference and model. A rating: AUROC of both, and a point for each cut.
+    """
+    told = [_of_reader(question, reader, num_resamples) for reader in answers if reader.given.any()]
+    tests = [test for entry in told for test in entry.get("model_against_reader", {}).values() if test is not None]
+    for test, adjusted in zip(tests, holm([test["p_value"] for test in tests])[0], strict=True):
+        test["p_adjusted"] = adjusted
+    return told
+
+
+def _of_reader(question: Question, answers: Answers, num_resamples: int) -> dict[str, Any]:
+    model, value = question.part(answers.given), answers.value[answers.given]
+    entry: dict[str, Any] = {
+        "question": question.name,
+        "reader": answers.reader,
+        "images": len(value),
+        "not_answered": int((~answers.given).sum()),
+        "model": {"sensitivity": asdict(model.sensitivity()), "specificity": asdict(model.specificity())},
+    }
+    if answers.is_rating:
+        person = replace(model, score=value)
+        entry |= {"auroc": asdict(person.auroc()), "model_auroc": asdict(model.auroc())}
+        cuts = np.unique(value)[1:]  # at the lowest rating every image is called
+        shown = cuts[np.unique(np.linspace(0, len(cuts) - 1, MOST_CUTS).round().astype(int))] if len(cuts) else cuts
+        return entry | {"points": [_point(replace(model, called=value >= cut)) | {"from": float(cut)} for cut in shown]}
+    person = replace(model, called=value > 0)
+    sides = {"sensitivity": model.positive, "specificity": ~model.positive}
+    how: dict[str, Any] = {"num_categories": 2, "num_resamples": num_resamples, "confidence": question.confidence}
+    called = person.called.astype(np.int64)
+    return entry | {
+        "points": [_point(person)],
+        "kappa_with_reference": asdict(kappa(model.positive.astype(np.int64), called, model.group_index, **how)),
+        "kappa_with_model": asdict(kappa(model.called.astype(np.int64), called, model.group_index, **how)),
+        "model_against_reader": {name: _paired(model, person, side) for name, side in sides.items()},
+    }
+
+
+def _point(person: Question) -> dict[str, Any]:
+    """A point on the ROC: sensitivity, and 1 - specificity as its specificity."""
+    return {"sensitivity": asdict(person.sensitivity()), "specificity": asdict(person.specificity())}
+
+
+def _paired(model: Question, person: Question, side: Bool[np.ndarray, "n"]) -> dict[str, Any] | None:
+    """The test on one side, null where the side has no image."""
+    if not side.any():
+        return None
+    rights = [(one.called == one.positive)[side] for one in (model, person)]
+    paired = mcnemar(rights[0], rights[1], model.group_index[side])
+    return {
+        "model_only_right": paired.first_only,
+        "reader_only_right": paired.second_only,
+        "difference": float(rights[0].mean() - rights[1].mean()),
+        "p_value": paired.p_value,
+        "p_adjusted": None,
+        "method": paired.method,
+    }
+
+
+def class_agreement(
+    y_true: Int[np.ndarray, "n"],
+    y_pred: Int[np.ndarray, "n"],
+    named: Int[np.ndarray, "n"],
+    group_index: Int[np.ndarray, "n"],
+    *,
+    num_classes: int,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Kappa over all classes of a reader who named a class, with the reference and with the model.
+
+    Args:
+        named: class that the reader named for each image.
+    """
+    how: dict[str, Any] = {"num_categories": num_classes, "num_resamples": num_resamples, "confidence": confidence}
+    return {
+        "images": len(named),
+        "kappa_with_reference": asdict(kappa(y_true, named, group_index, **how)),
+        "kappa_with_model": asdict(kappa(y_pred, named, group_index, **how)),
+    }

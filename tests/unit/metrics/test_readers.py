@@ -1,0 +1,60 @@
+"""Readers beside the model: the same images, points by hand, one family of tests."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
+
+from chiron.metrics.question import Question
+from chiron.metrics.readers import Answers, reader_numbers
+
+
+def drawn(n: int = 120):
+    rng = np.random.default_rng(3)
+    positive = rng.uniform(size=n) < 0.4
+    score = np.clip(0.5 + 0.2 * rng.normal(size=n) + 0.2 * (2 * positive - 1), 0.01, 0.99)
+    worse = np.where(rng.uniform(size=n) < 0.7, positive, ~positive).astype(float)
+    rating = np.clip(np.round(2 + positive * 1.5 + rng.normal(size=n)), 1, 5)
+    return Question("sick", positive, score, score >= 0.5, np.arange(n)), worse, rating
+
+
+def test_points_and_agreement_on_the_images_that_were_read():
+    question, worse, _ = drawn()
+    given = np.arange(120) < 100
+    (told,) = reader_numbers(question, [Answers("anna", given, worse)], num_resamples=200)
+    assert (told["images"], told["not_answered"]) == (100, 20)
+    sick, said = question.positive[:100], worse[:100] > 0
+    assert told["points"][0]["sensitivity"]["value"] == pytest.approx(said[sick].mean())
+    assert told["points"][0]["specificity"]["value"] == pytest.approx(1 - said[~sick].mean())
+    assert told["model"]["sensitivity"]["value"] == pytest.approx(question.called[:100][sick].mean())
+    assert told["kappa_with_reference"]["value"] == pytest.approx(cohen_kappa_score(sick, said))
+    assert told["kappa_with_model"]["value"] == pytest.approx(cohen_kappa_score(question.called[:100], said))
+    test = told["model_against_reader"]["sensitivity"]
+    assert test["model_only_right"] == int((question.called[:100] & ~said)[sick].sum())
+    assert test["difference"] == pytest.approx(question.called[:100][sick].mean() - said[sick].mean())
+
+
+def test_tests_of_all_readers_are_one_family():
+    question, worse, _ = drawn()
+    everyone = np.ones(120, bool)
+    told = reader_numbers(question, [Answers("a", everyone, worse), Answers("b", everyone, worse)], num_resamples=200)
+    p_values = [told[0]["model_against_reader"][side] for side in ("sensitivity", "specificity")]
+    smallest = min(p_values, key=lambda test: test["p_value"])
+    assert smallest["p_adjusted"] == pytest.approx(min(1, 4 * smallest["p_value"]))
+
+
+def test_a_rating_has_a_curve():
+    question, _, rating = drawn()
+    (told,) = reader_numbers(question, [Answers("eva", np.ones(120, bool), rating, is_rating=True)], num_resamples=200)
+    assert told["auroc"]["value"] == pytest.approx(roc_auc_score(question.positive, rating))
+    assert told["model_auroc"]["value"] == pytest.approx(roc_auc_score(question.positive, question.score))
+    fpr, tpr, cuts = roc_curve(question.positive, rating, drop_intermediate=False)
+    for point in told["points"]:
+        place = list(cuts).index(point["from"])
+        assert point["sensitivity"]["value"] == pytest.approx(tpr[place])
+        assert 1 - point["specificity"]["value"] == pytest.approx(fpr[place])
+    assert [point["from"] for point in told["points"]] == [2, 3, 4, 5]
+
+
+def test_who_answered_nothing_is_not_told():
+    question, worse, _ = drawn()
+    assert reader_numbers(question, [Answers("nobody", np.zeros(120, bool), worse)]) == []
