@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import optimize
 
-
 MIN_CASES = 1000
 HAS_INTERCEPT = True
 FEWEST_CLASSES, MOST_CLASSES = 2, None
