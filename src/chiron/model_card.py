@@ -128,15 +128,15 @@ def _decision(decision: Decision) -> str:
     told += [_threshold(threshold) for threshold in decision.thresholds]
     asked = [question for question in decision.questions if decision.threshold_of(question) is None]
     told += [
-        f"{as_markdown(question)} ({as_markdown(', '.join(decision.questions[question]))}): yes where the class named is "
-        "one of these."
+        f"{as_markdown(question)}: yes where the class named is one of "
+        f"{as_markdown(', '.join(decision.questions[question]))}."
         for question in asked
     ]
     if decision.conformal is not None:
         by = "" if decision.conformal.by == "all" else f", by {as_markdown(decision.conformal.by)}"
         told.append(
-            f"Prediction sets ({decision.conformal.score}) may miss the reference class in {decision.conformal.alpha:.0%}"
-            f" of cases{by}; fitted {_FITTED_ON[decision.conformal.fitted_on]}."
+            f"Prediction sets ({decision.conformal.score}) may miss the reference class in "
+            f"{decision.conformal.alpha:.0%} of cases{by}; fitted {_FITTED_ON[decision.conformal.fitted_on]}."
         )
     return "\n".join(told)
 

@@ -5,6 +5,7 @@ absent with the logit 0 and present with the network's. Its parameters carry `_<
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Literal, get_args
 
@@ -70,14 +71,12 @@ def fit_calibration(
     """
     if method == "none":
         return Calibration()
-    logits = logits.astype(np.float64)
-    rows = _canonical_order(logits, y_true)
-    logits, y_true, index = logits[rows], y_true[rows], group_numbers(groups, len(logits))
-    index = index[rows] if groups is not None else index
+    given = logits, y_true, groups
+    logits, y_true, index = _in_order(*given)
     if method == "auto":
         names = _suiting(logits, y_true, needs_intercept, several)
         if len(names) > 1:
-            losses = calibration_losses(logits, y_true, index.tolist(), methods=names, several=several, seed=seed)
+            losses = calibration_losses(*given, methods=names, several=several, seed=seed)
             names = [min(names, key=lambda name: losses[name])]  # the simpler of equal ones
         method = names[0]
     elif reason := _unsuited(method, logits, y_true, needs_intercept, several):
@@ -104,8 +103,8 @@ def calibration_losses(
 
     A method fails when a fold leaves a class that it needs without a case.
     """
-    logits = logits.astype(np.float64)
-    fold = _folds(y_true, group_numbers(groups, len(logits)), seed)
+    logits, y_true, index = _in_order(logits, y_true, groups)
+    fold = _folds(index, seed)
     losses = {}
     for name in methods:
         leaf, total, count = _leaf(name), 0.0, 0
@@ -122,6 +121,7 @@ def calibration_losses(
     return losses
 
 
+@cache  # finding a leaf takes longer than most fits
 def _leaf(name: str) -> ModuleType:
     return load_leaf(CALIBRATORS_PACKAGE, name, kind="calibration method")
 
@@ -203,18 +203,23 @@ def _losses(probs: np.ndarray, y_true: np.ndarray, several: bool) -> Float[np.nd
     return -np.log(np.maximum(given, tiny))
 
 
-def _canonical_order(logits: np.ndarray, y_true: np.ndarray) -> Int[np.ndarray, "n"]:
-    """An order of the rows by what they hold, so that a shuffled table gives the same parameters."""
-    labels = np.nan_to_num(y_true, nan=-1.0)
-    return np.lexsort((*(labels.T if labels.ndim == 2 else [labels]), *logits.T))
+def _in_order(
+    logits: np.ndarray, y_true: np.ndarray, groups: Sequence[Hashable] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits in float64, labels and numbers of groups, ordered by what rows hold: a shuffled table gives the same."""
+    labels, index = np.nan_to_num(y_true, nan=-1.0).reshape(len(y_true), -1), group_numbers(groups, len(logits))
+    order = np.lexsort((index, *labels.T, *logits.T))
+    return logits[order].astype(np.float64), y_true[order], index if groups is None else index[order]
 
 
-def _folds(y_true: np.ndarray, group_index: np.ndarray, seed: int) -> Int[np.ndarray, "n"]:
-    """The fold of each row: groups dealt in a drawn order, those with the same labels in turn."""
-    groups, first, inverse = np.unique(group_index, return_index=True, return_inverse=True)
-    labels = np.nan_to_num(y_true[first], nan=-1.0).reshape(len(groups), -1)
-    drawn = np.random.default_rng([seed, 3]).permutation(len(groups))
-    order = drawn[np.lexsort(labels[drawn].T)]
-    fold = np.empty(len(groups), dtype=np.int64)
-    fold[order] = np.arange(len(groups)) % FOLDS
+def _folds(group_index: np.ndarray, seed: int) -> Int[np.ndarray, "n"]:
+    """The fold of each row, groups dealt in a drawn order.
+
+    Not by class: in folds that all have the classes' shares of this sample, intercepts that learn these shares by heart
+    would look right.
+    """
+    inverse = np.unique(group_index, return_inverse=True)[1]
+    num_groups = int(inverse.max()) + 1
+    fold = np.empty(num_groups, dtype=np.int64)
+    fold[np.random.default_rng([seed, 3]).permutation(num_groups)] = np.arange(num_groups) % FOLDS
     return fold[inverse]

@@ -2,14 +2,16 @@
 
 Calibrated on units of the decision; several units of one group count as in `groups.py`, so that the promise is one
 about units drawn with their groups. A part with too few groups has no quantile: such a class always enters, and such a
-subgroup gets every class. The promise is an average over calibration sets: one of n units covers with a share that itself has
-the distribution Beta(k, n + 1 - k).
+subgroup gets every class. The promise is an average over calibration sets: one of n units covers with a share that
+itself has the distribution Beta(k, n + 1 - k).
 
 Sources: Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world, chapter 2 (by class: Vovk 2012,
 arXiv:1209.2673); CV+: Romano, Sesia and Candès 2020, arXiv:2006.02544, and Barber et al. 2021, arXiv:1905.02928.
 """
 
 from collections.abc import Hashable, Sequence
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -106,7 +108,7 @@ def fit_cross_conformal(
     Args:
         member_probs: for each network its calibrated probabilities of its own held-out units.
     """
-    drawn: Sequence[np.ndarray | None] = member_randomizer or [None] * len(member_probs)
+    drawn: list[np.ndarray | None] = [*member_randomizer] if member_randomizer else [None] * len(member_probs)
     own = [_own_scores(score, *rows) for rows in zip(member_probs, member_y_true, drawn, strict=True)]
     all_groups = [group for groups in member_groups for group in groups] if member_groups is not None else None
     sizes = group_sizes(group_numbers(all_groups, sum(map(len, own))))
@@ -147,8 +149,12 @@ def cross_prediction_sets(
 
 
 def _scores(name: str, probs: np.ndarray, randomizer: np.ndarray | None) -> Float[np.ndarray, "n classes"]:
-    leaf = load_leaf(SCORES_PACKAGE, name, kind="conformal score")
-    return leaf.scores(probs.astype(np.float64), randomizer)
+    return _leaf(name).scores(probs.astype(np.float64), randomizer)
+
+
+@cache  # finding a leaf takes longer than the scores
+def _leaf(name: str) -> ModuleType:
+    return load_leaf(SCORES_PACKAGE, name, kind="conformal score")
 
 
 def _own_scores(

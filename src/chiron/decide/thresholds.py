@@ -142,7 +142,7 @@ def _limits(positives: _Positives, value: float) -> tuple[float | None, float | 
 
 
 def _design_effect(positives: _Positives, below: Bool[np.ndarray, "positives"]) -> float:
-    """How many times more a share varies than with independent cases, at least 1; the most possible if nothing shows it.
+    """How many times more a share varies than with independent cases, at least 1; the most there is at 0 and 1.
 
     Source: ratio estimator over clusters, Rao and Scott 1992, doi:10.2307/2532311.
     """

@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from chiron.decide.members import question_score
+from chiron.metrics.abstention import distance_from_threshold, referral_table
 from chiron.metrics.cases import Cases, check_cases
 from chiron.metrics.estimator import Estimator
+from chiron.metrics.means import rows_of
 from chiron.metrics.metric import Basis, registered_metrics
 from chiron.spec.decision import Decision, Threshold
 
@@ -44,9 +46,17 @@ def question_numbers(
         called = np.isin(y_prob.argmax(axis=1), [classes.index(name) for name in of])
         answer = called if threshold is None else score >= threshold.value
         known, present = _reference(y_true, of, classes)
-        cases = _cases(present[known], score[known], answer[known], groups, known)
-        estimator = Estimator(cases, registered_metrics(), num_resamples=num_resamples, confidence=confidence, seed=0)
-        numbers[question] = {"classes": list(of), **_told(estimator), "threshold": _promise(threshold)}
+        own = None if groups is None else [group for group, counts in zip(groups, known, strict=True) if counts]
+        cases = _cases(present[known], score[known], answer[known], own)
+        how: dict[str, Any] = {"num_resamples": num_resamples, "confidence": confidence, "seed": 0}
+        estimator = Estimator(cases, registered_metrics(), **how)
+        told = {"classes": list(of), **_told(estimator), "threshold": _promise(threshold), "referral": None}
+        if threshold is not None:
+            rows = rows_of(own, cases.num_images, **how)
+            sure = distance_from_threshold(score[known], threshold.value)
+            table = referral_table(sure, answer[known] != present[known], rows, positive=present[known])
+            told["referral"] = [asdict(row) for row in table]
+        numbers[question] = told
     return numbers
 
 
@@ -61,16 +71,13 @@ def _reference(
     return ~np.isnan(own), own == 1
 
 
-def _cases(
-    present: np.ndarray, score: np.ndarray, answer: np.ndarray, groups: Sequence[Hashable] | None, known: np.ndarray
-) -> Cases:
-    own_groups = None if groups is None else [group for group, counts in zip(groups, known, strict=True) if counts]
+def _cases(present: np.ndarray, score: np.ndarray, answer: np.ndarray, groups: Sequence[Hashable] | None) -> Cases:
     cases = check_cases(
         present.astype(np.int64),
         np.stack([1 - score, score], axis=1),
         classes=("no", "yes"),
         positive="yes",
-        groups=own_groups,
+        groups=groups,
     )
     return replace(cases, y_pred=answer.astype(np.int64))
 

@@ -5,13 +5,18 @@ from typing import Any
 
 from chiron.core.errors import DataError
 from chiron.data.predictions import Predictions
-from chiron.data.units import Units, at_unit
+from chiron.data.units import at_unit
 from chiron.metrics.evaluation import evaluate as evaluate_arrays
 from chiron.metrics.multi_label import evaluate_multi_label
-from chiron.metrics.questions import question_numbers
-from chiron.spec.decision import Decision
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows.analyses import readers, strata, subgroups, worst
+from chiron.workflows.decision_numbers import (
+    abstention_told,
+    calibration_told,
+    questions_told,
+    sets_told,
+    unit_facts,
+)
 from chiron.workflows.stored import Stored
 
 _OF_IMAGES = ("num_images", "num_groups", "class_counts", "overall", "per_class")  # beside those of another unit
@@ -27,25 +32,19 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
         DataError: no row can be scored, or the table does not name the units.
     """
     images, settings = stored.predictions, stored.settings
-    fitted = images.decision
-    decision = fitted if stored.unit is None else fitted.model_copy(update={"unit": stored.unit})
-    units = at_unit(images, decision)
-    numbers = _evaluated(units.predictions, settings)
-    numbers["unit"] = _unit(units, decision, fitted, images)
+    decision = images.decision if stored.unit is None else images.decision.model_copy(update={"unit": stored.unit})
+    made = at_unit(images, decision)
+    units = made.predictions
+    numbers = _evaluated(units, settings)
+    numbers["unit"] = unit_facts(made, decision, images)
     numbers["image_level"] = None
     if decision.unit != "image":
         numbers["image_level"] = {key: it for key, it in _evaluated(images, settings).items() if key in _OF_IMAGES}
-    numbers["questions"] = question_numbers(
-        units.predictions.y_true,
-        units.predictions.y_prob,
-        decision=decision,
-        classes=images.classes,
-        positive=images.positive,
-        groups=units.predictions.groups,
-        num_resamples=settings.num_resamples,
-        confidence=settings.confidence,
-    )
-    of_units = replace(stored, predictions=units.predictions)
+    numbers["questions"] = questions_told(units, settings)
+    numbers["calibration_fit"] = calibration_told(units, settings)
+    numbers["conformal"] = sets_told(units, settings)
+    numbers["abstention"] = abstention_told(units, settings)
+    of_units = replace(stored, predictions=units)
     numbers["subgroups"] = subgroups(of_units)
     numbers["strata"] = strata(of_units)
     numbers["worst_case"] = worst(of_units)
@@ -70,17 +69,3 @@ def _evaluated(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, 
         numbers["uncertain_labels"] = {"labels": predictions.num_uncertain, "counted_as": predictions.uncertain}
         return numbers
     return evaluate_arrays(predictions.y_true, predictions.y_prob, positive=predictions.positive, **how).to_json()
-
-
-def _unit(units: Units, decision: Decision, fitted: Decision, images: Predictions) -> dict[str, Any]:
-    """What one answer is for, how images make it, and whether that is what was calibrated."""
-    other = decision.unit != fitted.unit and fitted.calibration.method != "none"
-    return {
-        "name": decision.unit,
-        "num_units": units.predictions.scored.height,
-        "num_images": images.scored.height,
-        "num_without_id": units.num_blank,
-        "combine": decision.combine,
-        "label_rule": decision.unit_label,
-        "note": f"calibration and thresholds were fitted for the {fitted.unit}" if other else None,
-    }

@@ -119,7 +119,7 @@ def stored_table(
         "created": str(facts.get("scored", "")),
     } | said
     words["environment"] = words["environment"] or environment()
-    return Stored(predictions, ReportContext(**words), EvaluateRecipe(), (), manifest)
+    return Stored(predictions, ReportContext(**words), EvaluateRecipe(), (), manifest, unit)
 
 
 def store_comparison(run: RunFolder, split: str, others: Sequence[Mapping[str, Any]]) -> None:
