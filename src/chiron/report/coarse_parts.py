@@ -1,7 +1,7 @@
 """What may leave a project of questions, units, subgroups and strata: coarse counts, and numbers exact or withheld.
 
-Readers, failed cases as worst case and prediction sets are left out as a whole, and so is every part that is not named
-here: their counts of single people, or of few cases, are what they are about.
+Readers, failed cases as worst case, referral and prediction sets are left out as a whole, and so is every part that
+is not named here: counts of single people, or of few cases, are what they are about.
 """
 
 from collections.abc import Mapping
@@ -47,6 +47,8 @@ def shareable_numbers(evaluation: Numbers) -> dict[str, Any]:
         found["unit"] = _unit(evaluation["unit"])
     if evaluation.get("image_level"):
         found["image_level"] = coarse_other(evaluation["image_level"])
+    if evaluation.get("calibration_fit"):
+        found["calibration_fit"] = _calibration_fit(evaluation)
     found["questions"] = {name: _question(it) for name, it in (evaluation.get("questions") or {}).items()}
     found["subgroups"] = [_subgroups(it) for it in evaluation.get("subgroups") or [] if "groups" in it]
     found["strata"] = [
@@ -59,6 +61,20 @@ def shareable_numbers(evaluation: Numbers) -> dict[str, Any]:
 def _unit(unit: Numbers) -> dict[str, Any]:
     told = {key: coarse(unit[key]) for key in ("num_units", "num_images")}
     return {**unit, **told, "num_without_id": coarse(unit["num_without_id"]) if unit["num_without_id"] else 0}
+
+
+def _calibration_fit(evaluation: Numbers) -> dict[str, Any]:
+    """Fits of classes with five cases on either side."""
+    fit = evaluation["calibration_fit"]
+    by_class = {}
+    for name, numbers in fit["by_class"].items():
+        counts = evaluation["class_counts"][name]
+        whole = counts.get("assessed", evaluation["num_images"])
+        sided = min(counts["images"], whole - counts["images"]) < FEWEST
+        reason = FEW_IMAGES if whole < FEWEST_IMAGES else FEW_OF_CLASS if sided else None
+        by_class[name] = {key: exact(it, unless=reason) for key, it in numbers.items()}
+    sizes = {key: coarse(fit[key]) for key in ("num_units", "num_groups")}
+    return {**{key: fit[key] for key in ("method", "fitted_on")}, **sizes, "by_class": by_class}
 
 
 def _question(question: Numbers) -> dict[str, Any]:

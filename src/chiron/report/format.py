@@ -87,6 +87,16 @@ def plural(value: int, one: str, many: str | None = None) -> str:
     return f"{count(value)}{NBSP}{one if value == 1 else many or one + 's'}"
 
 
+def cases(evaluation: Mapping[str, Any]) -> str:
+    """How many are counted, with their noun.
+
+    Example:
+        >>> cases({"num_images": 2300})
+        '2,300\\xa0images'
+    """
+    return plural(evaluation["num_images"], case(evaluation))
+
+
 def percent(share: float, decimals: int = 1) -> str:
     """A share of one as a percentage.
 

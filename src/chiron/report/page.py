@@ -38,7 +38,6 @@ FIRST_SECTIONS = {
     "data": "Data and splits",
     "results": "Results",
     "classes": "Results by class",
-    "calibration": "Calibration",
 }
 LAST_SECTIONS = {  # after those that the numbers fill, see `sections.on_page`
     "failures": "Failures",
@@ -117,7 +116,6 @@ def _view(evaluation: Mapping[str, Any], context: ReportContext, history: Histor
         "multi_label": formats.is_multi_label(evaluation),
         "decisions": decision_rows(evaluation),
         "figures": _figures(evaluation, context, history),
-        "calibration": sentences.calibration(evaluation),
         "training": _training(context, history),
         "environment": environment_rows(context.environment),
     }

@@ -112,6 +112,7 @@ def stored_table(
         "splits": {},
         "num_unreadable": int((predictions.frame["status"] == "unreadable").sum()),
         "num_patients": _num_patients(predictions),
+        "patients": "unknown" if _num_patients(predictions) is None else "known",
         "leaks_accepted": list(facts.get("leaks_accepted", [])),
         "test_looks": facts.get("test_looks"),
         "split_scored": _only_split(predictions),
@@ -191,6 +192,13 @@ def _num_patients(predictions: Predictions) -> int | None:
     return scored["patient_id"].n_unique()
 
 
+def _num_sites(manifest: Manifest) -> int | None:
+    """How many sites the readable images name together, an unknown one counted as one; None without such a column."""
+    columns = [name for name, role in manifest.roles.items() if role == "site" and name in manifest.frame.columns]
+    usable = manifest.frame.filter(manifest.frame["status"] == "ok")
+    return usable.select(columns).n_unique() if columns and usable.height else None
+
+
 def _data_facts(manifest: Manifest, predictions: Predictions, split: str) -> dict[str, Any]:
     """What a report says of the data."""
     certainty = set(manifest.id_certainty.values())
@@ -205,6 +213,7 @@ def _data_facts(manifest: Manifest, predictions: Predictions, split: str) -> dic
         "data_notes": list(manifest.notes),
         "num_unreadable": int(unreadable.sum()),
         "num_patients": _num_patients(predictions),
+        "num_sites": _num_sites(manifest),
         "columns": carried_columns(manifest.frame),
         "flow": flow_of(manifest, predictions, split),
         "table_one": table_one(manifest),

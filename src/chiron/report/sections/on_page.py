@@ -4,12 +4,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.sections import image_level, questions, readers, subgroups, worst_case
+from chiron.report.sections import (
+    calibration,
+    image_level,
+    prediction_sets,
+    questions,
+    readers,
+    referral,
+    subgroups,
+    worst_case,
+)
 from chiron.report.sections.section import Section
 
 SECTIONS: tuple[Callable[[Mapping[str, Any], ReportContext], Section | None], ...] = (
+    calibration.section,
     questions.section,
     image_level.section,
+    prediction_sets.section,
+    referral.section,
     subgroups.section,
     subgroups.strata,
     readers.section,

@@ -44,6 +44,8 @@ def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
     if thresholds := {name: it for name, it in questions.items() if it["threshold"]}:
         tables.append(_thresholds(thresholds))
     tables.append(_counts(evaluation, questions))
+    if stated := {name: it["at_prevalence"] for name, it in questions.items() if it.get("at_prevalence")}:
+        tables.append(_at_prevalence(stated))
     return Section(
         "decisions",
         "Questions and thresholds",
@@ -53,7 +55,19 @@ def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
             "class is one of them."
         ],
         tables,
+        ["decision_curve"],
     )
+
+
+def _at_prevalence(stated: Mapping[str, Any]) -> Table:
+    """PPV and NPV where the condition is rarer or commoner than here."""
+    rows = [
+        (name, f"at {percent(it['prevalence'])}", [it["ppv"], it["npv"]])
+        for name, found in stated.items()
+        for it in found
+    ]
+    caption = "PPV and NPV at a stated prevalence. Sensitivity and specificity are taken to carry over."
+    return estimates_table(caption, ["PPV", "NPV"], rows, first="Question")
 
 
 def _rates(evaluation: Evaluation, questions: Mapping[str, Question]) -> Table:
@@ -128,8 +142,8 @@ def decision_sentence(evaluation: Evaluation, name: str, question: Question) -> 
     return text
 
 
-def promise_broken(evaluation: Evaluation) -> list[str]:
-    """Questions whose sensitivity here lies below what was promised, by more than its interval allows."""
+def promises_missed(evaluation: Evaluation) -> list[str]:
+    """Questions whose sensitivity here is below the one promised, and whether the interval still allows it."""
     broken = []
     for name, it in (evaluation.get("questions") or {}).items():
         threshold, found = it["threshold"], it.get("sensitivity") or {}

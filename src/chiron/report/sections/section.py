@@ -43,6 +43,7 @@ class Section:
     sentences: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # names of drawings
+    folded: bool = False  # tables are closed at first: there are many
 
 
 Given = Estimate | str | None  # an estimate, a text, or nothing
@@ -56,13 +57,13 @@ def estimates_table(
     first: str = "",
     below: Sequence[str] = (),
 ) -> Table:
-    """A table of estimates and texts, with footnotes for notes and the interval methods of each column.
+    """A table of estimates and texts, with footnotes for notes and the interval methods with their columns.
 
     Args:
         rows: name, second line, and one estimate or text a column.
     """
     footnotes, shown = Footnotes(), []
-    methods: dict[str, list[str]] = {name: [] for name in columns}
+    methods: dict[str, list[str]] = {}
     for name, about, given in rows:
         cells: list[Cell] = []
         for heading, it in zip(columns, given, strict=True):
@@ -71,9 +72,9 @@ def estimates_table(
                 continue
             entry = cell(it, _PLAIN)
             entry["mark"] = footnotes.mark(entry["note"])
-            if defined(it) and entry["method"] not in methods[heading]:
-                methods[heading].append(entry["method"])
+            if defined(it) and heading not in methods.setdefault(entry["method"], []):
+                methods[entry["method"]].append(heading)
             cells.append(entry)
         shown.append(Row(name, cells, about))
-    told = [f"{heading}: {', '.join(found)}" for heading, found in methods.items() if found]
+    told = [f"{', '.join(found)}: {method}" for method, found in methods.items()]
     return Table(caption, list(columns), shown, first, footnotes.listed(), told, list(below))

@@ -11,6 +11,7 @@ from chiron.report.words import word
 Evaluation = Mapping[str, Any]
 
 METRICS = ("sensitivity", "specificity", "auroc", "observed_over_expected")
+MOST_OPEN = 4  # tables; more are closed at first
 COMPARED = ("sensitivity", "specificity", "auroc")
 
 
@@ -31,6 +32,7 @@ def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
             *absent,
         ],
         tables,
+        folded=len(tables) > MOST_OPEN,
     )
 
 
