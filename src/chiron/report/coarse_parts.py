@@ -14,6 +14,7 @@ from chiron.report.coarse import (
     FEW_OF_CLASS,
     FEWEST,
     FEWEST_IMAGES,
+    NO_MATRIX,
     SMALL_CELL,
     coarse,
     coarse_other,
@@ -33,6 +34,7 @@ _COARSE = (
     *("num_images", "num_groups", "class_counts", "baselines", "overall", "per_class", "confusion_matrix"),
     *("calibration", "curves", "uncertain_labels"),
 )
+NO_IMAGE_MATRIX = "withheld: only ranking, probabilities and accuracy are told of images"
 _RATES = {"sensitivity": "positives", "specificity": "negatives"}  # of a part, with what they are shares of
 _COUNTS = ("images", "groups", "positives", "negatives")
 
@@ -46,7 +48,7 @@ def shareable_numbers(evaluation: Numbers) -> dict[str, Any]:
     if evaluation.get("unit"):
         found["unit"] = _unit(evaluation["unit"])
     if evaluation.get("image_level"):
-        found["image_level"] = coarse_other(evaluation["image_level"])
+        found["image_level"] = _image_level(evaluation["image_level"])
     if evaluation.get("calibration_fit"):
         found["calibration_fit"] = _calibration_fit(evaluation)
     found["questions"] = {name: _question(it) for name, it in (evaluation.get("questions") or {}).items()}
@@ -61,6 +63,16 @@ def shareable_numbers(evaluation: Numbers) -> dict[str, Any]:
 def _unit(unit: Numbers) -> dict[str, Any]:
     told = {key: coarse(unit[key]) for key in ("num_units", "num_images")}
     return {**unit, **told, "num_without_id": coarse(unit["num_without_id"]) if unit["num_without_id"] else 0}
+
+
+def _image_level(images: Numbers) -> dict[str, Any]:
+    """What is told of a model without its matrix, with a reason in words of its own."""
+    told = coarse_other(images)
+    overall = {
+        key: it | {"note": NO_IMAGE_MATRIX} if it.get("note") == NO_MATRIX else it
+        for key, it in told["overall"].items()
+    }
+    return {**told, "overall": overall}
 
 
 def _calibration_fit(evaluation: Numbers) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from chiron.report.words import word
 Evaluation = Mapping[str, Any]
 
 METRICS = ("sensitivity", "specificity", "auroc", "observed_over_expected")
+COUNTS_ONLY = "counts only"  # how the note of a group with too few cases begins
 MOST_OPEN = 4  # tables; more are closed at first
 COMPARED = ("sensitivity", "specificity", "auroc")
 
@@ -49,20 +50,23 @@ def _table(evaluation: Evaluation, entry: Mapping[str, Any]) -> Table:
         columns,
         rows,
         first=entry["attribute"],
-        below=[
-            *_interaction(entry["interaction"]),
-            *(f"{it[0].upper()}{it[1:]}." for it in entry["cannot_be_excluded"]),
-        ],
+        below=[" ".join([_interaction(entry["interaction"]), *map(_gap, entry["cannot_be_excluded"])])],
     )
 
 
-def _interaction(test: Mapping[str, Any]) -> list[str]:
+def _gap(sentence: str) -> str:
+    """The sentence with the metric's name for people."""
+    key, rest = sentence.split(",", 1)
+    return f"{word(key).name.split(' (')[0]},{rest}."
+
+
+def _interaction(test: Mapping[str, Any]) -> str:
     if test["p_value"] is None:
-        return [f"No test of interaction: {test['note']}."]
+        return f"No test of interaction: {test['note']}."
     text = f"One test of interaction ({test['method']}): {p_value(test['p_value'])}"
     if test["p_adjusted"] is not None:
         text += f"; over all attributes (Holm) {p_value(test['p_adjusted'])}"
-    return [f"{text}."]
+    return f"{text}."
 
 
 def _counted(evaluation: Evaluation) -> list[str]:
@@ -71,7 +75,10 @@ def _counted(evaluation: Evaluation) -> list[str]:
 
 def _part(part: Mapping[str, Any]) -> list[Given]:
     counts = [count(part[key]) for key in ("images", "groups", "positives", "negatives")]
-    return [*counts, *(part.get(key) for key in METRICS)]
+    rates: list[Given] = [part.get(key) for key in METRICS]
+    if all(isinstance(it, Mapping) and str(it.get("note")).startswith(COUNTS_ONLY) for it in rates):
+        rates = [COUNTS_ONLY] * len(METRICS)
+    return [*counts, *rates]
 
 
 def strata(evaluation: Evaluation, context: ReportContext) -> Section | None:

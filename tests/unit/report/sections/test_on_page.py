@@ -168,7 +168,11 @@ def test_sets_name_the_class_that_always_enters(numbers, html):
 def test_subgroups_tell_gaps_that_remain_possible_and_no_absence_of_bias(numbers, html):
     shown = section_of(html, "subgroups")
     entry = numbers["subgroups"][0]
-    assert "cannot be excluded" in shown
+    assert "One test of interaction (sensitivity and specificity together" in shown
+    assert re.search(
+        r"\. Sensitivity, (I|VI|not recorded) against the rest: a gap up to 0\.\d+ cannot be excluded", shown
+    )
+    assert re.search(r"AUROC, (I|VI|not recorded) against the rest", shown)
     assert "fitzpatrick, question yes (exploratory)" in shown
     assert "not recorded" in shown
     assert interval_text(entry["groups"]["VI"]["difference_to_rest"]["sensitivity"]) in shown
