@@ -82,7 +82,10 @@ def test_a_frozen_threshold_decides_and_its_promise_stands_beside(tmp_path):
     assert told["sensitivity"]["value"] == pytest.approx(2 / 3)
     assert told["threshold"]["sensitivity"] == 0.9
     assert told["threshold"]["found_when_fitted"] == 0.9
-    assert numbers["calibration"]["bins"][9]["count"] == 3  # .9, and two of the sure negatives; not those of the logits
+    np.testing.assert_allclose(Predictions.load(tmp_path / "t.csv").y_prob[:, 0], probs)
+    assert numbers["calibration_fit"]["method"] == "temperature"
+    assert numbers["calibration_fit"]["by_class"]["ill"]["in_the_large"]["value"] == pytest.approx(0.5 - probs.mean())
+    assert [row["share"] for row in told["referral"]][0] == 0
     other = numbers_of(tmp_path, frame, "patient", decision)
     assert "fitted for the image" in other["unit"]["note"]
 
