@@ -28,6 +28,7 @@ from chiron.engine.scoring import score_manifest
 from chiron.spec.decision import Calibration, Decision
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
+from chiron.workflows.calibrate import told_decision
 from chiron.workflows.decision import best_combine, calibration_of, thresholds_of, unfitted_decision
 from chiron.workflows.make_bundle import make_bundle
 from chiron.workflows.run_folder import RunFolder
@@ -72,6 +73,8 @@ def cross_fit(
         }
         decision = cross_fit_decision(recipe, tables["cal"], tables["val"])
         make_bundle(run, recipe, manifest, labels, fitted, runtime.alone(), decision)
+        for line in told_decision(decision):
+            log.info("%s", line)
 
     world.by_main(finish)
 

@@ -85,7 +85,7 @@ def test_a_frozen_threshold_decides_and_its_promise_stands_beside(tmp_path):
     np.testing.assert_allclose(Predictions.load(tmp_path / "t.csv").y_prob[:, 0], probs)
     assert numbers["calibration_fit"]["method"] == "temperature"
     assert numbers["calibration_fit"]["by_class"]["ill"]["in_the_large"]["value"] == pytest.approx(0.5 - probs.mean())
-    assert [row["share"] for row in told["referral"]][0] == 0
+    assert told["referral"][0]["share"] == 0
     other = numbers_of(tmp_path, frame, "patient", decision)
     assert "fitted for the image" in other["unit"]["note"]
 
