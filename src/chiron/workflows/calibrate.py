@@ -1,6 +1,5 @@
 """`chiron calibrate`: calibration, thresholds and conformal sets of a run, fitted again from stored tables."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,6 @@ from chiron.workflows.overfit import refuse_overfit_check
 from chiron.workflows.run_folder import RunFolder, open_run
 from chiron.workflows.shareable import shareable_recipe
 
-log = logging.getLogger("chiron.train")
 _TABLES = ("val", "cal")  # of the bundle's own network, whatever its decision; test and external are looks
 
 
@@ -100,8 +98,6 @@ def decide_run(run: RunFolder, recipe: Recipe, manifest: Manifest) -> Calibrated
         ) from error
     former = classifier.bundle_id
     write_decision(run, classifier, decision, recipe)
-    for line in told_decision(decision):
-        log.info("%s", line)
     return Calibrated(run.bundle, former, classifier.bundle_id, decision)
 
 

@@ -131,7 +131,7 @@ def cross_fit_decision(recipe: Recipe, held_out: list[Predictions], val: list[Pr
 
 def _calibrations(recipe: Recipe, units: list[Predictions]) -> Calibration:
     """Parameters of every network, all by one method: the one that most folds choose."""
-    method: str = recipe.decision.calibration
+    method = recipe.decision.calibration
     if method == "auto":
         chosen = Counter(calibration_of(recipe, part, "auto", "cross_fit").method for part in units)
         method = chosen.most_common(1)[0][0]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from chiron.decide.thresholds import fit_threshold
 from chiron.metrics.one_number import one_number, one_number_of_labels
 from chiron.spec.decision import (
     Calibration,
+    CalibrationMethod,
     CombineRule,
     Conformal,
     Decision,
@@ -173,7 +174,9 @@ def fit_decision(recipe: Recipe, tables: Mapping[str, Predictions], fitted_on: F
     return with_thresholds_and_sets(decision.model_copy(update={"calibration": calibration}), asked, units, fitted_on)
 
 
-def calibration_of(recipe: Recipe, units: Predictions, method: str, fitted_on: FittedOn) -> Calibration:
+def calibration_of(
+    recipe: Recipe, units: Predictions, method: CalibrationMethod | Literal["auto"], fitted_on: FittedOn
+) -> Calibration:
     """The calibration of one network; after class weights or a balanced sampler one with an intercept a class."""
     return fit_calibration(
         member_scores(units.scored, units.classes)[0],

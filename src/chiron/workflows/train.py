@@ -19,7 +19,7 @@ from chiron.engine.runtime import Runtime, start_runtime
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
 from chiron.spec.recipe import Recipe
-from chiron.workflows.calibrate import decide_run
+from chiron.workflows.calibrate import decide_run, told_decision
 from chiron.workflows.check import check_recipe
 from chiron.workflows.cross_fit import cross_fit
 from chiron.workflows.data import label_space
@@ -146,7 +146,9 @@ def _decide(
         return
     for split in needed:
         score_run(run, split, device=device, threads=threads)
-    world.by_main(lambda: decide_run(run, recipe, manifest))
+    if done := world.by_main(lambda: decide_run(run, recipe, manifest)):
+        for line in told_decision(done.decision):
+            log.info("%s", line)
 
 
 def _finish(run: RunFolder, split: str) -> None:
