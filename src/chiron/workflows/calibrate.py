@@ -61,13 +61,13 @@ def calibrate(
     recipe = read_recipe(str(run.recipe), (*overrides, *said))
     refuse_overfit_check(run.path, recipe, to="calibrate")
     manifest = Manifest.load(run.path)
-    require_decision(recipe, manifest, label_space(recipe, manifest))
     fitted_on = where_to_fit(recipe.decision, manifest)
     if fitted_on == "cross_fit" or load(run.bundle).network_spec.members > 1:
         raise SpecError(
-            "Cross-fitting trains networks of its own. Got a decision that is cross-fitted. Train with it, or fit "
-            "another one on a split: --on cal or --on val."
+            "A cross-fitted decision is fitted with its networks. Got one of them, before or after the change. "
+            "Train again with the decision that is wanted."
         )
+    require_decision(recipe, manifest, label_space(recipe, manifest))
     for split in splits_needed(recipe.decision, fitted_on):
         if not is_scored(run, split):
             score_run(run, split, device=device, threads=threads)
