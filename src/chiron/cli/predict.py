@@ -1,5 +1,6 @@
 """`chiron predict`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,7 +76,10 @@ def _say_units(units: "list[UnitRow]", out: Path | None, *, as_json: bool) -> No
             [_as_json(unit, "unit") | {"images": [_as_json(row, "path") for row in unit.images]} for unit in units]
         )
     elif out is None:
-        _say_rows([one for unit in units for one in (unit, *unit.images)])
+        listed: list[Row | UnitRow] = []
+        for unit in units:
+            listed += [unit, *unit.images]
+        _say_rows(listed)
         say(DISCLAIMER)
     else:
         done = sum(unit.prediction is not None for unit in units)
@@ -88,7 +92,7 @@ def _as_json(row: "Row | UnitRow", called: str) -> dict[str, Any]:
     return {called: row.name, **(row.prediction.to_dict() if row.prediction else {"problem": row.problem})}
 
 
-def _say_rows(rows: "list[Row | UnitRow] | list[Row]") -> None:
+def _say_rows(rows: "Sequence[Row | UnitRow]") -> None:
     """The class named and its probability; where an image can have several classes, the probability of each.
 
     Answers to clinical questions follow. The images of a unit are indented below it.

@@ -206,12 +206,17 @@ def member_columns(member: int, classes: tuple[str, ...]) -> list[str]:
     return [f"member_{member}_logit_{name}" for name in classes]
 
 
-def member_scores(frame: pl.DataFrame, classes: tuple[str, ...]) -> Float[np.ndarray, "members n classes"]:
-    """The logits of each network where the table keeps them, or else the one set that it has."""
+def member_column_sets(frame: pl.DataFrame, classes: tuple[str, ...]) -> list[list[str]]:
+    """The columns of each network's logits, as far as the table has them."""
     sets: list[list[str]] = []
     while all(name in frame.columns for name in member_columns(len(sets), classes)):
         sets.append(member_columns(len(sets), classes))
-    sets = sets or [[f"logit_{name}" for name in classes]]
+    return sets
+
+
+def member_scores(frame: pl.DataFrame, classes: tuple[str, ...]) -> Float[np.ndarray, "members n classes"]:
+    """The logits of each network where the table keeps them, or else the one set that it has."""
+    sets = member_column_sets(frame, classes) or [[f"logit_{name}" for name in classes]]
     return np.stack([frame.select(pl.col(names).cast(pl.Float64)).to_numpy() for names in sets])
 
 
@@ -223,6 +228,7 @@ def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.Data
         )
     kind = score_kind(frame, classes)
     columns = [f"{kind}_{name}" for name in classes]
+    columns += [name for own in member_column_sets(frame, classes) for name in own]
     several = [name for name in reference_columns(classes) if name in frame.columns]
     if references := ["y_true"] if "y_true" in frame.columns else several:
         labeled = pl.any_horizontal(pl.col(name).fill_null("").str.strip_chars() != "" for name in references)

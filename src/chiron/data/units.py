@@ -14,7 +14,7 @@ from chiron.data.manifest_columns import UNCERTAIN
 from chiron.data.predictions import (
     STATUSES,
     Predictions,
-    member_columns,
+    member_column_sets,
     reference_columns,
     score_kind,
 )
@@ -201,10 +201,7 @@ def _scores(predictions: Predictions, units: _Rows, decision: Decision) -> list[
     """Combined outputs of every unit, null where none of its images has one; and how many images have one."""
     frame, classes = predictions.frame, predictions.classes
     kind = score_kind(frame, classes)
-    sets, member = [[f"{kind}_{name}" for name in classes]], 0
-    while all(name in frame.columns for name in member_columns(member, classes)):
-        sets.append(member_columns(member, classes))
-        member += 1
+    sets = [[f"{kind}_{name}" for name in classes], *member_column_sets(frame, classes)]
     values = {tuple(names): frame.select(pl.col(names).cast(pl.Float64)).to_numpy() for names in sets}
     rows = frame["status"].is_in(_WITH_SCORES).to_numpy() & np.all(
         [np.isfinite(scores).all(axis=1) for scores in values.values()], axis=0

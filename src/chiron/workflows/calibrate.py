@@ -1,6 +1,5 @@
 """`chiron calibrate`: calibration, thresholds and conformal sets of a run, fitted again from stored tables."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,6 @@ from chiron.workflows.overfit import refuse_overfit_check
 from chiron.workflows.run_folder import RunFolder, open_run
 from chiron.workflows.shareable import shareable_recipe
 
-log = logging.getLogger("chiron.train")
 _TABLES = ("val", "cal")  # of the bundle's own network, whatever its decision; test and external are looks
 
 
@@ -63,13 +61,13 @@ def calibrate(
     recipe = read_recipe(str(run.recipe), (*overrides, *said))
     refuse_overfit_check(run.path, recipe, to="calibrate")
     manifest = Manifest.load(run.path)
-    require_decision(recipe, manifest, label_space(recipe, manifest))
     fitted_on = where_to_fit(recipe.decision, manifest)
     if fitted_on == "cross_fit" or load(run.bundle).network_spec.members > 1:
         raise SpecError(
-            "Cross-fitting trains networks of its own. Got a decision that is cross-fitted. Train with it, or fit "
-            "another one on a split: --on cal or --on val."
+            "A cross-fitted decision is fitted with its networks. Got one of them, before or after the change. "
+            "Train again with the decision that is wanted."
         )
+    require_decision(recipe, manifest, label_space(recipe, manifest))
     for split in splits_needed(recipe.decision, fitted_on):
         if not is_scored(run, split):
             score_run(run, split, device=device, threads=threads)
@@ -100,8 +98,6 @@ def decide_run(run: RunFolder, recipe: Recipe, manifest: Manifest) -> Calibrated
         ) from error
     former = classifier.bundle_id
     write_decision(run, classifier, decision, recipe)
-    for line in told_decision(decision):
-        log.info("%s", line)
     return Calibrated(run.bundle, former, classifier.bundle_id, decision)
 
 

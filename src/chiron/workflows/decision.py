@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 from chiron.core.errors import DataError, SpecError
 from chiron.core.suggest import did_you_mean
+from chiron.data.folds import cross_fit_folds
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions, member_scores
 from chiron.data.units import UNIT_COLUMNS, at_unit
@@ -17,7 +19,17 @@ from chiron.decide.conformal import fit_conformal
 from chiron.decide.members import question_score
 from chiron.decide.thresholds import fit_threshold
 from chiron.metrics.one_number import one_number, one_number_of_labels
-from chiron.spec.decision import CombineRule, Conformal, Decision, DecisionRecipe, FittedOn, Threshold, questions_of
+from chiron.spec.decision import (
+    Calibration,
+    CalibrationMethod,
+    CombineRule,
+    Conformal,
+    Decision,
+    DecisionRecipe,
+    FittedOn,
+    Threshold,
+    questions_of,
+)
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 
@@ -71,6 +83,14 @@ def require_decision(recipe: Recipe, manifest: Manifest, labels: LabelSpace) -> 
         )
     if fitted_on == "cal" and not manifest.select("cal").frame.height:
         raise SpecError("decision.fit_on cal needs images in the split cal. Got none. Give data.fractions a share cal.")
+    if fitted_on == "cross_fit":
+        if asked.conformal != "none" and asked.conformal_by != "all":
+            raise SpecError(
+                f"Cross-fitted prediction sets hold for all units together. Got decision.conformal_by "
+                f"{asked.conformal_by}. Set it to all, or fit on a cal split."
+            )
+        cross_fit_folds(manifest, folds=asked.folds, seed=recipe.data.split_seed)  # what cannot be dealt is told now
+        log.warning("decision: cross-fitted, so that %d networks are trained, one after the other", asked.folds)
 
 
 def _is_wanted(asked: DecisionRecipe, key: str) -> bool:
@@ -150,18 +170,24 @@ def fit_decision(recipe: Recipe, tables: Mapping[str, Predictions], fitted_on: F
     units = at_unit(tables["cal" if fitted_on == "cal" else "val"], decision).predictions
     if not units.scored.height:
         raise DataError("A decision is fitted on images with a reference label. Got none. Look at the split.")
-    needs_intercept = recipe.train.class_weights != "none" or recipe.train.sampler == "balanced"
-    calibration = fit_calibration(
+    calibration = calibration_of(recipe, units, asked.calibration, fitted_on)
+    return with_thresholds_and_sets(decision.model_copy(update={"calibration": calibration}), asked, units, fitted_on)
+
+
+def calibration_of(
+    recipe: Recipe, units: Predictions, method: CalibrationMethod | Literal["auto"], fitted_on: FittedOn
+) -> Calibration:
+    """The calibration of one network; after class weights or a balanced sampler one with an intercept a class."""
+    return fit_calibration(
         member_scores(units.scored, units.classes)[0],
         units.y_true,
         units.groups,
-        method=asked.calibration,
-        needs_intercept=needs_intercept,
+        method=method,
+        needs_intercept=recipe.train.class_weights != "none" or recipe.train.sampler == "balanced",
         fitted_on=fitted_on,
         several=units.is_multi_label,
         seed=recipe.train.seed,
     )
-    return with_thresholds_and_sets(decision.model_copy(update={"calibration": calibration}), asked, units, fitted_on)
 
 
 def with_thresholds_and_sets(
@@ -170,7 +196,8 @@ def with_thresholds_and_sets(
     """The calibrated decision with what is fitted on calibrated probabilities of units."""
     units = _decided(units, decision)
     fitted: dict[str, Any] = {"conformal": _conformal(asked, units, fitted_on)}
-    fitted["thresholds"] = _thresholds(asked, units, fitted_on)
+    if asked.threshold != "none":
+        fitted["thresholds"] = thresholds_of(asked, units, units.y_prob, fitted_on)
     return decision.model_copy(update=fitted)
 
 
@@ -178,10 +205,16 @@ def _decided(predictions: Predictions, decision: Decision) -> Predictions:
     return predictions.with_facts(decision=decision.model_dump(mode="json"))
 
 
-def _thresholds(asked: DecisionRecipe, units: Predictions, fitted_on: FittedOn) -> tuple[Threshold, ...]:
-    if asked.threshold == "none":
-        return ()
-    several, y_true, probs, groups = units.is_multi_label, units.y_true, units.y_prob, units.groups
+def thresholds_of(
+    asked: DecisionRecipe, units: Predictions, probs: Float[np.ndarray, "n classes"], fitted_on: FittedOn
+) -> tuple[Threshold, ...]:
+    """The threshold of every question, from the calibrated probabilities of units.
+
+    Raises:
+        DecisionError: a question has too few positives for the rule.
+    """
+    assert asked.threshold != "none"
+    several, y_true, groups = units.is_multi_label, units.y_true, units.groups
     questions = questions_of(asked.questions, units.classes, units.positive, several=several)
     fitted = []
     for question, classes in questions.items():

@@ -1,4 +1,4 @@
-"""What the decision of a bundle is worth on a table: questions, calibration, prediction sets, referral; as plain values."""
+"""What the decision of a bundle is worth on a table: questions, calibration, prediction sets, referral."""
 
 from dataclasses import asdict
 from typing import Any

@@ -140,6 +140,11 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
     require_unchanged(part)
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(run.bundle, device=str(runtime.device))
+    if split == "cal" and len(classifier.networks) > 1:
+        raise SpecError(
+            f"A split to score must be one that no network was trained on. Got cal of the cross-fitted {run.path}, "
+            "which every network but one learned from. Score val or test."
+        )
     looks = None
     if split in {"test", "external"}:
         looks = runtime.world.by_main(lambda: _look(run.path, classifier, part))

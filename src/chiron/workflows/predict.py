@@ -145,7 +145,7 @@ def _write(target: Path, text: str, classifier: Classifier) -> None:
 
 
 def predictions_csv(
-    rows: Sequence[Row] | Sequence[UnitRow], classifier: Classifier, *, units: Sequence[str | None] | None = None
+    rows: Sequence[Row | UnitRow], classifier: Classifier, *, units: Sequence[str | None] | None = None
 ) -> str:
     """A table that `chiron evaluate` reads once y_true, or y_true_<class> of several classes, is filled in.
 

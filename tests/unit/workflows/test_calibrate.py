@@ -10,6 +10,7 @@ from conftest import write_class_folders
 from chiron.audit.ledger import LEDGER
 from chiron.classifier import load
 from chiron.core.errors import DecisionError, SpecError
+from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.workflows.calibrate import calibrate
 from chiron.workflows.evaluate import evaluate
@@ -72,11 +73,6 @@ def test_the_threshold_finds_on_cal_what_it_says(decided):
     assert numbers["counts"]["found"] + numbers["counts"]["missed"] == threshold.num_positive
     assert "yes from a score of" in (decided.bundle / "README.md").read_text()
     assert "calibrated (platt) on the cal split" in (decided.bundle / "README.md").read_text()
-
-
-def test_the_same_decision_again_is_the_same_bundle(own):
-    done = calibrate(own.path, device="cpu")
-    assert done.bundle_id == done.former_id
 
 
 def test_another_decision_is_another_bundle_and_another_look(own, tmp_path):
@@ -156,3 +152,49 @@ def test_units_of_files_are_predicted_together(decided, tmp_path):
     table = Predictions.load(tmp_path / "u.csv")
     assert facts["decision"] == table.decision.model_dump(mode="json")
     np.testing.assert_allclose(table.y_prob[0], list(units[0].prediction.probabilities.values()), rtol=0, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crossed")
+    data = write_class_folders(folder / "data", count=120)
+    (folder / "r.yaml").write_text(RECIPE)
+    changes = ("decision.fit_on=auto", "decision.folds=2", "decision.calibration=temperature")
+    changes += ("data.fractions={train: 0.5, val: 0.2, cal: 0.1, test: 0.2}",)
+    return train(str(folder / "r.yaml"), data, folder / "run", overrides=changes, device="cpu")
+
+
+def test_too_small_a_cal_split_is_cross_fitted(crossed):
+    classifier = load(crossed.bundle)
+    decision = classifier.decision
+    assert len(classifier.networks) == len(decision.calibration.parameters) == 2
+    assert decision.calibration.fitted_on == decision.thresholds[0].fitted_on == "cross_fit"
+    held = [Predictions.load(crossed.fold(k).predictions("cal")).frame["sample_id"].to_list() for k in range(2)]
+    manifest = Manifest.load(crossed.path)
+    dealt = [name for role in ("train", "cal") for name in manifest.select(role).frame["sample_id"]]
+    assert sorted(held[0] + held[1]) == sorted(dealt)
+    assert decision.calibration.num_units == len(dealt)
+    assert [len(scores) for scores in decision.conformal.member_scores] == [len(own) for own in held]
+
+
+def test_a_cross_fitted_bundle_says_the_mean_of_its_networks(crossed):
+    classifier, table = load(crossed.bundle), Predictions.load(crossed.predictions("val"))
+    temperatures = [own["temperature"][0] for own in classifier.decision.calibration.parameters]
+    probs = [
+        1 / (1 + np.exp((table.frame[f"member_{k}_logit_well"] - table.frame[f"member_{k}_logit_sick"]).to_numpy() / t))
+        for k, t in enumerate(temperatures)
+    ]
+    np.testing.assert_allclose(table.y_prob[:, 0], (probs[0] + probs[1]) / 2, atol=1e-12)
+    name = table.frame["sample_id"][0]
+    images = crossed.path.parent / "data"
+    rows = {row.name: row.prediction for row in predict(crossed.bundle, [images], device="cpu")}
+    said = next(it for path, it in rows.items() if name in path)
+    np.testing.assert_allclose(list(said.probabilities.values()), table.y_prob[0], atol=1e-6)
+    assert said.prediction_set is not None
+    numbers = crossed.read_metrics()
+    assert numbers["conformal"]["fitted_on"] == "cross_fit"
+    assert 0 < numbers["conformal"]["found"]["overall"]["coverage"]["value"] <= 1
+    with pytest.raises(SpecError, match="that no network was trained on"):
+        evaluate(crossed.path, split="cal", device="cpu")
+    with pytest.raises(SpecError, match="is fitted with its networks"):
+        calibrate(crossed.path, device="cpu")

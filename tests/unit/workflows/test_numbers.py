@@ -1,6 +1,7 @@
 """Numbers of units, and of clinical questions, from tables alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,9 @@ import pytest
 
 from chiron.data.predictions import Predictions
 from chiron.spec.decision import Calibration, Decision, Threshold
-from chiron.workflows.evaluate import evaluate_table
+from chiron.spec.recipe import EvaluateRecipe
+from chiron.workflows.numbers import compute_numbers
+from chiron.workflows.stored import stored_table
 
 
 def frame_of(patients: list[str], labels: list[str], logit: np.ndarray) -> pl.DataFrame:
@@ -28,7 +31,8 @@ def frame_of(patients: list[str], labels: list[str], logit: np.ndarray) -> pl.Da
 def numbers_of(tmp_path, frame: pl.DataFrame, unit: str, decision: Decision | None = None) -> dict:
     facts = {} if decision is None else {"decision": decision.model_dump(mode="json")}
     Predictions(frame, ("ill", "well"), "ill", facts).save(tmp_path / "t.csv")
-    return evaluate_table(tmp_path / "t.csv", tmp_path / f"by_{unit}", unit=unit).numbers
+    stored = stored_table(tmp_path / "t.csv", unit=unit)
+    return compute_numbers(replace(stored, settings=EvaluateRecipe(num_resamples=200)))
 
 
 def test_with_one_image_a_patient_nothing_changes_but_the_names(tmp_path, random):
@@ -82,7 +86,10 @@ def test_a_frozen_threshold_decides_and_its_promise_stands_beside(tmp_path):
     assert told["sensitivity"]["value"] == pytest.approx(2 / 3)
     assert told["threshold"]["sensitivity"] == 0.9
     assert told["threshold"]["found_when_fitted"] == 0.9
-    assert numbers["calibration"]["bins"][9]["count"] == 3  # .9, and two of the sure negatives; not those of the logits
+    np.testing.assert_allclose(Predictions.load(tmp_path / "t.csv").y_prob[:, 0], probs)
+    assert numbers["calibration_fit"]["method"] == "temperature"
+    assert numbers["calibration_fit"]["by_class"]["ill"]["in_the_large"]["value"] == pytest.approx(0.5 - probs.mean())
+    assert told["referral"][0]["share"] == 0
     other = numbers_of(tmp_path, frame, "patient", decision)
     assert "fitted for the image" in other["unit"]["note"]
 
@@ -102,7 +109,7 @@ def test_a_question_over_classes_sums_their_probabilities(tmp_path, random):
     questions = {"malignant": ("mel", "bcc"), "melanoma": ("mel",)}
     decision = Decision(questions=questions, thresholds=(threshold,))
     Predictions(frame, names, None, {"decision": decision.model_dump(mode="json")}).save(tmp_path / "t.csv")
-    asked = evaluate_table(tmp_path / "t.csv", tmp_path / "e").numbers["questions"]
+    asked = compute_numbers(stored_table(tmp_path / "t.csv"))["questions"]
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     ill = np.array([name != "nv" for name in labels])
     assert list(asked) == ["malignant", "melanoma"]
