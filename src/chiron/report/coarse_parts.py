@@ -4,7 +4,7 @@ Readers, failed cases as worst case, referral and prediction sets are left out a
 is not named here: counts of single people, or of few cases, are what they are about.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,7 @@ def shareable_numbers(evaluation: Numbers) -> dict[str, Any]:
         found["calibration_fit"] = _calibration_fit(evaluation)
     found["questions"] = {name: _question(it) for name, it in (evaluation.get("questions") or {}).items()}
     found["subgroups"] = [_subgroups(it) for it in evaluation.get("subgroups") or [] if "groups" in it]
-    found["strata"] = [
-        {**it, "groups": {value: _stratum(stratum) for value, stratum in it["groups"].items()}}
-        for it in evaluation.get("strata") or []
-    ]
+    found["strata"] = [_strata(it) for it in evaluation.get("strata") or []]
     return found
 
 
@@ -146,6 +143,7 @@ def _subgroups(entry: Numbers) -> dict[str, Any]:
     The rest of one withheld group are the others: a difference to it would tell what was withheld.
     """
     groups = {name: _part(part) for name, part in entry["groups"].items()}
+    _never_one(list(groups.values()))
     open_metrics = [
         key
         for key in ("sensitivity", "specificity", "auroc")
@@ -164,6 +162,21 @@ def _subgroups(entry: Numbers) -> dict[str, Any]:
         "interaction": entry["interaction"] if told else nothing,
         "cannot_be_excluded": [it for it in entry["cannot_be_excluded"] if it.split(",")[0] in open_metrics],
     }
+
+
+def _never_one(parts: Sequence[dict[str, Any]]) -> None:
+    """Withholds a second one where a rate is withheld of one part alone: it would follow from the others."""
+    for key in (*_RATES, "observed_over_expected"):
+        told = [part for part in parts if not part[key].get("withheld")]
+        if len(told) == len(parts) - 1 and told:
+            told[0][key] = withheld(SMALL_CELL)
+
+
+def _strata(entry: Numbers) -> dict[str, Any]:
+    groups = {value: _stratum(stratum) for value, stratum in entry["groups"].items()}
+    for question in {name for stratum in groups.values() for name in stratum["questions"]}:
+        _never_one([stratum["questions"][question] for stratum in groups.values()])
+    return {**entry, "groups": groups}
 
 
 def _stratum(stratum: Numbers) -> dict[str, Any]:

@@ -283,3 +283,16 @@ def test_subgroups_that_leave_tell_fewer_than_five_patients_as_such(numbers):
 def test_parts_without_a_rule_do_not_leave(numbers):
     numbers["something_new"] = {"counts": 3}
     assert "something_new" not in shareable_numbers(numbers)
+
+
+def test_of_the_parts_of_one_attribute_never_one_alone_is_withheld(numbers):
+    parts = numbers["strata"][0]["groups"]
+    for place, stratum in enumerate(parts.values()):
+        part = stratum["questions"]["yes"]
+        part |= {"positives": 100, "negatives": 100, "images": 200, "groups": 90}
+        part["sensitivity"]["value"] = 0.98 if place == 0 else 0.8
+        part["specificity"]["value"] = 0.8
+    told = shareable_numbers(numbers)["strata"][0]["groups"]
+    rates = [stratum["questions"]["yes"] for stratum in told.values()]
+    assert sum("withheld" in it["sensitivity"] for it in rates) == 2
+    assert not any("withheld" in it["specificity"] for it in rates)
