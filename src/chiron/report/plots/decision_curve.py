@@ -43,8 +43,8 @@ def _draw(points: list[Mapping[str, Any]]) -> Any:
     where = [it["threshold"] for it in points]
     model, everyone = ([it[key]["value"] for it in points] for key in ("model", "treat_all"))
     whole = [it for it in points if has_interval(it["model"])]
-    limits = [[it["model"][key] for it in whole] for key in ("low", "high")]
-    axis.fill_between([it["threshold"] for it in whole], *limits, color=PALE, linewidth=0)
+    low, high = ([it["model"][key] for it in whole] for key in ("low", "high"))
+    axis.fill_between([it["threshold"] for it in whole], low, high, color=PALE, linewidth=0)
     axis.plot(where, model, color=BLUE, label="model")
     axis.plot(where, everyone, color=VERMILLION, linestyle=(0, (6, 1.5)), label="all")
     axis.axhline(0, color=MUTED, linewidth=1.1, linestyle=(0, (1.2, 1.2)), label="none")
