@@ -197,6 +197,15 @@ def test_readers_are_points_on_the_roc(made):
     ]
 
 
+def test_the_circle_on_the_roc_is_the_frozen_threshold(made):
+    roc = next(drawing for drawing in draw_figures(made) if drawing.name == "roc")
+    question = made["questions"]["yes"]
+    (circle,) = [line for line in roc.figure.axes[0].lines if line.get_marker() == "o"]
+    assert circle.get_ydata()[0] == question["sensitivity"]["value"]
+    assert circle.get_xdata()[0] == 1 - question["specificity"]["value"]
+    assert circle.get_ydata()[0] != made["overall"]["sensitivity"]["value"]
+
+
 def test_risk_coverage_is_drawn_with_words(made):
     drawing = next(drawing for drawing in draw_figures(made) if drawing.name == "risk_coverage")
     assert f"100\u00a0% answered, {100 * made['abstention']['risk'][-1]:.1f}\u00a0% wrong" in drawing.alt
