@@ -1,7 +1,8 @@
-"""What may leave a project of questions, units, subgroups and strata: coarse counts, and numbers exact or withheld.
+"""What may leave a project of questions, units and subgroups: coarse counts, and numbers exact or withheld.
 
-Readers, failed cases as worst case, referral and prediction sets are left out as a whole, and so is every part that
-is not named here: counts of single people, or of few cases, are what they are about.
+Subgroups are told by age, sex and skin tone, under these words: names of other columns and their values are free text.
+Strata of the reference standard, readers, failed cases as worst case, referral and prediction sets are left out as a
+whole, and so is every part that is not named here: counts of single people or of few cases are what they are about.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from chiron.report.coarse import (
 )
 from chiron.report.coarse_multi import shareable_multi_label
 from chiron.report.format import is_multi_label
+from chiron.report.limits_of_data import recorded_characteristics
 from chiron.report.sentences import thousandths_of
 from chiron.report.small_cells import withheld_classes
 
@@ -52,8 +54,11 @@ def shareable_numbers(evaluation: Numbers) -> dict[str, Any]:
     if evaluation.get("calibration_fit"):
         found["calibration_fit"] = _calibration_fit(evaluation)
     found["questions"] = {name: _question(it) for name, it in (evaluation.get("questions") or {}).items()}
-    found["subgroups"] = [_subgroups(it) for it in evaluation.get("subgroups") or [] if "groups" in it]
-    found["strata"] = [_strata(it) for it in evaluation.get("strata") or []]
+    found["subgroups"] = [
+        _subgroups({**it, "attribute": known[0]})
+        for it in evaluation.get("subgroups") or []
+        if "groups" in it and (known := recorded_characteristics([it["attribute"]]))
+    ]
     return found
 
 
@@ -170,15 +175,3 @@ def _never_one(parts: Sequence[dict[str, Any]]) -> None:
         told = [part for part in parts if not part[key].get("withheld")]
         if len(told) == len(parts) - 1 and told:
             told[0][key] = withheld(SMALL_CELL)
-
-
-def _strata(entry: Numbers) -> dict[str, Any]:
-    groups = {value: _stratum(stratum) for value, stratum in entry["groups"].items()}
-    for question in {name for stratum in groups.values() for name in stratum["questions"]}:
-        _never_one([stratum["questions"][question] for stratum in groups.values()])
-    return {**entry, "groups": groups}
-
-
-def _stratum(stratum: Numbers) -> dict[str, Any]:
-    questions = {name: _part(part) for name, part in stratum["questions"].items()}
-    return {"images": coarse(stratum["images"]), "questions": questions}

@@ -15,8 +15,8 @@ SHAREABLE = (
     "5 images in one of its four cells against the rest, or from which such a cell would follow; then also all means "
     "over classes; the accuracy with fewer than 5 right or wrong images and, of two classes, whenever a cell is below "
     "5; and everything below 25 images. Of more than two classes each number is looked at alone. "
-    "Prevalences are bounds from the rounded counts; ROC curves are drawn through rounded points. Readers, referral, "
-    "prediction sets and failed cases as worst case are left out."
+    "Prevalences are bounds from the rounded counts; ROC curves are drawn through rounded points. Subgroups other than "
+    "by age, sex and skin tone, strata, readers, referral, prediction sets and failed cases as worst case are left out."
 )
 COMBINED = {
     "mean_logit": "made of the mean of their logits",

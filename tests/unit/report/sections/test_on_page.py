@@ -254,7 +254,7 @@ def whole_numbers(value):
 def test_what_leaves_the_project_has_no_exact_count(numbers):
     found = shareable_numbers(numbers)
     assert not {"readers", "worst_case", "conformal", "abstention"} & found.keys()
-    for key in ("unit", "image_level", "questions", "subgroups", "strata", "calibration_fit"):
+    for key in ("unit", "image_level", "questions", "subgroups", "calibration_fit"):
         counts = list(whole_numbers(found[key]))
         assert counts
         per_1000 = {n for it in found["questions"].values() for _, n in it["per_1000"] or []}
@@ -295,13 +295,19 @@ def test_parts_without_a_rule_do_not_leave(numbers):
 
 
 def test_of_the_parts_of_one_attribute_never_one_alone_is_withheld(numbers):
-    parts = numbers["strata"][0]["groups"]
-    for place, stratum in enumerate(parts.values()):
-        part = stratum["questions"]["yes"]
+    parts = numbers["subgroups"][0]["groups"]
+    for place, part in enumerate(parts.values()):
         part |= {"positives": 100, "negatives": 100, "images": 200, "groups": 90}
         part["sensitivity"]["value"] = 0.98 if place == 0 else 0.8
         part["specificity"]["value"] = 0.8
-    told = shareable_numbers(numbers)["strata"][0]["groups"]
-    rates = [stratum["questions"]["yes"] for stratum in told.values()]
-    assert sum("withheld" in it["sensitivity"] for it in rates) == 2
-    assert not any("withheld" in it["specificity"] for it in rates)
+    told = shareable_numbers(numbers)["subgroups"][0]
+    assert told["attribute"] == "skin tone"
+    assert sum("withheld" in it["sensitivity"] for it in told["groups"].values()) == 2
+    assert not any("withheld" in it["specificity"] for it in told["groups"].values())
+
+
+def test_columns_with_free_names_and_strata_do_not_leave(numbers):
+    numbers["subgroups"][0]["attribute"] = "Dr Zoltan's ward"
+    found = shareable_numbers(numbers)
+    assert found["subgroups"] == []
+    assert "strata" not in found
