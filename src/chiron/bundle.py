@@ -76,7 +76,9 @@ def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor], kno
         if known is not None:
             (target / KNOWN_IMAGES).write_text(known.to_text(), encoding="utf-8")
         (target / "README.md").write_text(
-            model_card(bundle_id(content), spec.network.name, spec.labels, spec.intended_use, spec.provenance),
+            model_card(
+                bundle_id(content), spec.network.name, spec.labels, spec.decision, spec.intended_use, spec.provenance
+            ),
             encoding="utf-8",
         )
     return bundle_id(content)

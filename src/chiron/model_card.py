@@ -1,6 +1,7 @@
 """The model card of a bundle: what a stranger must know before using it, from the bundle's own facts."""
 
 from chiron.core.printable import as_markdown
+from chiron.spec.decision import Decision, Threshold
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import DISCLAIMER, Provenance
 from chiron.spec.recipe import IntendedUse
@@ -9,7 +10,12 @@ NOT_STATED = "not stated by the author"
 
 
 def model_card(
-    bundle_id: str, model_name: str, labels: LabelSpace, intended_use: IntendedUse, provenance: Provenance
+    bundle_id: str,
+    model_name: str,
+    labels: LabelSpace,
+    decision: Decision,
+    intended_use: IntendedUse,
+    provenance: Provenance,
 ) -> str:
     """Markdown text; facts that only a person can know are marked as not stated."""
     classes = "\n".join(f"- `{name}`: {labels.descriptions.get(name, NOT_STATED)}" for name in labels.names)
@@ -30,6 +36,8 @@ def model_card(
         if provenance.accepted_leaks
         else "None was found between splits (ids, bytes, pixels)."
     )
+    shares = [f"{as_markdown(name)} {share:.2%}" for name, share in intended_use.prevalence.items()]
+    prevalence = ", ".join(shares) or NOT_STATED
     first_weights = _first_weights(provenance)
     steps = provenance.recipe.get("train", {}).get("sanity_steps")
     sanity = "" if steps is None else f"\n**Sanity run: {steps} steps of training. Not a trained network.**\n"
@@ -42,6 +50,7 @@ def model_card(
 Question: {intended_use.question or NOT_STATED}
 Population: {intended_use.population or NOT_STATED}
 Reference standard: {intended_use.reference_standard or NOT_STATED}
+Prevalence at the place of use: {prevalence}
 
 ## Classes
 {classes}
@@ -51,8 +60,11 @@ Reference standard: {intended_use.reference_standard or NOT_STATED}
 ## How it was made
 Network: {model_name}, {provenance.num_parameters:,} parameters, init: {provenance.init}.
 {first_weights}Chosen by {provenance.selected_by} on the val split: epoch {provenance.best_epoch}, {selection}.
-Probabilities are the network's own; they are not calibrated. {decided}
+{decided}
 Made {provenance.created} with Chiron {provenance.chiron_version} ({versions}).
+
+## Decision
+{_decision(decision)}
 
 ## Data
 | split | images | groups |
@@ -81,3 +93,61 @@ def _first_weights(provenance: Provenance) -> str:
         return ""
     bound = "**Their license forbids commercial use.**\n" if origin.is_noncommercial else ""
     return f"First weights: {as_markdown(origin.describe())}; SHA-256 of the file `{origin.sha256}`.\n{bound}"
+
+
+_FITTED_ON = {
+    "cal": "on the cal split, which neither training nor selection has seen",
+    "reuse_val": "on the val split, which also chose the weights: **optimistic**",
+    "cross_fit": "by cross-fitting: each network on images that it was not trained on",
+}
+_RULES = {
+    "point": "which found so many there; later cases may be found less often",
+    "expected": "which is reached on average",
+    "guaranteed": "which is reached with 95 % confidence",
+}
+_COMBINED = {
+    "mean_logit": "the mean of their logits",
+    "mean_prob": "the mean of their probabilities",
+    "max_prob": "the image with the most positive output",
+}
+
+
+def _decision(decision: Decision) -> str:
+    """What one answer is for, and how logits become it: a sentence each."""
+    told = [f"One answer is for one {decision.unit}."]
+    if decision.unit != "image":
+        told.append(f"Several images of one {decision.unit} are combined by {_COMBINED[decision.combine]}.")
+    found = decision.calibration
+    if found.method == "none":
+        told.append("Probabilities are the network's own; they are not calibrated.")
+    else:
+        told.append(
+            f"Probabilities are calibrated ({found.method}) {_FITTED_ON[found.fitted_on]}: {found.num_units:,} "
+            f"{decision.unit}s in {found.num_groups:,} groups."
+        )
+    told += [_threshold(threshold) for threshold in decision.thresholds]
+    asked = [question for question in decision.questions if decision.threshold_of(question) is None]
+    told += [
+        f"{as_markdown(question)}: yes where the class named is one of "
+        f"{as_markdown(', '.join(decision.questions[question]))}."
+        for question in asked
+    ]
+    if decision.conformal is not None:
+        by = "" if decision.conformal.by == "all" else f", by {as_markdown(decision.conformal.by)}"
+        told.append(
+            f"Prediction sets ({decision.conformal.score}) may miss the reference class in "
+            f"{decision.conformal.alpha:.0%} of cases{by}; fitted {_FITTED_ON[decision.conformal.fitted_on]}."
+        )
+    return "\n".join(told)
+
+
+def _threshold(threshold: Threshold) -> str:
+    classes = as_markdown(", ".join(threshold.classes))
+    aim = "the most of sensitivity + specificity"
+    if threshold.sensitivity is not None:
+        aim = f"a sensitivity of {threshold.sensitivity:.0%}, {_RULES[threshold.rule]}"
+    return (
+        f"{as_markdown(threshold.question)} ({classes}): yes from a score of {threshold.value:.4f} on, for {aim} "
+        f"({threshold.num_found} of {threshold.num_positive} positives found where it was fitted, "
+        f"{_FITTED_ON[threshold.fitted_on]}). A `no` does not rule out disease."
+    )

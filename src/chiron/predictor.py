@@ -2,18 +2,21 @@
 
 import glob
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from chiron.classifier import Classifier, Prediction
 from chiron.core.errors import DataError, PreprocessError
 from chiron.data.dataset import to_tensor
 from chiron.data.image_names import is_image_name, unnamed_dicom
 from chiron.data.source import ImageSource
+from chiron.data.units import unit_names
 
 log = logging.getLogger("chiron.predict")
 
@@ -35,6 +38,32 @@ class Row:
     prediction: Prediction | None = None
     logits: tuple[float, ...] = ()
     problem: str = ""
+    member_logits: tuple[tuple[float, ...], ...] = ()  # of each network; `logits` is their mean
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """What came of one unit: the prediction of all its images together, and the rows of these."""
+
+    name: str
+    images: tuple[Row, ...]
+    prediction: Prediction | None = None
+    member_logits: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def logits(self) -> tuple[float, ...]:
+        """The mean over networks."""
+        return tuple(np.mean(self.member_logits, axis=0).tolist()) if self.member_logits else ()
+
+    @property
+    def num_images(self) -> int:
+        """Images that the prediction was made of."""
+        return sum(row.prediction is not None for row in self.images)
+
+    @property
+    def problem(self) -> str:
+        """Why there is no prediction."""
+        return "" if self.prediction else f"none of its {len(self.images)} images can be used"
 
 
 def find_inputs(paths: Iterable[str | Path]) -> list[Input]:
@@ -91,13 +120,37 @@ class Predictor:
                 problems.append("")
             except (PreprocessError, DataError) as error:
                 problems.append(str(error))
-        logits = self.classifier.logits(torch.stack(pixels)) if pixels else torch.empty(0, 0)
-        done = iter(zip(self.classifier.read_out(logits) if pixels else [], logits.cpu().tolist(), strict=True))
+        done: Iterator[tuple[Prediction, Tensor]] = iter(())
+        if pixels:
+            logits = self.classifier.member_logits(torch.stack(pixels)).cpu()
+            done = iter(zip(self.classifier.read_out(logits), logits.unbind(1), strict=True))
         rows = []
         for item, problem in zip(inputs, problems, strict=True):
             if problem:
                 rows.append(Row(item.name, problem=problem))
             else:
-                prediction, values = next(done)
-                rows.append(Row(item.name, prediction, tuple(values)))
+                prediction, own = next(done)
+                members = tuple(tuple(values) for values in own.tolist())
+                rows.append(Row(item.name, prediction, tuple(own.mean(0).tolist()), member_logits=members))
         return rows
+
+
+def by_unit(classifier: Classifier, rows: Sequence[Row], units: Sequence[str | None]) -> list[UnitRow]:
+    """One row a unit, in the order of their first images; an image without a unit is one by itself.
+
+    The outputs of a unit's images are combined by the bundle's rule, then calibrated and decided upon as one.
+    """
+    names, _ = unit_names([row.name for row in rows], units)
+    images: dict[str, list[Row]] = {}
+    for name, row in zip(names, rows, strict=True):
+        images.setdefault(name, []).append(row)
+    return [_unit_row(classifier, name, tuple(own)) for name, own in images.items()]
+
+
+def _unit_row(classifier: Classifier, name: str, images: tuple[Row, ...]) -> UnitRow:
+    usable = [row.member_logits for row in images if row.prediction]
+    if not usable:
+        return UnitRow(name, images)
+    combined = classifier.combined(torch.tensor(usable, dtype=torch.float64).swapaxes(0, 1))
+    members = tuple(tuple(values) for values in combined[:, 0].tolist())
+    return UnitRow(name, images, classifier.read_out(combined)[0], members)

@@ -168,6 +168,7 @@ def test_predict_prints_json_with_all_keys(trained_run, class_folders, result):
         "predicted_class_description",
         "confidence",
         "probabilities",
+        "calibrated",
         "disclaimer",
     }
 
@@ -181,7 +182,8 @@ def test_evaluate_prints_intervals_and_the_majority_class(trained_run, result):
 
 
 def test_report_is_written_again_and_names_its_limits(trained_run, tmp_path, result):
-    again = json.loads(result("report", trained_run.path, "--out", tmp_path / "r.html", "--json", "-q"))
+    again = json.loads(result("report", trained_run.path, "--out", tmp_path / "r.html", "--no-images", "--json", "-q"))
+    assert "<img" not in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert (again["report"], again["split"], again["shareable"]) == (str(tmp_path / "r.html"), "test", False)
     assert {"one_seed", "no_external_data"} <= {limit["rule"] for limit in again["limits"]}
 

@@ -7,6 +7,7 @@ from chiron.classifier import Classifier, build_network, class_logits, decode_an
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
 from chiron.model_card import model_card
+from chiron.spec.decision import Decision
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import Provenance, WeightsOrigin
@@ -122,7 +123,7 @@ def test_the_name_of_a_weights_file_writes_nothing_into_the_card(tmp_path):
         source="a](http://x)<b>\n## Approved", revision=None, license=None, sha256="0", num_loaded=1, num_drawn=0
     )
     provenance = PROVENANCE.model_copy(update={"weights": origin})
-    card = model_card("id", "model", LabelSpace(names=("a", "b", "c")), IntendedUse(), provenance)
+    card = model_card("id", "model", LabelSpace(names=("a", "b", "c")), Decision(), IntendedUse(), provenance)
     assert r"from a\](http://x)\<b\>\\n\#\# Approved (license: not stated)" in card
     assert "\n## Approved" not in card
 

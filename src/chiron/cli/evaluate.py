@@ -15,6 +15,7 @@ from chiron.cli.options import (
     Json,
     Labels,
     Metadata,
+    NoImages,
     Privacy,
     Quiet,
     Reader,
@@ -59,6 +60,10 @@ def evaluate_command(
         list[str] | None,
         typer.Option("--subgroups", metavar="COLUMN", help="Divide by this column as well; may be repeated."),
     ] = None,
+    unit: Annotated[
+        Literal["image", "unit", "patient"] | None,
+        typer.Option("--unit", help="What one answer is for; default what the bundle says."),
+    ] = None,
     reader: Reader = None,
     labels: Labels = None,
     groups: Groups = None,
@@ -69,6 +74,7 @@ def evaluate_command(
     threads: Threads = None,
     as_json: Json = False,
     privacy: Privacy = "auto",
+    no_images: NoImages = False,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -83,11 +89,13 @@ def evaluate_command(
         split=split,
         out=out,
         positive=positive,
+        unit=unit,
         layout=layout_of(reader, groups, group_by, images, metadata, labels=labels),
         labels_map=labels_map,
         overlap=overlap,
         subgroups=tuple(subgroups or ()),
         privacy=privacy,
+        pictures=not no_images,
         force=force,
         device=device,
         threads=threads,
@@ -102,10 +110,16 @@ def evaluate_command(
 def say_evaluation(numbers: dict[str, Any]) -> None:
     """The headline numbers, each with its interval, beside the majority class."""
     positive = f", positive class {numbers['positive_class']}" if numbers["positive_class"] else ""
-    say(f"{numbers['split']}: {numbers['num_images']:,} images, {numbers['num_groups']:,} groups{positive}")
+    unit = numbers["unit"]
+    count = f"{unit['num_units']:,} {unit['name']}s"
+    count += "" if unit["name"] == "image" else f" with {unit['num_images']:,} images"
+    say(f"{numbers['split']}: {count}, {numbers['num_groups']:,} groups{positive}")
+    if unit["name"] != "image" and unit["num_without_id"]:
+        say(f"  {unit['num_without_id']:,} images name no {unit['name']}; each is one by itself")
     for key in _FIRST:
         if key in numbers["overall"]:
-            say(f"  {key:<20} {shown(numbers['overall'][key])}")
+            say(f"  {key:<20} {shown(numbers['overall'][key])}{_beside(numbers, key)}")
+    _say_questions(numbers["questions"])
     if numbers.get("kind") == "multi_label":
         constant = numbers["baselines"]["constant"]["exact_match"]
         say(f"  constant answer      {shown(constant)} exact_match")
@@ -119,6 +133,26 @@ def say_evaluation(numbers: dict[str, Any]) -> None:
         return
     majority = numbers["baselines"]["majority_class"]
     say(f"  majority class       {shown(majority['accuracy'])} accuracy ({majority['class']})")
+
+
+def _beside(numbers: dict[str, Any], key: str) -> str:
+    """The same number of images, where another unit is the headline."""
+    images = numbers["image_level"]
+    return "" if images is None else f"  by image {shown(images['overall'][key])}"
+
+
+def _say_questions(questions: dict[str, Any]) -> None:
+    """Sensitivity and specificity of each question that has a threshold, beside what was promised."""
+    for question, told in questions.items():
+        threshold = told["threshold"]
+        if threshold is None:
+            continue
+        promised = f", asked for {threshold['sensitivity']:.2f}" if threshold["sensitivity"] is not None else ""
+        say(
+            f"  {question}, yes from {threshold['value']:.4f} ({threshold['rule']}, fitted on {threshold['fitted_on']})"
+        )
+        say(f"    sensitivity        {shown(told['sensitivity'])}{promised}")
+        say(f"    specificity        {shown(told['specificity'])}")
 
 
 def shown(estimate: dict[str, Any]) -> str:

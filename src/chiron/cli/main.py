@@ -9,6 +9,7 @@ import typer
 
 from chiron.cli import (
     bench,
+    calibrate,
     check,
     compare,
     data,
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command("train")(train.train_command)
 app.command("sweep")(sweep.sweep_command)
 app.command("evaluate")(evaluate.evaluate_command)
+app.command("calibrate")(calibrate.calibrate_command)
 app.command("compare")(compare.compare_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)

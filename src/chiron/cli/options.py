@@ -32,6 +32,7 @@ GroupBy = Annotated[
 ]
 Images = Annotated[Path | None, typer.Option("--images", help="Folder or zip of the images that a table names.")]
 Metadata = Annotated[Path | None, typer.Option("--metadata", help="A second table, joined by image id.")]
+NoImages = Annotated[bool, typer.Option("--no-images", help="A page without pictures: failures are listed by id.")]
 TableOnly = Annotated[bool, typer.Option("--table-only", help="Read tables without looking at images.")]
 Privacy = Annotated[
     Literal["auto", "project", "strict"],

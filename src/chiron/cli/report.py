@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chiron.cli.options import Debug, Force, Json, Quiet, say, say_json, start_logging
+from chiron.cli.options import Debug, Force, Json, NoImages, Quiet, say, say_json, start_logging
 
 
 def report_command(
@@ -20,6 +20,7 @@ def report_command(
     shareable: Annotated[
         bool, typer.Option("--shareable", help="Leave out images, names, paths and counts under 5.")
     ] = False,
+    no_images: NoImages = False,
     as_json: Json = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -29,7 +30,9 @@ def report_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.report import report
 
-    done = report(target, out=out, split=split, positive=positive, shareable=shareable, force=force)
+    done = report(
+        target, out=out, split=split, positive=positive, shareable=shareable, pictures=not no_images, force=force
+    )
     if as_json:
         limits = [{"rule": limit.rule, "sentence": limit.sentence} for limit in done.limits]
         say_json({"report": str(done.path), "split": done.split, "shareable": shareable, "limits": limits})

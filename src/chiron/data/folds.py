@@ -61,6 +61,27 @@ def assign_fold(
     return assign_splits(held_out, fractions={name: share / total for name, share in others.items()}, seed=seed)
 
 
+def cross_fit_folds(manifest: Manifest, *, folds: int, seed: int) -> list[Manifest]:
+    """Manifests for as many networks: each holds another fold of train and cal out as its cal.
+
+    Over all folds every dealt image is held out exactly once. Val, test and external stay what they are in all of them,
+    so that val selects for every network, and no network is selected by what it is calibrated on.
+
+    Raises:
+        DataError: a fold left with no group of a class, or nothing to deal.
+    """
+    joined = pl.when(pl.col("split") == "cal").then(pl.lit("train")).otherwise(pl.col("split")).alias("split")
+    base = replace(manifest, frame=manifest.frame.with_columns(joined))
+    fold_of = _deal_folds(base, folds, seed)
+    splits = dict(base.frame.select("sample_id", "split").iter_rows())
+    return [
+        replace(
+            base.with_splits(splits | {name: "cal" for name, number in fold_of.items() if number == fold}), fold=fold
+        )
+        for fold in range(folds)
+    ]
+
+
 def _same_fold(manifest: Manifest, fold: int, fractions: Mapping[str, float], seed: int) -> Manifest:
     """A manifest of a fold, as a run or `chiron data split --folds` writes it, stays what it is."""
     if manifest.fold != fold:

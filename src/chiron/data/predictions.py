@@ -1,13 +1,14 @@
 """Predictions: one row a sample, the only thing that evaluation ever sees. Also read from other frameworks."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
+from pydantic import ValidationError
 
 from chiron.core.errors import DataError
 from chiron.core.files import write_text
@@ -15,7 +16,8 @@ from chiron.core.suggest import did_you_mean
 from chiron.data.assessed import assessed
 from chiron.data.groups import connected_groups, is_blank
 from chiron.data.manifest_columns import UNCERTAIN
-from chiron.decide.probabilities import sigmoid, softmax
+from chiron.decide.members import probabilities
+from chiron.spec.decision import Decision
 from chiron.spec.labels import UncertainPolicy
 
 STATUSES = ("ok", "unreadable", "excluded", "indeterminate", "no_reference")
@@ -31,13 +33,16 @@ class Predictions:
     Columns of `frame`: sample_id, unit_id, patient_id, group_id, split, fold, seed, model_id, y_true (a class name) or
     y_true_<class> (1, 0, -1 = uncertain, null = not assessed) where there is no `y_true`, status, and `logit_<class>`
     (or `prob_<class>` from other frameworks) in the order of `classes`; further columns are carried. Unreadable rows
-    stay in the table; only rows of status `ok` are scored.
+    stay in the table; only rows of status `ok` are scored. Logits are the network's own; the decision in `facts` says
+    how they become probabilities. Of networks that were calibrated one by one the logits of each are there too
+    (`member_<k>_logit_<class>`).
     """
 
     frame: pl.DataFrame
     classes: tuple[str, ...]
     positive: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)  # bundle id, accepted leaks, what uncertain labels count as...
+    facts: dict[str, Any] = field(default_factory=dict)  # bundle id, decision, what uncertain labels count as...
+    row_groups: tuple[str, ...] | None = None  # of every row, where they were found in a table of the rows' images
 
     def __post_init__(self) -> None:
         _check(self.frame, self.classes, self.positive)
@@ -83,29 +88,62 @@ class Predictions:
         return np.array([place[name] for name in self.scored["y_true"]], dtype=np.int64)
 
     @property
-    def y_prob(self) -> Float[np.ndarray, "n classes"]:
-        """Probabilities, one row a scored row: softmax of the logits, or rounded ones made to sum to 1.
+    def decision(self) -> Decision:
+        """How these logits become what is told, as the bundle had it; a table from elsewhere has none.
 
-        Of several labels: a sigmoid a logit, or the probabilities as they are.
+        Raises:
+            DataError: what stands beside the table is no decision.
         """
-        kind = score_kind(self.frame, self.classes)
-        scores = self.scored.select([f"{kind}_{name}" for name in self.classes]).to_numpy().astype(np.float64)
-        if self.is_multi_label:
-            return sigmoid(scores) if kind == "logit" else scores
-        return softmax(scores) if kind == "logit" else scores / scores.sum(axis=1, keepdims=True)
+        try:
+            return Decision.model_validate_json(json.dumps(self.facts.get("decision", {})))
+        except ValidationError as error:
+            raise DataError(
+                f"The decision beside a table must be one of a bundle. Got {error.errors()[0]['msg']}. "
+                "Mend the .json beside the table, or score the images again."
+            ) from error
 
     @property
-    def groups(self) -> list[str] | None:
-        """The group of every scored row, from group_id or else from patients and units; None without any of them.
+    def y_prob(self) -> Float[np.ndarray, "n classes"]:
+        """Probabilities, one row a scored row: of logits as the decision says, or rounded ones made to sum to 1.
+
+        Of several labels each on its own: calibrated, by a sigmoid, or as they are.
+        """
+        if score_kind(self.frame, self.classes) == "logit":
+            logits = member_scores(self.scored, self.classes)
+            return probabilities(logits, self.decision.calibration, several=self.is_multi_label)
+        scores = self.scored.select([f"prob_{name}" for name in self.classes]).to_numpy().astype(np.float64)
+        return scores if self.is_multi_label else scores / scores.sum(axis=1, keepdims=True)
+
+    @property
+    def group_of_rows(self) -> list[str] | None:
+        """The group of every row, from group_id or else from patients and units; None without any of them.
 
         A blank id is its own group.
         """
+        if self.row_groups is not None:
+            return list(self.row_groups)
         names = ["group_id"] if "group_id" in self.frame.columns else ["patient_id", "unit_id"]
         columns = [self.frame[name].cast(pl.String).to_list() for name in names if name in self.frame.columns]
         if not any(not is_blank(value) for column in columns for value in column):
             return None
-        group_of = connected_groups(self.frame["sample_id"].cast(pl.String).to_list(), columns)
-        return [group for group, status in zip(group_of, self.frame["status"], strict=True) if status == "ok"]
+        return connected_groups(self.frame["sample_id"].cast(pl.String).to_list(), columns)
+
+    @property
+    def groups(self) -> list[str] | None:
+        """The group of every scored row, see `group_of_rows`."""
+        every = self.group_of_rows
+        if every is None:
+            return None
+        return [group for group, status in zip(every, self.frame["status"], strict=True) if status == "ok"]
+
+    def with_facts(self, **facts: Any) -> "Predictions":
+        """The same table with further facts beside it."""
+        return replace(self, facts=self.facts | facts)
+
+    def of_model(self, bundle_id: str) -> "Predictions":
+        """The same table as that of a bundle which holds the same networks."""
+        frame = self.frame.with_columns(pl.lit(bundle_id).alias("model_id"))
+        return replace(self, frame=frame, facts=self.facts | {"bundle_id": bundle_id})
 
     def save(self, path: Path) -> None:
         """Writes `path` (CSV) and the facts beside it (`.json`), each as a whole or not at all."""
@@ -163,6 +201,25 @@ def score_kind(frame: pl.DataFrame, classes: tuple[str, ...]) -> str:
     )
 
 
+def member_columns(member: int, classes: tuple[str, ...]) -> list[str]:
+    """`member_<k>_logit_<class>` of every class."""
+    return [f"member_{member}_logit_{name}" for name in classes]
+
+
+def member_column_sets(frame: pl.DataFrame, classes: tuple[str, ...]) -> list[list[str]]:
+    """The columns of each network's logits, as far as the table has them."""
+    sets: list[list[str]] = []
+    while all(name in frame.columns for name in member_columns(len(sets), classes)):
+        sets.append(member_columns(len(sets), classes))
+    return sets
+
+
+def member_scores(frame: pl.DataFrame, classes: tuple[str, ...]) -> Float[np.ndarray, "members n classes"]:
+    """The logits of each network where the table keeps them, or else the one set that it has."""
+    sets = member_column_sets(frame, classes) or [[f"logit_{name}" for name in classes]]
+    return np.stack([frame.select(pl.col(names).cast(pl.Float64)).to_numpy() for names in sets])
+
+
 def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.DataFrame:
     if not classes:
         raise DataError(
@@ -171,6 +228,7 @@ def _typed(frame: pl.DataFrame, classes: tuple[str, ...], path: Path) -> pl.Data
         )
     kind = score_kind(frame, classes)
     columns = [f"{kind}_{name}" for name in classes]
+    columns += [name for own in member_column_sets(frame, classes) for name in own]
     several = [name for name in reference_columns(classes) if name in frame.columns]
     if references := ["y_true"] if "y_true" in frame.columns else several:
         labeled = pl.any_horizontal(pl.col(name).fill_null("").str.strip_chars() != "" for name in references)

@@ -13,7 +13,7 @@ from chiron.core.errors import EngineError
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import LABEL_PREFIX, UNCERTAIN
-from chiron.data.predictions import ID_COLUMNS, REFERENCE_PREFIX, Predictions
+from chiron.data.predictions import ID_COLUMNS, REFERENCE_PREFIX, Predictions, member_columns
 from chiron.data.source import ImageSource
 from chiron.engine.runtime import Runtime
 from chiron.spec.labels import LabelSpace
@@ -37,7 +37,19 @@ def score_images(
     batch_size: int,
     loader: DataLoader | None = None,
 ) -> Float[np.ndarray, "n classes"]:
-    """Logits of every image, in order, in all processes; each process scores its share.
+    """Logits of every image, in order, in all processes; of several networks the mean. See `score_members`."""
+    return score_members(classifier, images, runtime, batch_size=batch_size, loader=loader).mean(axis=0)
+
+
+def score_members(
+    classifier: Classifier,
+    images: StoredImages,
+    runtime: Runtime,
+    *,
+    batch_size: int,
+    loader: DataLoader | None = None,
+) -> Float[np.ndarray, "members n classes"]:
+    """Logits that each network gives every image, in order, in all processes; each process scores its share.
 
     Args:
         loader: what `scoring_loader` gave for these images before.
@@ -46,9 +58,10 @@ def score_images(
         EngineError: an image was scored by no process, or by two: the processes see different data.
     """
     world, count = runtime.world, len(images)
-    logits, times = torch.zeros(count, len(classifier.labels.names)), torch.zeros(count)
+    logits = torch.zeros(len(classifier.networks), count, len(classifier.labels.names))
+    times = torch.zeros(count)
     for pixels, index in loader or scoring_loader(images, runtime, batch_size=batch_size):
-        logits[index] = classifier.logits(pixels).cpu()
+        logits[:, index] = classifier.member_logits(pixels).cpu()
         times[index] += 1
     world.sum(logits)  # exact: all but one process have 0
     if not bool((world.sum(times) == 1).all()):
@@ -66,10 +79,8 @@ def score_manifest(
     frame = manifest.frame
     readable = frame.filter(pl.col("status") == "ok")
     images = StoredImages(ImageSource(manifest.root), readable["path"].to_list(), classifier.input_spec)
-    logits = score_images(classifier, images, runtime, batch_size=batch_size)
-    scores = pl.DataFrame({"sample_id": readable["sample_id"]}).with_columns(
-        pl.Series(f"logit_{name}", logits[:, k]).cast(pl.Float64) for k, name in enumerate(classifier.labels.names)
-    )
+    logits = score_members(classifier, images, runtime, batch_size=batch_size)
+    scores = pl.DataFrame({"sample_id": readable["sample_id"]}).with_columns(_logit_columns(logits, classifier))
     table = frame.select(
         *ID_COLUMNS,
         "split",
@@ -82,19 +93,33 @@ def score_manifest(
             name
             for name in frame.columns
             if name not in {*_NOT_CARRIED, *_OURS, *ID_COLUMNS, *manifest.label_columns}
-            and not name.startswith(("logit_", "prob_", REFERENCE_PREFIX))
+            and not name.startswith(("logit_", "prob_", "member_", REFERENCE_PREFIX))
         ],
     ).join(scores, on="sample_id", how="left", maintain_order="left")
     facts: dict[str, Any] = {
         "bundle_id": classifier.bundle_id,
         "model": classifier.network_spec.name,
         "grouping": manifest.grouping,
+        "decision": classifier.decision.model_dump(mode="json"),
     }
     if classifier.labels.is_multi_label:
         facts["uncertain"] = classifier.labels.uncertain
     if classifier.labels.ordinal:
         facts["ordinal"] = True
     return Predictions(table, classifier.labels.names, classifier.labels.positive, facts)
+
+
+def _logit_columns(logits: Float[np.ndarray, "members n classes"], classifier: Classifier) -> list[pl.Series]:
+    """The mean of the networks, and each of them where they were calibrated one by one."""
+    names = classifier.labels.names
+    sets = {tuple(f"logit_{name}" for name in names): logits.mean(axis=0)}
+    if len(classifier.decision.calibration.parameters) > 1:
+        sets |= {tuple(member_columns(member, names)): own for member, own in enumerate(logits)}
+    return [
+        pl.Series(column, values[:, k]).cast(pl.Float64)
+        for columns, values in sets.items()
+        for k, column in enumerate(columns)
+    ]
 
 
 def _references(manifest: Manifest, labels: LabelSpace) -> list[pl.Expr]:

@@ -28,12 +28,12 @@ class ReportContext:
     reference_standard: str = ""  # how the labels were made, in the author's words
     clinic_prevalence: Mapping[str, float] | None = None  # class -> share, where the classifier would be used
     num_parameters: int | None = None
-    unit: Literal["image"] = "image"
     patients: Literal["known", "unknown"] = "unknown"
     ids: Literal["certain", "inferred", "absent"] = "absent"
     data_notes: list[str] = field(default_factory=list)
     num_unreadable: int = 0
     num_patients: int | None = None  # among the scored images; None where not every image's patient is known
+    num_sites: int | None = None  # values of the column of sites in all images; None where there is no such column
     columns: list[str] | None = None  # metadata that comes with the images; None: nothing is known of it
     color: bool | None = None  # whether the network sees color
     flow: Mapping[str, Any] | None = None  # numbers from images found to images scored, see `report.flow`

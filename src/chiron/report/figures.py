@@ -10,7 +10,15 @@ from typing import Any
 
 from chiron.core.files import write_bytes
 from chiron.report.format import is_multi_label
-from chiron.report.plots import confusion_matrix, learning_curves, per_class, reliability, roc
+from chiron.report.plots import (
+    confusion_matrix,
+    decision_curve,
+    learning_curves,
+    per_class,
+    reliability,
+    risk_coverage,
+    roc,
+)
 from chiron.report.plots.learning_curves import History
 from chiron.report.plots.style import Drawing, figure_style
 
@@ -32,8 +40,10 @@ def draw_figures(
             None if several else confusion_matrix.draw_counts(evaluation),
             None if several else confusion_matrix.draw_normalized(evaluation),
             roc.draw(evaluation),
-            reliability.draw(evaluation),
             per_class.draw(evaluation),
+            reliability.draw(evaluation),
+            decision_curve.draw(evaluation),
+            risk_coverage.draw(evaluation),
             learning_curves.draw(history, selection_metric=selection_metric, best_epoch=best_epoch),
         ]
     return [drawing for drawing in drawings if drawing]

@@ -47,6 +47,26 @@ def is_multi_label(evaluation: Mapping[str, Any]) -> bool:
     return evaluation.get("kind") == "multi_label"
 
 
+def case(evaluation: Mapping[str, Any]) -> str:
+    """What is counted once, in a word: image, unit or patient.
+
+    Example:
+        >>> case({}), case({"unit": {"name": "patient"}})
+        ('image', 'patient')
+    """
+    return str((evaluation.get("unit") or {}).get("name", "image"))
+
+
+def p_value(value: float) -> str:
+    """A p-value as a sentence has it, never zero.
+
+    Example:
+        >>> p_value(0.0123), p_value(1e-9)
+        ('p = 0.012', 'p < 0.001')
+    """
+    return "p < 0.001" if value < 0.001 else f"p = {number(value)}"
+
+
 def count(value: int) -> str:
     """A whole number with thousands separators.
 
@@ -65,6 +85,16 @@ def plural(value: int, one: str, many: str | None = None) -> str:
         ('1\\xa0image', '2,300\\xa0images', '2\\xa0classes')
     """
     return f"{count(value)}{NBSP}{one if value == 1 else many or one + 's'}"
+
+
+def cases(evaluation: Mapping[str, Any]) -> str:
+    """How many are counted, with their noun.
+
+    Example:
+        >>> cases({"num_images": 2300})
+        '2,300\\xa0images'
+    """
+    return plural(evaluation["num_images"], case(evaluation))
 
 
 def percent(share: float, decimals: int = 1) -> str:

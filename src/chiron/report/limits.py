@@ -56,7 +56,9 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     design.split_unknown,
     design.test_looks,
     numbers.no_better_than_majority,
+    numbers.promise_not_kept,
     design.no_external_data,
+    data.one_source,
     data.split_unlike_others,
     data.patients_unknown,
     data.ids_inferred,
@@ -67,6 +69,7 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     numbers.unreliable_intervals,
     numbers.undefined_numbers,
     numbers.miscalibrated,
+    design.fitted_where_selected,
     design.imbalance_corrected_twice,
     design.probabilities_shifted,
     data.prevalence_unlike_clinic,
@@ -83,6 +86,7 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
 # What the sentence of a rule tells, which decides how a page with coarse counts tells it.
 ON_SHARES = (data.split_unlike_others, data.prevalence_unlike_clinic, design.random_init)  # shares and sums of counts
 ON_VALUES = (
+    numbers.promise_not_kept,
     numbers.no_better_than_majority,
     numbers.unreliable_intervals,
     numbers.undefined_numbers,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import has_interval, is_multi_label, listed, percent, plural, share_text
+from chiron.report.format import case, cases, has_interval, is_multi_label, listed, percent, plural, share_text
 
 MOST_NAMED = 5
 FAR_SHARE = 0.05  # a class's share in one split, away from its share in the others
@@ -41,11 +41,21 @@ def ids_inferred(evaluation: Evaluation, context: ReportContext) -> str | None:
 
 def image_level(evaluation: Evaluation, context: ReportContext) -> str | None:
     """Several images of a group count one by one."""
-    if context.unit != "image" or evaluation["num_images"] == evaluation["num_groups"]:
+    if case(evaluation) != "image" or evaluation["num_images"] == evaluation["num_groups"]:
         return None
     return (
-        f"The unit is the image: {plural(evaluation['num_images'], 'image')} of "
+        f"The unit is the image: {cases(evaluation)} of "
         f"{plural(evaluation['num_groups'], 'group')} are counted one by one. Results per patient or lesion differ."
+    )
+
+
+def one_source(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """All images come from one site."""
+    if context.num_sites != 1:
+        return None
+    return (
+        f"One source: all images of training and testing come from one site. How far {cases(evaluation)} speak for "
+        "other sites is not known."
     )
 
 
@@ -54,7 +64,7 @@ def prevalence_unlike_clinic(evaluation: Evaluation, context: ReportContext) -> 
     counts = evaluation["class_counts"]
     positive = evaluation.get("positive_class")
     named = [positive] if positive else sorted(counts, key=lambda name: -counts[name]["images"])[:1]
-    here = f"{named[0]} is {share_text(counts[named[0]]['prevalence'])} of these images"
+    here = f"{named[0]} is {share_text(counts[named[0]]['prevalence'])} of these {case(evaluation)}s"
     if context.clinic_prevalence is None:
         return (
             f"{here}; the prevalence at the place of use is not stated. PPV, NPV, precision, accuracy and calibration "
@@ -100,7 +110,7 @@ def reference_not_described(evaluation: Evaluation, context: ReportContext) -> s
     if context.reference_standard:
         return None
     return (
-        f"The reference standard is not described: who or what labeled the {plural(evaluation['num_images'], 'image')} "
+        f"The reference standard is not described: who or what labeled the {cases(evaluation)} "
         f"as {listed(list(evaluation['classes']), MOST_NAMED)}, and how reliably, is unknown to this report."
     )
 
@@ -128,7 +138,7 @@ def characteristics_not_recorded(evaluation: Evaluation, context: ReportContext)
     verb = "is" if len(lacking) == 1 else "are"
     there = f" (recorded: {listed([what for what in asked if what in recorded])})" if set(asked) & set(recorded) else ""
     return (
-        f"{listed(lacking).capitalize()} {verb} not recorded with these {plural(evaluation['num_images'], 'image')}"
+        f"{listed(lacking).capitalize()} {verb} not recorded with these {cases(evaluation)}"
         f"{there}: whether results differ by {'it' if len(lacking) == 1 else 'them'} cannot be known."
     )
 

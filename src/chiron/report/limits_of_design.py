@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import count, is_multi_label, listed, plural, total
+from chiron.report.format import cases, count, is_multi_label, listed, plural, total
 
 MOST_NAMED = 5
 
@@ -47,7 +47,7 @@ def split_unknown(evaluation: Evaluation, context: ReportContext) -> str | None:
     if context.split_scored != "unknown":
         return None
     return (
-        f"It is not known which split the {plural(evaluation['num_images'], 'image')} belong to: they may have been "
+        f"It is not known which split the {cases(evaluation)} belong to: they may have been "
         "used for training or selection."
     )
 
@@ -70,7 +70,7 @@ def no_external_data(evaluation: Evaluation, context: ReportContext) -> str | No
     if context.split_scored in ("external", "unknown"):
         return None
     return (
-        f"Internal testing only: all {plural(evaluation['num_images'], 'image')} come from {context.data_source}, "
+        f"Internal testing only: all {cases(evaluation)} come from {context.data_source}, "
         "as the training images do. Results at another site, on another device or in another population are not known."
     )
 
@@ -106,6 +106,19 @@ def imbalance_corrected_twice(evaluation: Evaluation, context: ReportContext) ->
     )
 
 
+def fitted_where_selected(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Calibration or a threshold was fitted on the split that chose the network."""
+    fitted = {str((evaluation.get("calibration_fit") or {}).get("fitted_on", "none"))}
+    fitted |= {it["threshold"]["fitted_on"] for it in (evaluation.get("questions") or {}).values() if it["threshold"]}
+    fitted |= {str((evaluation.get("conformal") or {}).get("fitted_on", "none"))}
+    if "reuse_val" not in fitted:
+        return None
+    return (
+        "Calibration, thresholds or prediction sets were fitted on val, which also chose the network: what they "
+        "promise is optimistic."
+    )
+
+
 def probabilities_shifted(evaluation: Evaluation, context: ReportContext) -> str | None:
     """Training saw other class shares than these images have, and nothing corrected the outputs since."""
     told = [
@@ -113,14 +126,16 @@ def probabilities_shifted(evaluation: Evaluation, context: ReportContext) -> str
         for name, value in (("sampler", context.sampler), ("class_weights", context.class_weights))
         if value != "none"
     ]
-    if not told:
+    method = (evaluation.get("calibration_fit") or {}).get("method", "none")
+    if not told or method not in ("none", "temperature"):
         return None
+    since = "without calibration since" if method == "none" else "and one temperature cannot mend that"
     if is_multi_label(evaluation):
         return (
-            f"Trained as if every class were present in half of the images ({listed(told)}), without calibration "
-            "since: the probabilities of rare classes are too high. They rank images; they are not risks."
+            f"Trained as if every class were present in half of the images ({listed(told)}), {since}: the "
+            "probabilities of rare classes are too high. They rank images; they are not risks."
         )
     return (
-        f"Trained as if all classes were equally frequent ({listed(told)}), without calibration since: the "
+        f"Trained as if all classes were equally frequent ({listed(told)}), {since}: the "
         "probabilities of rare classes are too high. They rank images; they are not risks."
     )

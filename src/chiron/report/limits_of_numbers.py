@@ -5,6 +5,8 @@ from typing import Any
 
 from chiron.report.context import ReportContext
 from chiron.report.format import (
+    case,
+    cases,
     count,
     defined,
     estimate_text,
@@ -15,6 +17,7 @@ from chiron.report.format import (
     plural,
     spread,
 )
+from chiron.report.sections.questions import promises_missed
 
 FEWEST_GROUPS = 20  # below it a class cannot carry macro metrics (validity: regions of the interval methods)
 FEWEST_POSITIVE_GROUPS = 100  # below it AUROC intervals hold only for well-behaved scores
@@ -65,7 +68,7 @@ def labels_not_assessed(evaluation: Evaluation, context: ReportContext) -> str |
     told = ""
     if part:
         told = (
-            f"Not every image was assessed for every class. Assessed of {plural(images, 'image')}: "
+            f"Not every image was assessed for every class. Assessed of {cases(evaluation)}: "
             f"{listed(part, MOST_NAMED)}. Images that were assessed may differ from those that were not."
         )
     if doubted.get("labels"):
@@ -84,8 +87,9 @@ def few_positives(evaluation: Evaluation, context: ReportContext) -> str | None:
     if counts["groups"] >= FEWEST_POSITIVE_GROUPS:
         return None
     return (
-        f"Few positives: {plural(counts['images'], 'image')} of {positive} in {plural(counts['groups'], 'group')} "
-        f"(fewer than {FEWEST_POSITIVE_GROUPS}); sensitivity and AUROC rest on them."
+        f"Few positives: {plural(counts['images'], case(evaluation))} of {positive} in "
+        f"{plural(counts['groups'], 'group')} (fewer than {FEWEST_POSITIVE_GROUPS}); sensitivity and "
+        "AUROC rest on them."
     )
 
 
@@ -131,8 +135,16 @@ def miscalibrated(evaluation: Evaluation, context: ReportContext) -> str | None:
         return None
     return (
         f"The probabilities are not calibrated: ECE {ece:.3f}, where a calibrated model would show "
-        f"{spread(low, high)} on as many images. Do not read them as risks."
+        f"{spread(low, high)} on as many {case(evaluation)}s. Do not read them as risks."
     )
+
+
+def promise_not_kept(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The sensitivity found at a frozen threshold is below the one promised."""
+    broken = promises_missed(evaluation)
+    if not broken:
+        return None
+    return f"Sensitivity below what the threshold was to reach ({listed(broken, MOST_NAMED)})."
 
 
 def untested_differences(evaluation: Evaluation, context: ReportContext) -> str | None:
@@ -157,6 +169,6 @@ def other_images(evaluation: Evaluation, context: ReportContext) -> str | None:
     if not unlike:
         return None
     return (
-        f"Not scored on the same images: {listed(unlike, MOST_NAMED)}, against {plural(here[0], 'image')} here. "
+        f"Not scored on the same images: {listed(unlike, MOST_NAMED)}, against {cases(evaluation)} here. "
         "Rows of different images cannot be compared."
     )

@@ -8,12 +8,15 @@ from markupsafe import Markup
 from chiron.core.errors import ReportError
 from chiron.report import format as formats
 from chiron.report import sentences
+from chiron.report.checklists.answers import answered_checklists
 from chiron.report.context import ReportContext
 from chiron.report.data_tables import flow_view, table_one_rows
 from chiron.report.figures import draw_figures, inline_svg
 from chiron.report.gallery import Gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.plots.learning_curves import History, metric_name
+from chiron.report.sections.on_page import sections_of
+from chiron.report.sections.questions import headline
 from chiron.report.tables import (
     class_rows,
     comparison_rows,
@@ -29,6 +32,19 @@ from chiron.report.words import init_text, word
 from chiron.version import __version__
 
 FORMAT = 1
+FIRST_SECTIONS = {
+    "glance": "At a glance",
+    "limits": "Limits",
+    "data": "Data and splits",
+    "results": "Results",
+    "classes": "Results by class",
+}
+LAST_SECTIONS = {  # after those that the numbers fill, see `sections.on_page`
+    "failures": "Failures",
+    "training": "Training",
+    "made": "How it was made",
+    "checklists": "Reporting checklists",
+}
 
 
 def render_report(
@@ -65,11 +81,21 @@ def render_report(
             "failures": sentences.failures(gallery) if gallery else {},
             "shareable": sentences.SHAREABLE if shareable else "",
         }
+        view["more"] = sections_of(evaluation, context)
+        sections = _sections(view)
+        view |= {"sections": sections, "checklists": answered_checklists(evaluation, context, frozenset(sections))}
         return templates().get_template("report.html.j2").render(**view)
     except KeyError as error:
         raise ReportError(
             f"An evaluation must be complete. Got one without {error}. Make it again with `chiron evaluate`."
         ) from error
+
+
+def _sections(view: Mapping[str, Any]) -> dict[str, str]:
+    """Ids and headings of the sections that this page has, in their order."""
+    optional = {"failures": view["gallery"], "training": view["training"]}
+    after = {name: heading for name, heading in LAST_SECTIONS.items() if optional.get(name, True)}
+    return FIRST_SECTIONS | {section.id: section.heading for section in view["more"]} | after
 
 
 def _view(evaluation: Mapping[str, Any], context: ReportContext, history: History | None) -> dict[str, Any]:
@@ -79,6 +105,7 @@ def _view(evaluation: Mapping[str, Any], context: ReportContext, history: Histor
         "evaluation": evaluation,
         "version": __version__,
         "level": formats.level(evaluation["confidence_level"]),
+        "case": formats.case(evaluation),
         "first": _first_page(evaluation, context),
         "grouping": sentences.grouping(context),
         "classes": class_rows(evaluation),
@@ -89,21 +116,20 @@ def _view(evaluation: Mapping[str, Any], context: ReportContext, history: Histor
         "multi_label": formats.is_multi_label(evaluation),
         "decisions": decision_rows(evaluation),
         "figures": _figures(evaluation, context, history),
-        "calibration": sentences.calibration(evaluation),
         "training": _training(context, history),
         "environment": environment_rows(context.environment),
     }
 
 
 def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[str, Any]:
-    key = headline_key(evaluation)
+    key, question = headline_key(evaluation), headline(evaluation)
     return {
         "research_use": sentences.RESEARCH_USE,
         "question": sentences.question(evaluation),
         "unit": sentences.unit(evaluation, context),
         "population": sentences.population(context),
         "not_covered": sentences.not_covered(evaluation, context),
-        "decision": sentences.decision(evaluation),
+        "decision": question["decision"] if question else sentences.decision(evaluation),
         "class_shares": sentences.class_shares(evaluation),
         "calibration": sentences.calibration(evaluation),
         "scored": sentences.scored(evaluation, context),
@@ -112,9 +138,10 @@ def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[s
         "estimate": evaluation["overall"][key],
         "model": context.model,
         "init": init_text(context.init),
-        "beside": headline_companions(evaluation),
+        "beside": question["companions"] if question else headline_companions(evaluation),
         "comparison": comparison_rows(evaluation, context),
-        "per_thousand": sentences.per_thousand(evaluation),
+        "per_thousand": question["per_thousand"] if question else sentences.per_thousand(evaluation),
+        "per_thousand_at": f"at the threshold of {question['name']}" if question else "at the highest output",
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import count, defined, is_multi_label, listed, number, plural, share, share_text, spread
+from chiron.report.format import case, count, defined, is_multi_label, listed, number, plural, share, share_text, spread
 from chiron.report.gallery import Gallery
 from chiron.report.words import ROLES
 
@@ -15,8 +15,15 @@ SHAREABLE = (
     "5 images in one of its four cells against the rest, or from which such a cell would follow; then also all means "
     "over classes; the accuracy with fewer than 5 right or wrong images and, of two classes, whenever a cell is below "
     "5; and everything below 25 images. Of more than two classes each number is looked at alone. "
-    "Prevalences are bounds from the rounded counts; ROC curves are drawn through rounded points."
+    "Prevalences are bounds from the rounded counts; ROC curves are drawn through rounded points. Subgroups other than "
+    "by age, sex and skin tone, strata, readers, referral, prediction sets and failed cases as worst case are left out."
 )
+COMBINED = {
+    "mean_logit": "made of the mean of their logits",
+    "mean_prob": "made of the mean of their probabilities",
+    "max_prob": "their largest probability of the class",
+}
+LABELED = {"same": "the one that all share", "any_positive": "positive where any is", "most": "the commonest"}
 RESEARCH_USE = "Research use only, not a medical device. A model output does not rule out disease."
 
 
@@ -26,18 +33,34 @@ def question(evaluation: Evaluation) -> str:
     positive = evaluation.get("positive_class")
     if positive:
         other = next(name for name in classes if name != positive)
-        return f"Tells {positive} (the positive class) from {other}, one image at a time."
+        return f"Tells {positive} (the positive class) from {other}, one {case(evaluation)} at a time."
     if is_multi_label(evaluation):
-        several = "; an image can have several or none" * (len(classes) > 1)
+        one = f"an {case(evaluation)}" if case(evaluation) == "image" else f"a {case(evaluation)}"
+        several = f"; {one} can have several or none" * (len(classes) > 1)
         kinds = plural(len(classes), "class", "classes")
-        return f"Says of {kinds} whether an image shows it, one image at a time{several}: {listed(classes)}."
-    return f"Tells {count(len(classes))} classes apart, one image at a time: {listed(classes)}."
+        return f"Says of {kinds} whether {one} shows it, one {case(evaluation)} at a time{several}: {listed(classes)}."
+    return f"Tells {count(len(classes))} classes apart, one {case(evaluation)} at a time: {listed(classes)}."
 
 
 def unit(evaluation: Evaluation, context: ReportContext) -> str:
     """What is counted once, and what a group is."""
-    single = evaluation["num_images"] == evaluation["num_groups"]
-    return f"One {context.unit}. {context.grouping.rstrip('.')}." + (" Every group has one image." if single else "")
+    text = f"One {case(evaluation)}. {context.grouping.rstrip('.')}."
+    if evaluation["num_images"] == evaluation["num_groups"]:
+        text += f" Every group has one {case(evaluation)}."
+    if case(evaluation) != "image":
+        text += f" {combination(evaluation['unit'])}"
+    return text
+
+
+def combination(unit: Mapping[str, Any]) -> str:
+    """How images became one answer and one reference label."""
+    text = (
+        f"{plural(unit['num_images'], 'image')} made {plural(unit['num_units'], unit['name'])}: the output is "
+        f"{COMBINED[unit['combine']]}, the reference label {LABELED[unit['label_rule']]}."
+    )
+    if unit.get("num_without_id"):
+        text += f" {plural(unit['num_without_id'], 'image')} without an id of the {unit['name']} count for themselves."
+    return text + (f" {unit['note'][0].upper()}{unit['note'][1:]}." if unit.get("note") else "")
 
 
 def grouping(context: ReportContext) -> str:
@@ -72,13 +95,13 @@ def decision(evaluation: Evaluation) -> str:
     if is_multi_label(evaluation):
         return (
             "Decisions: every class with an output of 0.5 and more, each for itself; no threshold was fitted. "
-            "Predictive values hold at the prevalence of each class in these images."
+            f"Predictive values hold at the prevalence of each class in these {case(evaluation)}s."
         )
     text = "Decisions: the class with the highest output; no threshold was fitted."
     if not positive:
         return text
     prevalence = share_text(evaluation["class_counts"][positive]["prevalence"])
-    return f"{text} PPV and NPV hold at the prevalence of these images, {prevalence} {positive}."
+    return f"{text} PPV and NPV hold at the prevalence of these {case(evaluation)}s, {prevalence} {positive}."
 
 
 def class_shares(evaluation: Evaluation) -> str:
@@ -88,9 +111,9 @@ def class_shares(evaluation: Evaluation) -> str:
     parts = []
     if is_multi_label(evaluation):
         shown = [f"{name} {share_text(n['prevalence'])}" for name, n in evaluation["class_counts"].items()]
-        return f"Of the images assessed for each: {'; '.join(shown)}."
+        return f"Of the {case(evaluation)}s assessed for each: {'; '.join(shown)}."
     for name, counts in evaluation["class_counts"].items():
-        text = f"{name} {share_text(counts['prevalence'])} of images"
+        text = f"{name} {share_text(counts['prevalence'])} of {case(evaluation)}s"
         if defined(counts["prevalence"]):  # shares of counts that were made coarse would be wrong
             text += f", {share(counts['groups'], evaluation['num_groups'])} of groups"
         parts.append(text)
@@ -100,8 +123,10 @@ def class_shares(evaluation: Evaluation) -> str:
 def scored(evaluation: Evaluation, context: ReportContext) -> str:
     """Images, groups and positives of the split that the numbers come from."""
     images, groups = evaluation["num_images"], evaluation["num_groups"]
-    patients = f" ({plural(context.num_patients, 'patient')})" if context.num_patients is not None else ""
-    text = f"{plural(images, 'image')} of {plural(groups, 'group')}{patients}, split: {ROLES[context.split_scored]}"
+    told = context.num_patients is not None and case(evaluation) != "patient"
+    patients = f" ({plural(context.num_patients or 0, 'patient')})" if told else ""
+    of = f"{plural(images, case(evaluation))} of {plural(groups, 'group')}{patients}"
+    text = f"{of}, split: {ROLES[context.split_scored]}"
     positive = evaluation.get("positive_class")
     if not positive:
         return f"{text}."
@@ -122,7 +147,10 @@ def looks(context: ReportContext) -> str:
 
 
 def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:
-    """Of 1,000 images like these: found, missed, falsely alarmed, rightly negative; empty for more than two classes."""
+    """Of 1,000 like these: found, missed, falsely alarmed, rightly negative, at the highest output.
+
+    Empty for more than two classes.
+    """
     positive = evaluation.get("positive_class")
     confusion = evaluation["confusion_matrix"]
     if "per_thousand" in confusion:  # made from the exact counts, before they were made coarse
@@ -132,8 +160,12 @@ def per_thousand(evaluation: Evaluation) -> list[tuple[str, int]]:
         return []
     yes = confusion["labels"].index(positive)
     no = 1 - yes
+    return thousandths_of([counts[yes][yes], counts[yes][no], counts[no][yes], counts[no][no]])
+
+
+def thousandths_of(cells: list[int]) -> list[tuple[str, int]]:
+    """What found, missed, falsely alarmed and rightly negative ones come to in 1,000."""
     names = ("found", "missed", "falsely alarmed", "rightly negative")
-    cells = [counts[yes][yes], counts[yes][no], counts[no][yes], counts[no][no]]
     return list(zip(names, _thousandths(cells, sum(cells)), strict=True))
 
 
@@ -166,10 +198,10 @@ def calibration(evaluation: Evaluation) -> str:
             "independent of each other: the classes have theirs."
         )
     if low is None or high is None:
-        return f"{text}; what a calibrated model would show on as many images is not known."
-    text += f"; a calibrated model would show {spread(low, high)} on as many images (5 % to 95 %)"
+        return f"{text}; what a calibrated model would show on as many {case(evaluation)}s is not known."
+    text += f"; a calibrated model would show {spread(low, high)} on as many {case(evaluation)}s (5 % to 95 %)"
     if ece <= high:
-        return f"{text}, so these images show no sign of miscalibration."
+        return f"{text}, so these {case(evaluation)}s show no sign of miscalibration."
     return f"{text}, so the probabilities are not calibrated: {_direction(stored)}."
 
 

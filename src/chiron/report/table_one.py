@@ -8,10 +8,13 @@ import polars as pl
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import SPLITS, label_columns_of
 from chiron.data.split import UNASSIGNED
+from chiron.report.standardized_difference import of_means, of_shares
 
 SHOWN_ROLES = ("predictor", "subgroup")
 MOST_LEVELS = 8  # of a column with names; rarer ones are counted together
 OTHERS = "all others"
+MEAN = "mean (SD)"
+MISSING = "missing"
 # Columns that every manifest or table has for its own use.
 _OWN = (
     *("sample_id", "unit_id", "patient_id", "group_id", "path", "split", "status", "status_reason"),
@@ -29,7 +32,8 @@ def carried_columns(frame: pl.DataFrame) -> list[str]:
 def table_one(manifest: Manifest) -> dict[str, Any]:
     """Plain values: totals a split, and one entry a metadata column with a role that may be shown.
 
-    Keys: splits (role -> images, groups, patients), columns (name, role, kind, rows: label -> split -> cell). Readable
+    Keys: splits (role -> images, groups, patients), columns (name, role, kind, rows: label -> split -> cell,
+    differences: label -> standardized difference of the two splits of `compared_splits`, absent without two). Readable
     images only. A cell of numbers is (mean, SD), of names (images, share of the images with a value); the row "missing"
     counts images without a value.
     """
@@ -37,12 +41,32 @@ def table_one(manifest: Manifest) -> dict[str, Any]:
     present = set(frame["split"])
     parts = {role: frame.filter(pl.col("split") == role) for role in (*SPLITS, UNASSIGNED) if role in present}
     shown = [name for name in carried_columns(frame) if manifest.roles.get(name) in SHOWN_ROLES]
-    return {
-        "splits": {role: _totals(rows) for role, rows in parts.items()},
-        "columns": [
-            {"name": name, "role": manifest.roles[name], **_column(name, frame[name], parts)} for name in shown
-        ],
-    }
+    totals = {role: _totals(rows) for role, rows in parts.items()}
+    columns = [{"name": name, "role": manifest.roles[name], **_column(name, frame[name], parts)} for name in shown]
+    if compared := compared_splits(list(parts)):
+        sizes = [totals[role]["images"] or 0 for role in compared]
+        columns = [{**column, "differences": _differences(column, compared, sizes)} for column in columns]
+    return {"splits": totals, "columns": columns}
+
+
+def compared_splits(roles: Sequence[str]) -> tuple[str, str] | None:
+    """The splits whose difference Table 1 tells: train, and test or what stands in its place."""
+    other = next((role for role in ("test", "external", "val") if role in roles), None)
+    return ("train", other) if other and "train" in roles else None
+
+
+def _differences(column: dict[str, Any], compared: tuple[str, str], sizes: Sequence[int]) -> dict[str, float | None]:
+    """A standardized difference a row; missing values as their share of all images."""
+    found: dict[str, float | None] = {}
+    for label, cells in column["rows"]:
+        first, second = (cells[role] for role in compared)
+        if label == MISSING:
+            found[label] = of_shares(first / sizes[0], second / sizes[1])
+        elif column["kind"] == "number":
+            found[label] = of_means(first, second)
+        else:
+            found[label] = of_shares(first[1], second[1]) if first and second else None
+    return found
 
 
 def _totals(rows: pl.DataFrame) -> dict[str, int | None]:
@@ -60,11 +84,11 @@ def _column(name: str, everything: pl.Series, parts: dict[str, pl.DataFrame]) ->
     numbers = _as_numbers(everything)
     if numbers is not None:
         cells = {role: _mean_and_sd(_as_numbers(column)) for role, column in values.items()}
-        return {"kind": "number", "rows": [("mean (SD)", cells), ("missing", missing)]}
+        return {"kind": "number", "rows": [(MEAN, cells), (MISSING, missing)]}
     texts = {role: column.cast(pl.String) for role, column in values.items()}
     levels = _levels(everything.drop_nulls().cast(pl.String))
     rows = [(level, {role: _share(column, level, levels) for role, column in texts.items()}) for level in levels]
-    return {"kind": "name", "rows": [*rows, ("missing", missing)]}
+    return {"kind": "name", "rows": [*rows, (MISSING, missing)]}
 
 
 def _as_numbers(column: pl.Series) -> pl.Series | None:

@@ -8,6 +8,7 @@ from typing import Any
 from chiron.report.context import ReportContext
 from chiron.report.format import (
     Estimate,
+    case,
     count,
     defined,
     has_interval,
@@ -112,7 +113,8 @@ def overall_table(evaluation: Evaluation) -> dict[str, Any]:
         for key in keys:
             entry = cell(overall[key], word(key))
             meaning = MEANINGS_OF_SEVERAL.get(key) if is_multi_label(evaluation) else None
-            words = replace(word(key), meaning=meaning) if meaning else word(key)
+            words = word(key)
+            words = replace(words, meaning=(meaning or words.meaning).replace("image", case(evaluation)))
             rows.append({**entry, "words": words, "mark": footnotes.mark(entry["note"])})
         if title == DECISIONS and is_multi_label(evaluation):
             title = DECISIONS_OF_SEVERAL

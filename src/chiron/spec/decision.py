@@ -127,3 +127,24 @@ class Decision(Frozen):
     questions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     thresholds: tuple[Threshold, ...] = ()
     conformal: Conformal | None = None
+
+    def asked_of(self, names: tuple[str, ...], positive: str | None, *, several: bool) -> dict[str, tuple[str, ...]]:
+        """The questions that have an answer for these labels, see `questions_of`; of several labels those decided."""
+        if several:
+            return {threshold.question: threshold.classes for threshold in self.thresholds}
+        return questions_of(self.questions, names, positive, several=False)
+
+    def threshold_of(self, question: str) -> Threshold | None:
+        """The threshold of a question; None where the most probable class answers it."""
+        return next((threshold for threshold in self.thresholds if threshold.question == question), None)
+
+
+def questions_of(
+    questions: dict[str, tuple[str, ...]], names: tuple[str, ...], positive: str | None, *, several: bool
+) -> dict[str, tuple[str, ...]]:
+    """The questions stated, and those that need no words: the positive class of two, or each of several labels."""
+    if several:
+        return {name: (name,) for name in names}
+    stated = set(questions.values())
+    own = {} if positive is None or (positive,) in stated else {positive: (positive,)}
+    return {**own, **questions}

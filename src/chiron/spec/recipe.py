@@ -127,6 +127,11 @@ class IntendedUse(Frozen):
     question: str = ""
     population: str = ""
     reference_standard: str = Field(default="", description="how and by whom the labels were made")
+    prevalence: dict[str, Share] = Field(
+        default_factory=dict,
+        description="share of patients with a class, or with yes to a question, where the classifier is to be used, "
+        "e.g. malignant: 0.02; predictive values are told for it",
+    )
 
 
 class Recipe(Frozen):

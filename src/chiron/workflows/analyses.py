@@ -15,12 +15,14 @@ from chiron.data.attributes import groups_of, subgroup_columns
 from chiron.data.columns import known_roles
 from chiron.data.manifest_columns import ColumnRole
 from chiron.data.predictions import REFERENCE_PREFIX, Predictions
+from chiron.decide.members import question_score
 from chiron.metrics.cases import number_groups
 from chiron.metrics.multi_label import THRESHOLD
 from chiron.metrics.question import Question
 from chiron.metrics.readers import Answers, class_agreement, reader_numbers
 from chiron.metrics.subgroups import Attribute, part_numbers, subgroup_numbers
 from chiron.metrics.worst_case import worst_case
+from chiron.spec.decision import questions_of
 from chiron.workflows.stored import Stored
 
 READER_PREFIX = "reader_"
@@ -30,33 +32,37 @@ _NO_REFERENCE = "the reference of a case is not known, so it counts as wrong for
 
 @dataclass(frozen=True)
 class Asked:
-    """A question, and which scored rows it is asked of."""
+    """A question, the classes that answer it with yes, and which scored rows it is asked of."""
 
     question: Question
+    classes: tuple[str, ...]
     rows: Bool[np.ndarray, "scored"]
 
 
-def questions_of(predictions: Predictions, *, confidence: float) -> Iterator[Asked]:
-    """The positive class of two; else every class against the others; of several labels those of its assessed images.
+def asked_of(predictions: Predictions, *, confidence: float) -> Iterator[Asked]:
+    """The questions of the decision; without any of more than two classes each class against the others.
 
-    The answer judged is the one the table stands for: the most probable class, of several labels a probability of one
-    half and more.
+    Judged at the frozen threshold of the question; without one the most probable class answers, of several labels a
+    probability of one half. Several labels are asked of the rows that were assessed for them.
     """
-    y_true, y_prob = predictions.y_true, predictions.y_prob
-    groups = _group_index(predictions)
-    asked = predictions.classes if predictions.positive is None else (predictions.positive,)
-    for name in asked:
-        place = predictions.classes.index(name)
-        score = y_prob[:, place]
-        if predictions.is_multi_label:
-            rows = ~np.isnan(y_true[:, place])
-            positive, called = y_true[:, place] == 1, score >= THRESHOLD
+    names, y_prob = predictions.classes, predictions.y_prob
+    several, decision = predictions.is_multi_label, predictions.decision
+    stated = questions_of(decision.questions, names, predictions.positive, several=several)
+    for name, classes in (stated or {name: (name,) for name in names}).items():
+        score, threshold = question_score(y_prob, classes, names), decision.threshold_of(name)
+        places = [names.index(each) for each in classes]
+        if several:
+            labels = predictions.y_true[:, places[0]]
+            rows, positive, called = ~np.isnan(labels), labels == 1, score >= THRESHOLD
         else:
-            rows = np.ones(len(y_true), dtype=bool)
-            positive, called = y_true == place, y_prob.argmax(axis=1) == place
+            rows = np.ones(len(y_prob), dtype=bool)
+            positive, called = np.isin(predictions.y_true, places), np.isin(y_prob.argmax(axis=1), places)
+        if threshold is not None:
+            called = score >= threshold.value
         if rows.any():
+            groups = _group_index(predictions)
             whole = Question(name, positive, score, called, groups, predictions.groups is not None, confidence)
-            yield Asked(whole.part(rows), rows)
+            yield Asked(whole.part(rows), classes, rows)
 
 
 def subgroups(stored: Stored) -> list[dict[str, Any]]:
@@ -72,7 +78,7 @@ def subgroups(stored: Stored) -> list[dict[str, Any]]:
     columns = subgroup_columns(scored.columns, _roles(stored), tuple(dict.fromkeys((*there, *added))))
     told: list[dict[str, Any]] = []
     divided = {name: groups_of(scored[name]) for name in columns}
-    for asked in questions_of(predictions, confidence=stored.settings.confidence):
+    for asked in asked_of(predictions, confidence=stored.settings.confidence):
         attributes = [
             Attribute(name, groups, index[asked.rows], planned=name in planned)
             for name, (groups, index) in divided.items()
@@ -85,7 +91,7 @@ def subgroups(stored: Stored) -> list[dict[str, Any]]:
 def strata(stored: Stored) -> list[dict[str, Any]]:
     """One entry a column that says how the reference label was come by: the numbers of each of its values."""
     scored, roles = stored.predictions.scored, _roles(stored)
-    asked = list(questions_of(stored.predictions, confidence=stored.settings.confidence))
+    asked = list(asked_of(stored.predictions, confidence=stored.settings.confidence))
     told = []
     for name in scored.columns:
         if roles.get(name) != "reference_standard" or name.startswith(REFERENCE_PREFIX):
@@ -109,13 +115,15 @@ def worst(stored: Stored) -> dict[str, Any]:
     failed = frame.filter(pl.col("status").is_in(FAILED))
     if not failed.height:
         return told
-    first_own = int(_group_index(predictions).max()) + 1
-    known = dict(zip(_groups(predictions), _group_index(predictions).tolist(), strict=True))
-    groups = _groups_of_rows(predictions, failed)
+    every = predictions.group_of_rows or _own(frame)
+    scored = _group_index(predictions)
+    known = dict(zip(predictions.groups or _own(predictions.scored), scored.tolist(), strict=True))
+    groups = [group for group, status in zip(every, frame["status"], strict=True) if status in FAILED]
+    first_own = int(scored.max()) + 1
     numbered = {name: first_own + place for place, name in enumerate(sorted(set(groups) - set(known)))} | known
     group_index = np.array([numbered[name] for name in groups], dtype=np.int64)
-    for asked in questions_of(predictions, confidence=stored.settings.confidence):
-        answers = _references_of(failed, predictions, asked.question.name)
+    for asked in asked_of(predictions, confidence=stored.settings.confidence):
+        answers = _references_of(failed, predictions, asked.classes)
         as_positive, as_negative = (np.isin(answers, [side, -1]) for side in (1, 0))
         positive = np.repeat([True, False], [as_positive.sum(), as_negative.sum()])
         index = np.concatenate([group_index[as_positive], group_index[as_negative]])
@@ -141,9 +149,9 @@ def readers(stored: Stored) -> list[dict[str, Any]]:
         if person.named is not None and len(predictions.classes) > 2 and person.given.any():
             found = _class_agreement(predictions, person, confidence=settings.confidence, **how)
             told.append({"reader": person.name, "question": None, **found})
-    for asked in questions_of(predictions, confidence=settings.confidence):
-        place = predictions.classes.index(asked.question.name)
-        told += reader_numbers(asked.question, [person.answers(place) for person in people], **how)
+    for asked in asked_of(predictions, confidence=settings.confidence):
+        places = [predictions.classes.index(name) for name in asked.classes]
+        told += reader_numbers(asked.question, [person.answers(places) for person in people], **how)
     return told
 
 
@@ -176,10 +184,10 @@ class _Said:
             return "ratings must be finite numbers"
         return cls(name, given, None, numbers)
 
-    def answers(self, place: int) -> Answers:
-        """What the reader said to the question of one class."""
+    def answers(self, places: list[int]) -> Answers:
+        """What the reader said to the question of these classes."""
         if self.named is not None:
-            return Answers(self.name, self.given, (self.named == place).astype(float))
+            return Answers(self.name, self.given, np.isin(self.named, places).astype(float))
         is_rating = not np.isin(self.numbers[self.given], (0, 1)).all()
         return Answers(self.name, self.given, self.numbers, is_rating)
 
@@ -209,32 +217,23 @@ def _roles(stored: Stored) -> dict[str, ColumnRole]:
     return known_roles(stored.predictions.frame.columns)
 
 
-def _groups(predictions: Predictions) -> list[str]:
-    """The group of every scored row; without any id each row is its own."""
-    groups = predictions.groups
-    return groups if groups is not None else _groups_of_rows(predictions, predictions.scored)
-
-
 def _group_index(predictions: Predictions) -> Int[np.ndarray, "scored"]:
-    return number_groups(_groups(predictions), predictions.scored.height)
+    return number_groups(predictions.groups or _own(predictions.scored), predictions.scored.height)
 
 
-def _groups_of_rows(predictions: Predictions, rows: pl.DataFrame) -> list[str]:
-    """The groups of rows that are not scored, by the table's own column where there is one."""
-    ids = [f"s-{name}" for name in rows["sample_id"].cast(pl.String)]
-    if predictions.groups is None or "group_id" not in rows.columns:
-        return ids
-    return [f"g-{name}" if group is None else group for name, group in zip(ids, rows["group_id"], strict=True)]
+def _own(rows: pl.DataFrame) -> list[str]:
+    """Every row as a group of its own."""
+    return rows["sample_id"].cast(pl.String).to_list()
 
 
-def _references_of(rows: pl.DataFrame, predictions: Predictions, name: str) -> Int[np.ndarray, "_rows"]:
-    """1 and 0 where the reference answer to the question of class `name` is known, -1 where it is not.
+def _references_of(rows: pl.DataFrame, predictions: Predictions, classes: tuple[str, ...]) -> Int[np.ndarray, "_rows"]:
+    """1 and 0 where the reference answer to the question of these classes is known, -1 where it is not.
 
     Of several labels, -2 where the class was not assessed: then the question was not asked.
     """
     if predictions.is_multi_label:
-        return rows[f"{REFERENCE_PREFIX}{name}"].cast(pl.Int64).fill_null(-2).to_numpy()
+        return rows[f"{REFERENCE_PREFIX}{classes[0]}"].cast(pl.Int64).fill_null(-2).to_numpy()
     labels = rows["y_true"].cast(pl.String)
     return np.array(
-        [-1 if label not in predictions.classes else int(label == name) for label in labels], dtype=np.int64
+        [-1 if label not in predictions.classes else int(label in classes) for label in labels], dtype=np.int64
     )

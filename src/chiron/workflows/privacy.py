@@ -49,8 +49,7 @@ def rows_as_kept(rows: Sequence[Row], inputs: Sequence[Input], privacy: Privacy,
     Raises:
         OutputError: the local file or the key cannot be written.
     """
-    has_dicom = any(not item.source.is_npz and may_be_dicom(item.path) for item in inputs)
-    if privacy == "project" or (privacy == "auto" and not has_dicom):
+    if not _hides_names(inputs, privacy):
         return list(rows)
     project = project_folder(out)
     key = sharing_key(project)
@@ -61,6 +60,21 @@ def rows_as_kept(rows: Sequence[Row], inputs: Sequence[Input], privacy: Privacy,
         kept.append(replace(row, name=called, problem="cannot be used" if row.problem else ""))
     add_local_names(project / LOCAL_NAMES, names)
     return kept
+
+
+def units_as_kept(
+    units: Sequence[str | None], inputs: Sequence[Input], privacy: Privacy, out: Path
+) -> list[str | None]:
+    """The units of these images as the file `out` may hold them: their names, or keyed hashes of them."""
+    if not _hides_names(inputs, privacy):
+        return list(units)
+    key = sharing_key(project_folder(out))
+    return [None if unit is None else sample_hash(key, unit) for unit in units]
+
+
+def _hides_names(inputs: Sequence[Input], privacy: Privacy) -> bool:
+    has_dicom = any(not item.source.is_npz and may_be_dicom(item.path) for item in inputs)
+    return privacy == "strict" or (privacy == "auto" and has_dicom)
 
 
 def _pairs(names: tuple[str, ...], known: dict[str, str]) -> list[tuple[str, str]]:

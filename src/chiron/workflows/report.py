@@ -9,15 +9,13 @@ from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
-from chiron.report.coarse import shareable_evaluation
-from chiron.report.coarse_analyses import shareable_analyses
-from chiron.report.coarse_multi import shareable_multi_label
+from chiron.report.coarse_parts import shareable_numbers
 from chiron.report.figures import write_figures
-from chiron.report.format import is_multi_label
 from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
 from chiron.report.sharing import shareable_context, shareable_gallery, shareable_history
+from chiron.spec.decision import Unit
 from chiron.workflows.numbers import compute_numbers
 from chiron.workflows.run_folder import RunFolder, is_run, open_run
 from chiron.workflows.stored import RUN_SPLITS, Stored, stored_run, stored_table
@@ -39,6 +37,7 @@ def report(
     split: str | None = None,
     positive: str | None = None,
     shareable: bool = False,
+    pictures: bool = True,
     force: bool = False,
 ) -> Reported:
     """Writes the report of a run folder or a predictions CSV again.
@@ -49,6 +48,7 @@ def report(
         split: by default the one that the run was evaluated on last.
         positive: class of interest in a two-class table that does not name it.
         shareable: leave out images, small counts, names and paths; see `report.sharing`.
+        pictures: show those of the failures; without them the page lists ids.
         force: replace a file at `out`.
     Raises:
         SpecError: the target is neither, an option does not fit it, or `out` exists.
@@ -60,7 +60,8 @@ def report(
             raise SpecError("A run keeps its own classes. Got --positive. Leave it out.")
         run = open_run(path)
         page = Path(out) if out is not None else path / name
-        stored = stored_run(run, split or _last_split(run))
+        chosen = split or _last_split(run)
+        stored = stored_run(run, chosen, unit=_last_unit(run, chosen))
     elif path.suffix.lower() == ".csv":
         page = Path(out) if out is not None else Path(name)
         stored = stored_table(path, split=split, positive=positive)
@@ -69,12 +70,12 @@ def report(
     if out is not None or not is_run(path):
         require_new(page, force=force)
     key = sharing_key(project_folder(path)) if shareable else None
-    limits = write_page(page, stored, compute_numbers(stored), key=key)
+    limits = write_page(page, stored, compute_numbers(stored), key=key, pictures=pictures)
     return Reported(page, stored.context.split_scored, limits)
 
 
-def write_results(folder: Path, stored: Stored) -> dict[str, Any]:
-    """Writes numbers, figures and the page into `folder` and returns the numbers."""
+def write_results(folder: Path, stored: Stored, *, pictures: bool = True) -> dict[str, Any]:
+    """Writes numbers, figures and the page, with or without pictures, into `folder` and returns the numbers."""
     numbers = compute_numbers(stored)
     write_text(folder / "evaluation_metrics.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False))
     write_figures(
@@ -84,24 +85,31 @@ def write_results(folder: Path, stored: Stored) -> dict[str, Any]:
         selection_metric=stored.context.selection_metric,
         best_epoch=stored.context.best_epoch,
     )
-    write_page(folder / "report.html", stored, numbers)
+    write_page(folder / "report.html", stored, numbers, pictures=pictures)
     return numbers
 
 
-def write_page(path: Path, stored: Stored, numbers: dict[str, Any], *, key: bytes | None = None) -> list[Limit]:
-    """Writes the HTML page, with a key the shareable one, and returns the limits on it."""
+def write_page(
+    path: Path, stored: Stored, numbers: dict[str, Any], *, key: bytes | None = None, pictures: bool = True
+) -> list[Limit]:
+    """Writes the HTML page, with a key the shareable one, which never has images, and returns the limits on it."""
     exact = None if key is None else (numbers, stored.context)  # only a shareable page shows others than it judges by
     shown: dict[str, Any] = numbers
     context, history = stored.context, stored.history
-    gallery = make_gallery(stored.predictions, stored.manifest if key is None else None)
+    gallery = make_gallery(stored.predictions, stored.manifest if pictures and key is None else None)
     if key is not None:
-        made_coarse = shareable_multi_label if is_multi_label(numbers) else shareable_evaluation
-        shown, context = made_coarse(numbers) | shareable_analyses(numbers), shareable_context(context, key)
+        shown, context = shareable_numbers(numbers), shareable_context(context, key)
         gallery, history = shareable_gallery(gallery, key), shareable_history(history)
     limits = limits_of(shown, context, exact=exact)
     page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)
     write_text(path, page)
     return limits
+
+
+def _last_unit(run: RunFolder, split: str) -> Unit | None:
+    """The unit of the numbers that stand for this split; None says that of the bundle."""
+    numbers = run.read_metrics() if run.metrics.is_file() else {}
+    return numbers["unit"]["name"] if numbers.get("split") == split and "unit" in numbers else None
 
 
 def _last_split(run: RunFolder) -> str:

@@ -36,6 +36,7 @@ _OWN = (
     "fit_check.txt",
     "run.json",
     "checkpoints",
+    "folds",
     "logs",
     "bundle",
     "predictions",
@@ -99,6 +100,10 @@ class RunFolder:
     def predictions(self, split: str) -> Path:
         """The table of one split."""
         return self.path / "predictions" / f"{split}.csv"
+
+    def fold(self, number: int) -> "RunFolder":
+        """Where the network of a fold of cross-fitting keeps its checkpoints, history and predictions."""
+        return RunFolder(self.path / "folds" / str(number))
 
     def write_facts(self, **facts: Any) -> None:
         """Adds to what is known of the run."""

@@ -28,6 +28,7 @@ from chiron.spec.recipe import Recipe
 from chiron.spec.train_recipe import AUTO_BATCH
 from chiron.workflows.check import check_recipe, recipe_warnings
 from chiron.workflows.data import prepare
+from chiron.workflows.decision import require_decision
 from chiron.workflows.overfit import overfit_settings, pick_images, refuse_overfit_check
 from chiron.workflows.privacy import as_kept_with_recipe
 from chiron.workflows.run_folder import RunFolder, new_run, open_run
@@ -47,6 +48,8 @@ def start_run(
     _require_network(settings)
     layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
     manifest, labels = prepare(settings, data, layout)
+    if settings.train.overfit_images is None:
+        require_decision(settings, manifest, labels)
     for warning in recipe_warnings(settings) + notes:
         log.warning("warning: %s", warning)
     if settings.train.overfit_images is not None:

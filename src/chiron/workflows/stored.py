@@ -17,6 +17,7 @@ from chiron.data.split import split_summary
 from chiron.report.context import ReportContext
 from chiron.report.flow import flow_of
 from chiron.report.table_one import carried_columns, table_one
+from chiron.spec.decision import Unit
 from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import EvaluateRecipe, Recipe
 from chiron.workflows.run_folder import RunFolder, environment
@@ -33,9 +34,10 @@ class Stored:
     settings: EvaluateRecipe
     history: Sequence[Mapping[str, Any]] = ()
     manifest: Manifest | None = None  # says where the images lie; None for a table from elsewhere
+    unit: Unit | None = None  # what one answer is for; None: what the table's decision says
 
 
-def stored_run(run: RunFolder, split: str) -> Stored:
+def stored_run(run: RunFolder, split: str, *, unit: Unit | None = None) -> Stored:
     """What the run folder holds about one scored split.
 
     Raises:
@@ -57,6 +59,7 @@ def stored_run(run: RunFolder, split: str) -> Stored:
         task=recipe.intended_use.question,
         population=recipe.intended_use.population,
         reference_standard=recipe.intended_use.reference_standard,
+        clinic_prevalence=recipe.intended_use.prevalence or None,
         num_parameters=bundle_provenance(run.bundle).get("num_parameters"),
         sanity_steps=recipe.train.sanity_steps,
         leaks_accepted=accepted_leaks(manifest, recipe),
@@ -74,10 +77,12 @@ def stored_run(run: RunFolder, split: str) -> Stored:
         command=facts.get("command", ""),
         **_data_facts(manifest, predictions, split),
     )
-    return Stored(predictions, context, recipe.evaluate, run.read_history(), manifest)
+    return Stored(predictions, context, recipe.evaluate, run.read_history(), manifest, unit)
 
 
-def stored_table(path: Path, *, split: str | None = None, positive: str | None = None) -> Stored:
+def stored_table(
+    path: Path, *, split: str | None = None, positive: str | None = None, unit: Unit | None = None
+) -> Stored:
     """What a table of predictions says, with the facts and the manifest that Chiron wrote beside it, if it did.
 
     Raises:
@@ -107,6 +112,7 @@ def stored_table(path: Path, *, split: str | None = None, positive: str | None =
         "splits": {},
         "num_unreadable": int((predictions.frame["status"] == "unreadable").sum()),
         "num_patients": _num_patients(predictions),
+        "patients": "unknown" if _num_patients(predictions) is None else "known",
         "leaks_accepted": list(facts.get("leaks_accepted", [])),
         "test_looks": facts.get("test_looks"),
         "split_scored": _only_split(predictions),
@@ -115,7 +121,7 @@ def stored_table(path: Path, *, split: str | None = None, positive: str | None =
     } | said
     settings = EvaluateRecipe(subgroups=tuple(facts.get("planned_subgroups", ())))
     words["environment"] = words["environment"] or environment()
-    return Stored(predictions, ReportContext(**words), settings, (), manifest)
+    return Stored(predictions, ReportContext(**words), settings, (), manifest, unit)
 
 
 def store_comparison(run: RunFolder, split: str, others: Sequence[Mapping[str, Any]]) -> None:
@@ -187,6 +193,13 @@ def _num_patients(predictions: Predictions) -> int | None:
     return scored["patient_id"].n_unique()
 
 
+def _num_sites(manifest: Manifest) -> int | None:
+    """How many sites the readable images name together, an unknown one counted as one; None without such a column."""
+    columns = [name for name, role in manifest.roles.items() if role == "site" and name in manifest.frame.columns]
+    usable = manifest.frame.filter(manifest.frame["status"] == "ok")
+    return usable.select(columns).n_unique() if columns and usable.height else None
+
+
 def _data_facts(manifest: Manifest, predictions: Predictions, split: str) -> dict[str, Any]:
     """What a report says of the data."""
     certainty = set(manifest.id_certainty.values())
@@ -201,6 +214,7 @@ def _data_facts(manifest: Manifest, predictions: Predictions, split: str) -> dic
         "data_notes": list(manifest.notes),
         "num_unreadable": int(unreadable.sum()),
         "num_patients": _num_patients(predictions),
+        "num_sites": _num_sites(manifest),
         "columns": carried_columns(manifest.frame),
         "flow": flow_of(manifest, predictions, split),
         "table_one": table_one(manifest),

@@ -2,40 +2,32 @@
 
 import json
 import logging
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from chiron.audit.leaks import require_no_leaks
 from chiron.audit.ledger import project_folder
-from chiron.classifier import Classifier, load
-from chiron.core.errors import EngineError, SpecError
+from chiron.core.errors import SpecError
 from chiron.core.files import write_text
 from chiron.data.cache import CACHE_FOLDER, CachedImages, cache_images
-from chiron.data.dataset import StoredImages
-from chiron.data.known_images import known_images
 from chiron.data.manifest import Manifest
-from chiron.data.manifest_columns import FITTED_SPLITS, SPLITS
-from chiron.data.predictions import Predictions
-from chiron.data.source import ImageSource
 from chiron.engine.checkpoint import stored_setting
-from chiron.engine.fit import Fitted, fit
+from chiron.engine.fit import fit
 from chiron.engine.memory import peak_of
+from chiron.engine.processes import World
 from chiron.engine.runtime import Runtime, start_runtime
-from chiron.engine.scoring import score_images
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
-from chiron.spec.provenance import Provenance
 from chiron.spec.recipe import Recipe
-from chiron.version import __version__
+from chiron.workflows.calibrate import decide_run, told_decision
 from chiron.workflows.check import check_recipe
+from chiron.workflows.cross_fit import cross_fit
 from chiron.workflows.data import label_space
-from chiron.workflows.evaluate import evaluate_run, score_run
+from chiron.workflows.decision import splits_needed, unfitted_decision, where_to_fit
+from chiron.workflows.evaluate import evaluate_run, is_scored, score_run
+from chiron.workflows.make_bundle import data_counts, make_bundle
 from chiron.workflows.overfit import note_overfit
-from chiron.workflows.run_folder import RunFolder, library_versions
+from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.sanity import refuse_sanity_run
 from chiron.workflows.start_run import read_run, reopen_run, start_run
 
@@ -78,7 +70,8 @@ def train(
         run, settings, manifest = reopen_run(folder, recipe, overrides, data, layout)
         if score_test:
             _require_result(folder, settings)
-        threads = threads or stored_setting(run.checkpoints).get("threads")
+        kept = run.checkpoints if run.checkpoints.is_dir() else run.fold(0).checkpoints
+        threads = threads or stored_setting(kept).get("threads")
         runtime = _runtime(settings, device, threads)
         if run.read_facts().get("status") == "finished":
             return _already_finished(run, runtime, score_test=score_test, device=device, threads=threads)
@@ -94,30 +87,68 @@ def train(
     labels, world = label_space(settings, manifest), runtime.world
     _tell_data(manifest)
 
+    cached = world.main_first(lambda: _cached(settings, manifest, run.path, cache))
+    if settings.train.overfit_images is None and where_to_fit(settings.decision, manifest) == "cross_fit":
+        cross_fit(run, settings, manifest, labels, runtime, cached)
+        world.by_main(lambda: _tell_memory(run, runtime))
+    else:
+        _fit_once(run, settings, manifest, labels, runtime, cached)
+        if settings.train.overfit_images is not None:
+            return run
+        _decide(run, settings, manifest, world, device=device, threads=threads)
+    for split in ("val", "test") if score_test else ("val",):
+        if world.any(world.is_main and not is_scored(run, split)):
+            score_run(run, split, device=device, threads=threads)
+    world.by_main(lambda: _finish(run, "test" if score_test else "val"))
+    return run
+
+
+def _fit_once(
+    run: RunFolder,
+    recipe: Recipe,
+    manifest: Manifest,
+    labels: LabelSpace,
+    runtime: Runtime,
+    cached: CachedImages | None,
+) -> None:
+    """One network: its bundle, or the result of an overfit check."""
+    world, is_check = runtime.world, recipe.train.overfit_images is not None
+
     def keep_history(history: list[dict[str, Any]]) -> None:
         if world.is_main:
             write_text(run.history, json.dumps(history, indent=1))
 
     fitted = fit(
-        settings,
+        recipe,
         manifest,
         labels,
-        checkpoints=None if settings.train.overfit_images is not None else run.checkpoints,
+        checkpoints=None if is_check else run.checkpoints,
         runtime=runtime,
         on_epoch=keep_history,
-        cached=world.main_first(lambda: _cached(settings, manifest, run.path, cache)),
+        cached=cached,
         logs=run.logs,
     )
     world.by_main(lambda: _tell_memory(run, runtime))
-    if settings.train.overfit_images is not None:
-        world.by_main(lambda: note_overfit(run, fitted, settings))
-        return run
-    world.by_main(lambda: _make_bundle(run, settings, manifest, labels, fitted, runtime.alone()))
-    for split in ("val", "test") if score_test else ("val",):
-        if world.any(world.is_main and not _is_scored(run, split)):
-            score_run(run, split, device=device, threads=threads)
-    world.by_main(lambda: _finish(run, "test" if score_test else "val"))
-    return run
+    if is_check:
+        world.by_main(lambda: note_overfit(run, fitted, recipe))
+        return
+    decision = unfitted_decision(recipe.decision)
+    world.by_main(lambda: make_bundle(run, recipe, manifest, labels, [fitted], runtime.alone(), decision))
+
+
+def _decide(
+    run: RunFolder, recipe: Recipe, manifest: Manifest, world: World, *, device: str, threads: int | None
+) -> None:
+    """Fits what the recipe asks for on images that training has not seen, and keeps it in the bundle."""
+    fitted_on = where_to_fit(recipe.decision, manifest)
+    needed = splits_needed(recipe.decision, fitted_on)
+    if fitted_on == "none" and not needed:
+        return
+    for split in needed:
+        score_run(run, split, device=device, threads=threads)
+    if done := world.by_main(lambda: decide_run(run, recipe, manifest)):
+        for line in told_decision(done.decision):
+            log.info("%s", line)
 
 
 def _finish(run: RunFolder, split: str) -> None:
@@ -151,7 +182,7 @@ def _already_finished(
     """Nothing is trained twice; a test split that was not asked for before can still be scored."""
     log.info("this run is finished")
     world = runtime.world
-    if world.any(world.is_main and score_test and not run.predictions("test").is_file()):
+    if world.any(world.is_main and score_test and not is_scored(run, "test")):
         score_run(run, "test", device=device, threads=threads)
         world.by_main(lambda: evaluate_run(run, split="test"))
     return run
@@ -171,80 +202,6 @@ def _runtime(recipe: Recipe, device: str, threads: int | None) -> Runtime:
     )
 
 
-def _is_scored(run: RunFolder, split: str) -> bool:
-    """Whether a run that was stopped late has this split's table of the same bundle already."""
-    bundle_id = run.read_facts()["bundle_id"]
-    return run.predictions(split).is_file() and Predictions.load(run.predictions(split)).facts["bundle_id"] == bundle_id
-
-
 def _tell_data(manifest: Manifest) -> None:
-    for split, count in _counts(manifest).items():
+    for split, count in data_counts(manifest).items():
         log.info("%s: %d images in %d groups", split, count["images"], count["groups"])
-
-
-def _make_bundle(
-    run: RunFolder,
-    recipe: Recipe,
-    manifest: Manifest,
-    labels: LabelSpace,
-    fitted: Fitted,
-    runtime: Runtime,
-) -> None:
-    """Saves the trained classifier, loads it back, and proves that both say the same."""
-    trained = Classifier(
-        [fitted.network],
-        network_spec=fitted.network_spec,
-        input_spec=recipe.input,
-        labels=labels,
-        intended_use=recipe.intended_use,
-        provenance=Provenance(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            chiron_version=__version__,
-            library_versions=library_versions(),
-            recipe=_shareable(recipe),
-            data_digest=manifest.digest,
-            data_counts=_counts(manifest),
-            grouping=manifest.grouping,
-            accepted_leaks=len(require_no_leaks(manifest, recipe.data.accept_leaks).accepted),
-            init=recipe.model.init,
-            weights=fitted.weights_origin,
-            num_parameters=sum(p.numel() for p in fitted.network.parameters()),
-            best_epoch=fitted.progress.best_epoch or 0,
-            selected_by=f"val_{recipe.train.select_by}",
-            selection_value=fitted.progress.best_value,
-        ),
-    ).to(runtime.device)
-    trained.save(run.bundle, known=known_images(manifest, FITTED_SPLITS))
-    loaded = load(run.bundle, device=str(runtime.device))
-    probe = manifest.select("val")
-    images = StoredImages(ImageSource(manifest.root), probe.frame["path"].head(16).to_list(), recipe.input)
-    options: dict[str, Any] = {"batch_size": 16}
-    before = score_images(trained, images, runtime, **options)
-    after = score_images(loaded, images, runtime, **options)
-    # torch.testing's bounds for float32: same weights and images, yet memory laid out anew may round otherwise.
-    if not np.allclose(after, before, rtol=1.3e-6, atol=1e-5):
-        raise EngineError(
-            f"A loaded bundle must score as the trained network does. Got logits {abs(before - after).max():.2e} apart "
-            f"in {run.bundle}. Please report this."
-        )
-    run.write_facts(status="trained", bundle_id=loaded.bundle_id, best_epoch=fitted.progress.best_epoch)
-
-
-def _shareable(recipe: Recipe) -> dict[str, Any]:
-    """The recipe without sample names and paths: a bundle leaves the run folder."""
-    values = recipe.model_dump(mode="json")
-    if recipe.model.weights is not None:
-        values["model"]["weights"] = Path(recipe.model.weights).name
-    values["data"]["accept_leaks"] = [f"{len(recipe.data.accept_leaks)} pairs, named in the run folder"] * bool(
-        recipe.data.accept_leaks
-    )
-    return values
-
-
-def _counts(manifest: Manifest) -> dict[str, dict[str, int]]:
-    parts = {split: manifest.select(split).frame for split in SPLITS}
-    return {
-        split: {"images": part.height, "groups": part["group_id"].n_unique()}
-        for split, part in parts.items()
-        if part.height
-    }

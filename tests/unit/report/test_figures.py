@@ -14,7 +14,7 @@ from chiron.core.errors import OutputError
 from chiron.report.figures import draw_figures, inline_svg, png_of, svg_of, write_figures
 from chiron.report.plots.style import short_labels
 
-NAMES = ["confusion_matrix_counts", "confusion_matrix_normalized", "roc", "reliability", "per_class", "learning_curves"]
+NAMES = ["confusion_matrix_counts", "confusion_matrix_normalized", "roc", "per_class", "reliability", "learning_curves"]
 LONG = tuple(f"Finding {n}, a remarkably long name that goes on and on, of the other lobe" for n in range(12))
 ODD = ("<b>bold</b> & $x^2$", "_hidden", 'quote " and \n line')
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
+from chiron.report.data_tables import table_one_rows
 from chiron.report.flow import flow_of
 from chiron.report.table_one import OTHERS, carried_columns, table_one
 
@@ -109,3 +111,29 @@ def test_columns_without_a_role_are_carried_and_not_shown():
     )
     assert carried_columns(manifest.frame) == ["note"]
     assert table_one(manifest)["columns"] == []
+
+
+def test_table_one_compares_train_with_test(context_of):
+    rows = [("train", "ok", "a", k) for k in range(4)] + [("test", "ok", "b", 9), ("test", "ok", "a", 8)]
+    ages = ["50", "60", None, "70", "33", "43"]
+    manifest = manifest_of(rows, age=ages, sex=["F", "F", "M", "M", "M", "F"])
+    age, sex = (column["differences"] for column in table_one(manifest)["columns"])
+    assert age == {
+        "mean (SD)": pytest.approx((38 - 60) / np.sqrt((100 + 50) / 2)),
+        "missing": pytest.approx(-0.25 / np.sqrt(0.1875 / 2)),
+    }
+    assert sex == {"F": 0.0, "M": 0.0, "missing": 0.0}
+    splits = {
+        role: {"a": {"images": n, "groups": n}, "b": {"images": 8, "groups": 8}}
+        for role, n in (("train", 8), ("test", 2))
+    }
+    view = table_one_rows(context_of(splits=splits, table_one=table_one(manifest)), ["a", "b"])
+    assert view["compared"] == ["train", "test"]
+    assert [row["difference"] for row in view["sections"][1]["rows"]] == ["−0.66", "0.66"]
+    assert [row["difference"] for row in view["sections"][2]["rows"]] == ["−2.54", "−0.82"]
+
+
+def test_one_split_is_compared_with_nothing(context_of):
+    manifest = manifest_of([("train", "ok", "a", 0), ("train", "ok", "b", 1)], age=["1", "2"])
+    assert "differences" not in table_one(manifest)["columns"][0]
+    assert table_one_rows(context_of(), ["normal", "opacity"])["compared"] == []

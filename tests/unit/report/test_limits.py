@@ -24,6 +24,7 @@ BY_CONTEXT = {
     "split_unknown": ({"split_scored": "unknown"}, "240 images"),
     "test_looks": ({"test_looks": 4}, "scored 4 times"),
     "patients_unknown": ({"patients": "unknown"}, "Patients are unknown"),
+    "one_source": ({"num_sites": 1}, "all images of training and testing come from one site. How far 240 images"),
     "ids_inferred": ({"ids": "inferred"}, "inferred by the reader class_folders"),
     "prevalence_unlike_clinic": ({"clinic_prevalence": {"opacity": 0.02}}, "opacity: 2.0 % expected"),
     "unreadable_images": ({"num_unreadable": 2}, "2 images could not be read and are"),
@@ -72,8 +73,21 @@ def miscalibrated(evaluation):
     evaluation["calibration"]["consistency_band"] = [0.0, evaluation["calibration"]["ece"] - 0.001]
 
 
+def frozen(sensitivity, fitted_on="cal"):
+    """A question whose threshold was to reach a sensitivity of 0.95."""
+    threshold = {"sensitivity": 0.95, "fitted_on": fitted_on}
+
+    def change(evaluation):
+        found = evaluation["overall"]["sensitivity"] | {"value": sensitivity, "low": 0.8, "high": 0.94}
+        evaluation["questions"] = {"opacity": {"threshold": threshold, "sensitivity": found}}
+
+    return change
+
+
 # rule -> (change that switches it on, change that switches it off, words its sentence must hold)
 BY_NUMBERS = {
+    "promise_not_kept": (frozen(0.9), frozen(0.95), "opacity: 0.95 promised, 0.900 (95 % CI 0.800–0.940) found"),
+    "fitted_where_selected": (frozen(0.9, "reuse_val"), frozen(0.9), "fitted on val, which also chose the network"),
     "no_better_than_majority": (worthless, lambda e: None, "not shown to be better than always answering"),
     "image_level": (lambda e: None, one_image_a_group, "The unit is the image: 240 images of"),
     "small_class": (lambda e: few(e, 19), lambda e: few(e, 20), "Fewer than 20 groups in 1 class: opacity (19)"),
@@ -103,6 +117,20 @@ def test_rule_follows_the_numbers(rule, evaluation_of, context_of):
     switch_off(off)
     assert rule not in rules_of(off, context_of())
     assert words in plain(rules_of(on, context_of())[rule])
+
+
+def test_calibration_with_an_intercept_mends_shifted_probabilities(binary, context_of):
+    context = context_of(class_weights="balanced")
+    for method, words in (("temperature", "one temperature cannot mend that"), ("platt", None)):
+        binary["calibration_fit"] = {"method": method, "fitted_on": "cal", "by_class": {}}
+        found = rules_of(binary, context).get("probabilities_shifted")
+        assert (found is None) if words is None else (words in found)
+
+
+def test_a_promise_that_the_interval_still_allows_is_told_as_such(binary, context_of):
+    frozen(0.9)(binary)
+    binary["questions"]["opacity"]["sensitivity"]["high"] = 0.96
+    assert "found, which the interval allows" in rules_of(binary, context_of())["promise_not_kept"]
 
 
 def test_external_data_lifts_the_internal_limit(binary, context_of):

@@ -35,6 +35,15 @@ def test_report_of_a_run_is_that_of_its_training(trained_run, tmp_path):
     assert b"<img " in written
 
 
+def test_a_page_without_pictures_lists_its_failures_by_id(copied_run, tmp_path):
+    report(copied_run.path, out=tmp_path / "plain.html", pictures=False)
+    page = (tmp_path / "plain.html").read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert 'table class="errors"' in page
+    again = evaluate(copied_run.path, pictures=False)
+    assert again.report.read_text(encoding="utf-8") == page
+
+
 def test_limits_of_an_ordinary_page_have_their_numbers(trained_run):
     text = (trained_run.path / "report.html").read_text(encoding="utf-8")
     assert "The network started from random weights (init: scratch)" in text

@@ -6,7 +6,8 @@ from conftest import TINY_RECIPE, write_class_folders
 
 from chiron.classifier import load
 from chiron.core.errors import EngineError
-from chiron.workflows import train as module
+from chiron.workflows import make_bundle as module
+from chiron.workflows.train import train
 
 
 @pytest.mark.parametrize(("shift", "accepted"), [(0.0, True), (1e-7, True), (1e-3, False)])
@@ -23,7 +24,7 @@ def test_a_bundle_that_scores_otherwise_when_loaded_is_refused(tmp_path, monkeyp
     (tmp_path / "tiny.yaml").write_text(TINY_RECIPE.replace("epochs: 2", "epochs: 1"))
     data = write_class_folders(tmp_path / "data", count=24)
     if accepted:
-        module.train(str(tmp_path / "tiny.yaml"), data, tmp_path / "run", device="cpu")
+        train(str(tmp_path / "tiny.yaml"), data, tmp_path / "run", device="cpu")
         return
     with pytest.raises(EngineError, match=r"must score as the trained network does\. Got logits 1\.00e-03 apart"):
-        module.train(str(tmp_path / "tiny.yaml"), data, tmp_path / "run", device="cpu")
+        train(str(tmp_path / "tiny.yaml"), data, tmp_path / "run", device="cpu")

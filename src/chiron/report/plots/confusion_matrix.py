@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.colors import LinearSegmentedColormap
 
-from chiron.report.format import Few, count, plural, share, total
+from chiron.report.format import Few, case, count, plural, share, total
 from chiron.report.plots.style import HAIRLINE, INK, MUTED, Drawing, new_figure, short_labels
 
 # White to deep blue: lightness falls evenly, so gray print keeps the order.
@@ -20,8 +20,8 @@ def draw_counts(evaluation: Mapping[str, Any]) -> Drawing:
     labels, counts = _matrix(evaluation)
     return Drawing(
         name="confusion_matrix_counts",
-        caption="Confusion matrix, numbers of images. Rows: reference standard; columns: model output "
-        "(the class with the highest output). The diagonal holds the images that agree.",
+        caption=f"Confusion matrix, numbers of {case(evaluation)}s. Rows: reference standard; columns: model output "
+        f"(the class with the highest output). The diagonal holds the {case(evaluation)}s that agree.",
         alt=_describe(evaluation, shares=False),
         figure=_draw(
             labels, np.sqrt(_array(counts) / max(map(max, counts))), [[count(n) for n in row] for row in counts]
@@ -45,8 +45,8 @@ def draw_normalized(evaluation: Mapping[str, Any]) -> Drawing | None:
     ]
     return Drawing(
         name="confusion_matrix_normalized",
-        caption="Confusion matrix, each row as shares of its class (images below). The diagonal is the sensitivity of "
-        "each class.",
+        caption=f"Confusion matrix, each row as shares of its class ({case(evaluation)}s below). The diagonal is the "
+        "sensitivity of each class.",
         alt=_describe(evaluation, shares=True),
         figure=_draw(labels, shares, texts),
     )
@@ -115,13 +115,13 @@ def _draw(labels: list[str], shade: Float[np.ndarray, "k k"], texts: Sequence[Se
 def _describe(evaluation: Mapping[str, Any], *, shares: bool) -> str:
     """The matrix in words: for each class how many agree and where most of the others went."""
     labels, counts = _matrix(evaluation)
-    images = plural(evaluation["num_images"], "image")
-    kind = "as shares of each row" if shares else "in numbers of images"
+    images = plural(evaluation["num_images"], case(evaluation))
+    kind = "as shares of each row" if shares else f"in numbers of {case(evaluation)}s"
     parts = [f"Confusion matrix of {images} {kind}, reference standard against model output."]
     for row, name in enumerate(labels):
         of_class, right = total(counts[row]), counts[row][row]
         if not any(counts[row]):
-            parts.append(f"{name}: no image.")
+            parts.append(f"{name}: no {case(evaluation)}.")
             continue
         if _is_coarse(evaluation):  # coarse cells do not add up to their class
             part = f"{name}: {count(right)} agree"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from chiron.report.format import count, defined, estimate_text, has_interval, level, plural
+from chiron.report.format import case, count, defined, estimate_text, has_interval, level, plural
 from chiron.report.plots.style import BLUE, HAIRLINE, MUTED, Drawing, new_figure, short_labels
 from chiron.report.words import word
 
@@ -18,8 +18,9 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing:
     confidence = evaluation["confidence_level"]
     return Drawing(
         name="per_class",
-        caption=f"Results by class with {level(confidence)} intervals (methods: see the table). In brackets: images, "
-        "groups. Dotted: what chance would give, for precision the share of the class, for AUROC 0.5.",
+        caption=f"Results by class with {level(confidence)} intervals (methods: see the table). In brackets: "
+        f"{case(evaluation)}s, groups. Dotted: what chance would give, for precision the share of the class, for "
+        "AUROC 0.5.",
         alt=_describe(evaluation),
         figure=_draw(evaluation),
     )
@@ -75,5 +76,5 @@ def _describe(evaluation: Mapping[str, Any]) -> str:
     for name in evaluation["classes"]:
         result = evaluation["per_class"][name]
         numbers = [f"{word(key).name.split(' (')[0]} {estimate_text(result[key])}" for key in SHOWN]
-        rows.append(f"{name} ({plural(result['support']['images'], 'image')}): {', '.join(numbers)}.")
+        rows.append(f"{name} ({plural(result['support']['images'], case(evaluation))}): {', '.join(numbers)}.")
     return " ".join(["Bars by class.", *rows])

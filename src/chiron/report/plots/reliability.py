@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chiron.report.format import count, is_multi_label, number, plural, spread
+from chiron.report.format import case, count, is_multi_label, number, plural, spread
 from chiron.report.plots.style import BLUE, MUTED, PALE, Drawing, new_figure, unit_axis
 
 
@@ -13,19 +13,20 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     bins = [entry for entry in calibration.get("bins", []) if entry["count"] and entry["confidence"] is not None]
     if not bins:
         return None
+    of = "label" if is_multi_label(evaluation) else case(evaluation)
     whole = "All assessed labels of all classes together. " if is_multi_label(evaluation) else ""
     has_band = any(entry["band_low"] is not None for entry in bins)
     boxes = "gray boxes: where 90 % of the dots of a calibrated model of this size would lie; " if has_band else ""
     return Drawing(
         name="reliability",
         caption=f"Reliability diagram. {whole}Dots: share of right outputs in each bin of confidence; {boxes}"
-        f"bars: numbers of {'labels' if whole else 'images'}.",
-        alt=_describe(calibration, bins),
-        figure=_draw(calibration, bins, unit="Labels" if whole else "Images"),
+        f"bars: numbers of {of}s.",
+        alt=_describe(calibration, bins, of),
+        figure=_draw(calibration, bins, of),
     )
 
 
-def _draw(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]], *, unit: str) -> Any:
+def _draw(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]], of: str) -> Any:
     figure = new_figure(4.6, 5.2)
     top, bottom = figure.subplots(2, 1, height_ratios=[3.6, 1], sharex=True)
     top.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
@@ -59,9 +60,9 @@ def _draw(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]], *, unit
     bottom.grid(visible=False, axis="x")
     bottom.locator_params(axis="y", nbins=3, integer=True)
     bottom.yaxis.set_major_formatter(lambda value, _: count(round(value)))
-    bottom.set_ylabel(unit)
-    of = "highest probability" if unit == "Images" else "probability of what is said"
-    bottom.set_xlabel(f"Confidence ({of})")
+    bottom.set_ylabel(f"{of.capitalize()}s")
+    told = "probability of what is said" if of == "label" else "highest probability"
+    bottom.set_xlabel(f"Confidence ({told})")
     figure.align_ylabels()
     return figure
 
@@ -72,11 +73,11 @@ def _ece_text(calibration: Mapping[str, Any]) -> str:
     return text + (f"\ncalibrated model: {spread(low, high)}" if low is not None and high is not None else "")
 
 
-def _describe(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]]) -> str:
+def _describe(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]], of: str) -> str:
     inside = [e for e in bins if e["band_low"] is not None and e["band_low"] <= e["accuracy"] <= e["band_high"]]
     above = [e for e in bins if e["band_high"] is not None and e["accuracy"] > e["band_high"]]
     parts = [
-        f"Reliability diagram with {plural(len(bins), 'bin')} that hold images.",
+        f"Reliability diagram with {plural(len(bins), 'bin')} that hold {of}s.",
         f"{_ece_text(calibration)}.".replace("\n", "; "),
     ]
     if any(entry["band_low"] is not None for entry in bins):
@@ -85,4 +86,4 @@ def _describe(calibration: Mapping[str, Any], bins: list[Mapping[str, Any]]) -> 
             f"{len(bins) - len(inside) - len(above)} below it or without a band."
         )
     rows = [f"{number(e['confidence'], 2)} and {number(e['accuracy'], 2)} ({count(e['count'])})" for e in bins]
-    return " ".join([*parts, f"Confidence and share of right outputs (images): {'; '.join(rows)}."])
+    return " ".join([*parts, f"Confidence and share of right outputs ({of}s): {'; '.join(rows)}."])

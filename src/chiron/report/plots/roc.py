@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from chiron.report.format import defined, estimate_text, has_interval, interval_text, is_multi_label, level, number
@@ -28,14 +27,20 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     if is_multi_label(evaluation):
         what = "images with each class against images without it, of those assessed"
     confidence = evaluation["confidence_level"]
-    decision = positive and all(defined(evaluation["overall"].get(key, {})) for key in ("sensitivity", "specificity"))
+    point = decision_point(evaluation)
+    people = reader_points(evaluation)
     return Drawing(
         name="roc",
         caption=f"ROC, {what}, with AUROC and {level(confidence)} interval. The diagonal is chance."
-        + (" The open circle is the decision by the highest output." if decision else ""),
+        + (f" The open circle is the decision by {point[2]}." if point else "")
+        + (" Crosses are readers, on the images that each of them answered." if people else ""),
         alt=f"ROC curves, {what}. AUROC: "
         + "; ".join(f"{name} {estimate_text(estimates[name], confidence)}" for name in names)
-        + ".",
+        + "."
+        + "".join(
+            f" Reader {name}: sensitivity {number(high)}, specificity {number(1 - wide)}."
+            for name, wide, high in people
+        ),
         figure=drawing(evaluation, names, curves, estimates),
     )
 
@@ -81,8 +86,7 @@ def _one_panel(evaluation: Mapping[str, Any], names: list[str], curves: Any, est
         )
         handles.append(line)
         labels.append(_label(estimates[name], short))
-    if evaluation.get("positive_class"):
-        _mark_decision(axis, evaluation["overall"])
+    _mark_points(axis, evaluation)
     _dress(axis)
     figure.legend(
         handles,
@@ -119,11 +123,40 @@ def _small_panels(evaluation: Mapping[str, Any], names: list[str], curves: Any, 
     return figure
 
 
-def _mark_decision(axis: Axes, overall: Mapping[str, Any]) -> None:
-    sensitivity, specificity = overall.get("sensitivity", {}), overall.get("specificity", {})
-    if defined(sensitivity) and defined(specificity):
-        point = np.array([1 - specificity["value"], sensitivity["value"]])
-        axis.plot(*point, marker="o", markersize=8, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=1.4)
+def decision_point(evaluation: Mapping[str, Any]) -> tuple[float, float, str] | None:
+    """1 - specificity, sensitivity and what decides: of the positive class of two, where both are told."""
+    positive = evaluation.get("positive_class")
+    if not positive:
+        return None
+    numbers, by = evaluation["overall"], "the highest output"
+    for question in (evaluation.get("questions") or {}).values():
+        if question["classes"] == [positive] and question["threshold"]:
+            numbers, by = question, "the frozen threshold"
+    sensitivity, specificity = numbers.get("sensitivity", {}), numbers.get("specificity", {})
+    if not (defined(sensitivity) and defined(specificity)):
+        return None
+    return 1 - specificity["value"], sensitivity["value"], by
+
+
+def reader_points(evaluation: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """Name, 1 - specificity and sensitivity of readers who answered yes or no for the positive class of two."""
+    positive = evaluation.get("positive_class")
+    return [
+        (entry["reader"], 1 - point["specificity"]["value"], point["sensitivity"]["value"])
+        for entry in evaluation.get("readers") or []
+        if positive and entry.get("question") == positive
+        for point in entry.get("points", [])
+        if "from" not in point and defined(point["sensitivity"]) and defined(point["specificity"])
+    ]
+
+
+def _mark_points(axis: Axes, evaluation: Mapping[str, Any]) -> None:
+    for _, wide, high in reader_points(evaluation):
+        axis.plot(wide, high, marker="x", markersize=6, markeredgecolor=INK, markeredgewidth=1.4, linestyle="none")
+    if point := decision_point(evaluation):
+        axis.plot(
+            *point[:2], marker="o", markersize=8, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=1.4
+        )
 
 
 def _dress(axis: Axes) -> None:

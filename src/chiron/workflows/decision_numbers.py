@@ -1,0 +1,101 @@
+"""What the decision of a bundle is worth on a table: questions, calibration, prediction sets, referral."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from chiron.data.predictions import Predictions, member_scores, score_kind
+from chiron.data.units import Units
+from chiron.decide.members import sets_of
+from chiron.metrics.abstention import risk_coverage
+from chiron.metrics.calibration_fit import calibration_fit
+from chiron.metrics.means import rows_of
+from chiron.metrics.prediction_sets import evaluate_prediction_sets
+from chiron.metrics.questions import question_numbers
+from chiron.spec.decision import Decision
+from chiron.spec.recipe import EvaluateRecipe
+from chiron.workflows.decision import values_of
+
+
+def unit_facts(units: Units, decision: Decision, images: Predictions) -> dict[str, Any]:
+    """What one answer is for, how images make it, and whether that is what was calibrated."""
+    fitted = images.decision
+    other = decision.unit != fitted.unit and fitted.calibration.method != "none"
+    return {
+        "name": decision.unit,
+        "num_units": units.predictions.scored.height,
+        "num_images": images.scored.height,
+        "num_without_id": units.num_blank,
+        "combine": decision.combine,
+        "label_rule": decision.unit_label,
+        "note": f"calibration and thresholds were fitted for the {fitted.unit}" if other else None,
+    }
+
+
+def questions_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:
+    """Every clinical question of the decision at its frozen threshold."""
+    return question_numbers(
+        predictions.y_true,
+        predictions.y_prob,
+        decision=predictions.decision,
+        classes=predictions.classes,
+        positive=predictions.positive,
+        groups=predictions.groups,
+        num_resamples=settings.num_resamples,
+        confidence=settings.confidence,
+    )
+
+
+def calibration_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:
+    """What calibrated the probabilities and where, and how right they are here: in the large, intercept and slope."""
+    found = predictions.decision.calibration
+    fits = calibration_fit(
+        predictions.y_true,
+        predictions.y_prob,
+        classes=predictions.classes,
+        positive=predictions.positive,
+        groups=predictions.groups,
+        confidence=settings.confidence,
+    )
+    return {
+        "method": found.method,
+        "fitted_on": found.fitted_on,
+        "num_units": found.num_units,
+        "num_groups": found.num_groups,
+        "by_class": {name: asdict(fit) for name, fit in fits.items()},
+    }
+
+
+def sets_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any] | None:
+    """Prediction sets: what was promised, and their coverage and sizes here; None without them."""
+    conformal = predictions.decision.conformal
+    if conformal is None or score_kind(predictions.frame, predictions.classes) != "logit":
+        return None
+    said = conformal.model_dump(mode="json", exclude={"member_scores"})
+    by_values = values_of(predictions, conformal.by)
+    logits = member_scores(predictions.scored, predictions.classes)
+    sets = sets_of(logits, predictions.decision, predictions.classes, by_values=by_values)
+    if sets is None:
+        return said | {"found": None, "note": f"the table has no column {conformal.by}"}
+    found = evaluate_prediction_sets(
+        sets,
+        predictions.y_true,
+        predictions.groups,
+        classes=predictions.classes,
+        by_values=by_values,
+        num_resamples=settings.num_resamples,
+        confidence=settings.confidence,
+    )
+    return said | {"found": asdict(found), "note": None}
+
+
+def abstention_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any] | None:
+    """Errors among the cases that are answered when the least sure ones are not; None of several labels an image."""
+    if predictions.is_multi_label:
+        return None
+    probs, y_true = predictions.y_prob, predictions.y_true
+    how: dict[str, Any] = {"num_resamples": settings.num_resamples, "confidence": settings.confidence, "seed": 0}
+    rows = rows_of(predictions.groups, len(y_true), **how)
+    curve = risk_coverage(probs.max(axis=1), np.asarray(probs.argmax(axis=1) != y_true), rows)
+    return {"area": asdict(curve.area), "coverage": curve.coverage.tolist(), "risk": curve.risk.tolist()}
