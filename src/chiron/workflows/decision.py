@@ -41,7 +41,7 @@ ENOUGH_GROUPS, ENOUGH_GROUPS_OF_A_CLASS = 100, 20  # of a cal split; below, fold
 def where_to_fit(asked: DecisionRecipe, manifest: Manifest) -> FittedOn:
     """Where calibration, thresholds and prediction sets are fitted: the recipe's word, or by the size of cal.
 
-    With `auto` nothing is fitted where not even the folds would have `ENOUGH_GROUPS_OF_A_FOLD`; `require_decision` tells.
+    With `auto` nothing is fitted where not even folds would have `ENOUGH_GROUPS_OF_A_FOLD`; `require_decision` tells.
     """
     if asked.fit_on != "auto":
         return asked.fit_on
@@ -86,7 +86,7 @@ def require_decision(recipe: Recipe, manifest: Manifest, labels: LabelSpace) -> 
         wanted.append(f"decision.calibration {asked.calibration}")
     if fitted_on == "none" and wanted:
         raise SpecError(
-            f"{wanted[0]} must be fitted on images that training does not see. Got no cal split. Give one a share, for "
+            f"{wanted[0]} must be fitted on images that training does not see. Got no cal split, or too few groups. Give it a share, for "
             'example --set "data.fractions={train: 0.6, val: 0.1, cal: 0.15, test: 0.15}", or set decision.fit_on.'
         )
     if fitted_on == "none" and asked.fit_on == "auto" and manifest.select("cal").frame.height:
