@@ -86,7 +86,8 @@ def require_decision(recipe: Recipe, manifest: Manifest, labels: LabelSpace) -> 
         wanted.append(f"decision.calibration {asked.calibration}")
     if fitted_on == "none" and wanted:
         raise SpecError(
-            f"{wanted[0]} must be fitted on images that training does not see. Got no cal split, or too few groups. Give it a share, for "
+            f"{wanted[0]} must be fitted on images that training does not see. Got no cal split, or too "
+            "few groups. Give it a share, for "
             'example --set "data.fractions={train: 0.6, val: 0.1, cal: 0.15, test: 0.15}", or set decision.fit_on.'
         )
     if fitted_on == "none" and asked.fit_on == "auto" and manifest.select("cal").frame.height:
