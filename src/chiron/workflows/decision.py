@@ -34,17 +34,25 @@ from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 
 log = logging.getLogger("chiron.train")
+ENOUGH_GROUPS_OF_A_FOLD = 20
 ENOUGH_GROUPS, ENOUGH_GROUPS_OF_A_CLASS = 100, 20  # of a cal split; below, folds give more
 
 
 def where_to_fit(asked: DecisionRecipe, manifest: Manifest) -> FittedOn:
-    """Where calibration, thresholds and prediction sets are fitted: the recipe's word, or by the size of cal."""
+    """Where calibration, thresholds and prediction sets are fitted: the recipe's word, or by the size of cal.
+
+    With `auto` nothing is fitted where not even folds would have `ENOUGH_GROUPS_OF_A_FOLD`; `require_decision` tells.
+    """
     if asked.fit_on != "auto":
         return asked.fit_on
     part = manifest.select("cal").frame
     if not part.height:
         return "none"
-    return "cal" if _has_enough(part, manifest) else "cross_fit"
+    if _has_enough(part, manifest):
+        return "cal"
+    dealt = pl.col("split").is_in(["train", "cal"]) & (pl.col("status") == "ok")
+    num_groups = manifest.frame.filter(dealt)["group_id"].n_unique()
+    return "cross_fit" if num_groups >= asked.folds * ENOUGH_GROUPS_OF_A_FOLD else "none"
 
 
 def _has_enough(part: pl.DataFrame, manifest: Manifest) -> bool:
@@ -78,9 +86,12 @@ def require_decision(recipe: Recipe, manifest: Manifest, labels: LabelSpace) -> 
         wanted.append(f"decision.calibration {asked.calibration}")
     if fitted_on == "none" and wanted:
         raise SpecError(
-            f"{wanted[0]} must be fitted on images that training does not see. Got no cal split. Give one a share, for "
+            f"{wanted[0]} must be fitted on images that training does not see. Got no cal split, or too "
+            "few groups. Give it a share, for "
             'example --set "data.fractions={train: 0.6, val: 0.1, cal: 0.15, test: 0.15}", or set decision.fit_on.'
         )
+    if fitted_on == "none" and asked.fit_on == "auto" and manifest.select("cal").frame.height:
+        log.warning("decision: too few groups for a cal split or for folds, so that nothing is calibrated")
     if fitted_on == "cal" and not manifest.select("cal").frame.height:
         raise SpecError("decision.fit_on cal needs images in the split cal. Got none. Give data.fractions a share cal.")
     if fitted_on == "cross_fit":
