@@ -18,6 +18,7 @@ from chiron.cli import (
     predict,
     recipes,
     report,
+    study,
     sweep,
     train,
     weights,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train_command)
 app.command("sweep")(sweep.sweep_command)
+app.command("study")(study.study_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)

@@ -18,7 +18,7 @@ from chiron.core.lazy import require_package
 from chiron.data.predictions import Predictions
 from chiron.metrics.estimator import Estimator
 from chiron.metrics.metric import registered_metrics
-from chiron.spec.sweep import read_sweep
+from chiron.spec.sweep import SweepRecipe, read_sweep
 from chiron.workflows.fit_check import cases_of
 from chiron.workflows.numbers import compute_numbers
 from chiron.workflows.one_run import DONE, claimed_run, state_of, status_of, train_run
@@ -58,11 +58,26 @@ def sweep(
         SpecError: a mistake in the sweep or in any of its recipes, before anything runs; another sweep in `out`.
     """
     asked = read_sweep(Path(file))
+    options: dict[str, Any] = {"device": device, "threads": threads}
+    return run_sweep(asked, Path(data), Path(out), trials=trials, ray=ray, **options)
+
+
+def run_sweep(
+    asked: SweepRecipe,
+    data: Path,
+    out: Path,
+    *,
+    trials: int | None = None,
+    ray: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """`sweep` of one that is read already."""
     if trials is not None:
         if not asked.search:
             raise SpecError("A grid trains every combination. Got --trials. Leave it out.")
         asked = asked.model_copy(update={"trials": trials})
-    plan = make_plan(asked, Path(data).resolve(), Path(out), device=device, threads=threads)
+    plan = make_plan(asked, data.resolve(), out, device=device, threads=threads)
     require_outside(plan.out, plan.data)
     if not plan.data.exists():  # before anything is kept in `out` that names it
         raise SpecError(f"A sweep needs images. Got no file or folder at {plan.data}. Check --data.")
@@ -105,7 +120,9 @@ def _take_trial(plan: Plan) -> bool:
                 with claimed_run(folders[-1]):
                     _train(plan, settings, folders[-1])
         values = [
-            val_estimate(RunFolder(folder), plan.metric)["value"] for folder in folders if status_of(folder) == "finished"
+            val_estimate(RunFolder(folder), plan.metric)["value"]
+            for folder in folders
+            if status_of(folder) == "finished"
         ]
         known = [value for value in values if value is not None]
         tell(fmean(known) if len(known) == len(folders) else None)
