@@ -15,6 +15,7 @@ from chiron.cli import (
     evaluate,
     fit_check,
     models,
+    plan,
     predict,
     recipes,
     report,
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command("train")(train.train_command)
 app.command("sweep")(sweep.sweep_command)
 app.command("study")(study.study_command)
+app.command("plan")(plan.plan_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)
