@@ -10,6 +10,7 @@ import typer
 from chiron.cli import (
     bench,
     check,
+    compare,
     data,
     demo,
     evaluate,
@@ -51,6 +52,7 @@ app.command("sweep")(sweep.sweep_command)
 app.command("study")(study.study_command)
 app.command("plan")(plan.plan_command)
 app.command("evaluate")(evaluate.evaluate_command)
+app.command("compare")(compare.compare_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)
 app.command("predict")(predict.predict_command)

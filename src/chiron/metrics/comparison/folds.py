@@ -1,0 +1,159 @@
+"""These training methods, over folds: the number of each fold, then its mean; outputs of folds are never pooled.
+
+Networks of different folds differ in the scale of their outputs, so a rank over all folds' outputs is no rank of any
+network. Folds share most of their training images, so their numbers vary together; the correction accounts for that.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from chiron.core.errors import MetricError
+from chiron.metrics.cases import check_cases
+from chiron.metrics.comparison.finding import Finding, Levels, Tested, findings
+from chiron.metrics.comparison.methods import Spread, t_limits, t_p_value
+from chiron.metrics.comparison.models import reference_of
+from chiron.metrics.comparison.question import ask
+from chiron.metrics.statistics import Statistics
+
+FEWEST_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The cases of one fold and what each method's networks, trained without them, make of them."""
+
+    y_true: Int[np.ndarray, "n"]
+    y_prob: Mapping[str, Sequence[Float[np.ndarray, "n classes"]]]
+    groups: Sequence[Hashable] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldComparison:
+    """A finding about two methods, and the number of each fold, averaged over seeds where a fold has several."""
+
+    finding: Finding
+    first_values: list[float | None]
+    second_values: list[float | None]
+    error: float | None
+    num_images: int
+
+
+def corrected_spread(differences: Sequence[float], test_share: float) -> Spread:
+    """The error of the mean of paired differences over folds: (1 / K + test / train) times their variance.
+
+    Args:
+        differences: one a fold, at least two.
+        test_share: cases of a fold over the cases that its network was trained on.
+    Source: Nadeau and Bengio 2003, doi:10.1023/A:1024068626366.
+    Example:
+        >>> round(corrected_spread([0.01, 0.02, 0.03], 1 / 2).error, 6)
+        0.009129
+    """
+    count = len(differences)
+    variance = (1 / count + test_share) * float(np.var(differences, ddof=1))
+    return Spread(float(np.sqrt(variance)), count - 1)
+
+
+def compare_folds(
+    folds: Sequence[Fold],
+    *,
+    classes: Sequence[str],
+    positive: str | None,
+    metrics: Sequence[str],
+    reference: str | None = None,
+    margin: float | None = None,
+    confidence: float = 0.95,
+) -> list[FoldComparison]:
+    """Every method against the reference in every number, over the folds of one partition.
+
+    Each fold is taken to be tested by networks that were trained on all other folds.
+
+    Raises:
+        MetricError: the folds are not of the same methods, or an argument is not what it must be.
+    """
+    methods = list(folds[0].y_prob) if folds else []
+    if len(methods) < 2 or any(list(fold.y_prob) != methods for fold in folds):
+        raise MetricError(
+            f"Every fold needs the same two or more methods. Got {[list(fold.y_prob) for fold in folds]}. "
+            "Give each method one run a fold."
+        )
+    reference = reference_of(reference, methods)
+    asked = dict.fromkeys(metrics)
+    values = {name: _values(folds, name, classes, positive) for name in asked}
+    pairs = [(name, other) for name in asked for other in methods if other != reference]
+    share = _test_share(folds)
+    family = [_tested(name, values[name], reference, other, share) for name, other in pairs]
+    size = len(pairs)  # folds are too few to be resampled, so the family's intervals are Bonferroni's
+    levels = Levels(confidence, 1 - (1 - confidence) / size, 1 - 2 * (1 - confidence) / size)
+    told = findings([tested for tested, _ in family], levels, margin)
+    return [
+        FoldComparison(
+            finding=finding,
+            first_values=_plain(values[name].of_method[reference]),
+            second_values=_plain(values[name].of_method[other]),
+            error=None if np.isnan(spread.error) else spread.error,
+            num_images=sum(len(fold.y_true) for fold in folds),
+        )
+        for finding, (name, other), (_, spread) in zip(told, pairs, family, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Values:
+    sign: int
+    of_method: Mapping[str, list[float]]  # one a fold
+
+
+def _values(folds: Sequence[Fold], name: str, classes: Sequence[str], positive: str | None) -> _Values:
+    of_method: dict[str, list[float]] = {method: [] for method in folds[0].y_prob}
+    sign = 1
+    for fold in folds:
+        for method, of_seeds in fold.y_prob.items():
+            numbers = []
+            for y_prob in of_seeds:
+                cases = check_cases(fold.y_true, y_prob, classes=classes, positive=positive, groups=fold.groups)
+                question = ask(name, cases)
+                sign = question.sign
+                numbers.append(float(Statistics(cases, [question.metric]).of_data()[question.key][0]))
+            of_method[method].append(float(np.mean(numbers)))
+    return _Values(sign, of_method)
+
+
+def _test_share(folds: Sequence[Fold]) -> float:
+    sizes = np.array([len(fold.y_true) for fold in folds], dtype=np.float64)
+    others = sizes.sum() - sizes
+    return float(np.mean(sizes / others)) if (others > 0).all() else float("inf")
+
+
+def _tested(name: str, values: _Values, first: str, second: str, share: float) -> tuple[Tested, Spread]:
+    differences = np.array(values.of_method[second]) - np.array(values.of_method[first])
+    reason = None
+    if np.isnan(differences).any():
+        reason = f"{name} is not defined in {int(np.isnan(differences).sum())} of {len(differences)} folds"
+    elif len(differences) < FEWEST_FOLDS:
+        reason = f"a test over folds needs at least {FEWEST_FOLDS}, and there are {len(differences)}"
+    elif np.ptp(differences) == 0 and differences[0] == 0:
+        reason = "the methods are equal in this number in every fold"
+    spread = Spread(np.nan, np.nan) if reason else corrected_spread(differences.tolist(), share)
+    means = [float(np.mean(values.of_method[method])) for method in (first, second)]
+    tested = Tested(
+        metric=name,
+        sign=values.sign,
+        first=first,
+        second=second,
+        values=(means[0], means[1]),
+        difference=float(differences.mean()),
+        limits=lambda confidence: t_limits(float(differences.mean()), spread, confidence),
+        p_value=t_p_value(float(differences.mean()), spread),
+        test="t over folds (Nadeau-Bengio)",
+        method="t over folds (Nadeau-Bengio)",
+        note=reason,
+    )
+    return tested, spread
+
+
+def _plain(values: Sequence[float]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values]
