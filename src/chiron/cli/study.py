@@ -45,11 +45,11 @@ def _say(done: dict[str, Any], out: Path) -> None:
         if undone:
             say(f"not done yet: {', '.join(undone)}; the test split is scored when all are")
         return
-    from chiron.report.study_tables import comparison_line, table_cells, table_notes
+    from chiron.report.study_tables import comparison_words, table_cells, table_notes
 
     header, rows = table_cells(done)
     say_table(header, rows)
-    for line in (*table_notes(done), *map(comparison_line, done["comparisons"])):
+    for line in (*table_notes(done), *comparison_words(done["comparison"])):
         say(line)
     if done["exploratory_because"]:
         say(f"all results are exploratory: {done['exploratory_because']}")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chiron.report.comparison_table import HEADER, comparison_rows, difference_text, words_of
 from chiron.report.format import count, number
 from chiron.report.words import word
 from chiron.spec.study import ADJUSTED
@@ -138,8 +139,8 @@ def study_page(study: Study) -> str:
         markdown_table(*table_cells(study)),
         "\n".join(f"- {n}" for n in table_notes(study)) + "\n",
     ]
-    if study["comparisons"]:
-        parts += [f"## Planned comparisons: {metric_title(study['metric'])}\n", _comparisons(study["comparisons"])]
+    if study["comparison"] is not None:
+        parts += [f"## Planned comparison: {metric_title(study['metric'])}\n", _comparison(study["comparison"])]
     parts.append(_exploratory(study))
     parts += ["## What differs between the models\n", _differences(study)]
     return "\n".join(parts)
@@ -161,34 +162,27 @@ def _plan_words(study: Study) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comparisons(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(f"- {comparison_line(row)}" for row in rows) + "\n"
+def _comparison(numbers: Mapping[str, Any]) -> str:
+    table = markdown_table(HEADER, comparison_rows(numbers))
+    words = "\n".join(f"- {sentence}" for sentence in comparison_words(numbers))
+    return f"{table}\n{words}\n\n{numbers['family']['how']}. ![forest plot](forest.svg)\n"
 
 
-def comparison_line(row: Mapping[str, Any]) -> str:
-    """One planned comparison with its verdict."""
-    return f"{row['first']} minus {row['second']}: {difference_text(row)}: {row['words']}"
-
-
-def difference_text(row: Mapping[str, Any]) -> str:
-    """A difference with its interval, p-value, and both sources of its spread."""
-    if row["difference"] is None:
-        return "not defined"
-    text = number(row["difference"])
-    if row["low"] is not None:
-        text += f" ({number(row['low'])} to {number(row['high'])})"
-    if row.get("adjusted_p") is not None:
-        text += f", adjusted p {number(row['adjusted_p'])}"
-    spreads = [f"{name} {number(row[key])}" for key, name in _SPREADS.items() if row.get(key) is not None]
-    return text + (f"; {', '.join(spreads)}" if spreads else "")
-
-
-_SPREADS = {"case_se": "case SE", "seed_sd_first": "seed SD of the first", "seed_sd_second": "of the second"}
+def comparison_words(numbers: Mapping[str, Any] | None) -> list[str]:
+    """What may be said of the planned comparison; "not better" where no test says so."""
+    if numbers is None:
+        return []
+    not_better = [
+        f"{row['second']} is not shown to be better than {row['first']}"
+        for row in numbers["comparisons"]
+        if row["verdict"] != "better"
+    ]
+    return [*words_of(numbers), *not_better]
 
 
 def _exploratory(study: Study) -> str:
     lines = [
-        f"- {row['first']} minus {row['second']}, {metric_title(study['metric'])}: {difference_text(row)}. No verdict."
+        f"- {row['second']} less {row['first']}, {row['metric']}: {difference_text(row)}. No verdict."
         for row in study["exploratory"]
     ]
     lines += [

@@ -61,7 +61,8 @@ class StudyPlan(Frozen):
     set: tuple[str, ...] = Field(default=(), description="the protocol: changes of every arm's recipe")
     arms: dict[ArmName, Arm] = Field(min_length=1, description="what is compared, by name")
     comparisons: tuple[tuple[str, str], ...] = Field(
-        default=(), description="pairs of arms, first minus second, that are tested as one family"
+        default=(),
+        description="pairs of arms, first less second, that are tested as one family; the second is the same in all",
     )
     margin: float | None = Field(
         default=None, gt=0, description="how much worse the first of a pair may be and still count as not inferior"
@@ -83,10 +84,14 @@ class StudyPlan(Frozen):
             raise ValueError("a comparison needs two different arms")
         if strangers := [name for name in self.baselines if name not in BASELINES]:
             raise ValueError(f"baselines must be of {', '.join(BASELINES)}, not {strangers[0]!r}")
+        if len({second for _, second in self.comparisons}) > 1:
+            raise ValueError("comparisons must have one arm in second place, to which all others are compared")
+        if self.comparisons and self.metric.startswith(ADJUSTED):
+            raise ValueError(f"comparisons are of a metric of the outputs as they are, not of {self.metric}")
         if self.margin is not None and not self.comparisons:
             raise ValueError("margin is of comparisons; name at least one")
         for what, values in (
-            ("seeds", self.seeds), ("comparisons", [frozenset(pair) for pair in self.comparisons]),
+            ("seeds", self.seeds), ("comparisons", self.comparisons),
             ("baselines", self.baselines), ("metric and secondary", (self.metric, *self.secondary)),
         ):  # fmt: skip
             if len(set(values)) < len(values):

@@ -3,14 +3,13 @@
 import csv
 import io
 import json
-from itertools import combinations
 from typing import Any
 
 from chiron.audit.ledger import EnteredPlan
 from chiron.core.files import write_text
 from chiron.report.study_tables import latex_table, study_page, table_cells
 from chiron.workflows.run_folder import RunFolder, library_versions
-from chiron.workflows.study_compare import compare_arms, forest
+from chiron.workflows.study_compare import exploratory_differences, planned_comparison, write_forest
 from chiron.workflows.study_plan import Study, differing_keys
 from chiron.workflows.study_scores import arm_row, baseline_folder, baseline_row, is_scored, run_row, subgroup_rows
 
@@ -29,7 +28,8 @@ def write_study(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
         header, rows = table_cells(result)
         write_text(study.out / "table.csv", _csv([header, *rows]))
         write_text(study.out / "table.tex", latex_table(result))
-        forest(result, study.out)
+        if result["comparison"] is not None:
+            write_forest(study, result["comparison"])
     return result
 
 
@@ -37,8 +37,6 @@ def gather(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
     """Everything that the tables show."""
     plan, scored = study.plan, entered is not None
     arms = [name for name in plan.arms if any(run.arm == name and is_scored(run) for run in study.runs)]
-    planned = [pair for pair in plan.comparisons if set(pair) <= set(arms)]
-    others = [pair for pair in combinations(arms, 2) if frozenset(pair) not in map(frozenset, planned)]
     return {
         "study": study.study_id,
         "question": plan.question,
@@ -57,8 +55,8 @@ def gather(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
         "runs": [run_row(study, run) for run in study.runs],
         "arms": [arm_row(study, name) for name in plan.arms] if scored else [],
         "baselines": _baselines(study) if scored else [],
-        "comparisons": compare_arms(study, planned, in_plan=True) if scored else [],
-        "exploratory": compare_arms(study, others, in_plan=False) if scored else [],
+        "comparison": planned_comparison(study) if scored else None,
+        "exploratory": exploratory_differences(study) if scored else [],
         "subgroups": [row for name in arms for row in subgroup_rows(study, name)] if scored else [],
         "differing_keys": differing_keys(study.recipes),
         "libraries": library_versions(),
