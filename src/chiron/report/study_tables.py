@@ -131,6 +131,8 @@ def study_page(study: Study) -> str:
     if failed:
         parts.append("Trainings that could not finish:\n\n" + "\n".join(failed) + "\n")
     if study["plan_entered"] is None:
+        if study["is_check"]:
+            return "\n".join([*parts, "The trainings only check that all works; the test split is not scored.\n"])
         open_runs = sum(run["status"] not in ("finished", "failed") for run in study["runs"])
         parts.append(f"{open_runs} of {len(study['runs'])} trainings are not done; the test split is not scored.\n")
         return "\n".join(parts)
@@ -140,7 +142,7 @@ def study_page(study: Study) -> str:
         "\n".join(f"- {n}" for n in table_notes(study)) + "\n",
     ]
     if study["comparison"] is not None:
-        parts += [f"## Planned comparison: {metric_title(study['metric'])}\n", _comparison(study["comparison"])]
+        parts += [f"## Planned comparison: {metric_title(study['metric'])}\n", _comparison(study)]
     parts.append(_exploratory(study))
     parts += ["## What differs between the models\n", _differences(study)]
     return "\n".join(parts)
@@ -162,10 +164,12 @@ def _plan_words(study: Study) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comparison(numbers: Mapping[str, Any]) -> str:
+def _comparison(study: Study) -> str:
+    numbers = study["comparison"]
     table = markdown_table(HEADER, comparison_rows(numbers))
     words = "\n".join(f"- {sentence}" for sentence in comparison_words(numbers))
-    return f"{table}\n{words}\n\n{numbers['family']['how']}. ![forest plot](forest.svg)\n"
+    plot = f"\n![{study['forest_text']}](forest.svg)\n" if study["forest_text"] else ""
+    return f"{table}\n{words}\n\nHow: {numbers['family']['how']}.\n{plot}"
 
 
 def comparison_words(numbers: Mapping[str, Any] | None) -> list[str]:
@@ -190,9 +194,10 @@ def _exploratory(study: Study) -> str:
         f"{result_text(row['result']) if row['result'] else row['note']}."
         for row in study["subgroups"]
     ]
-    planned = {row["column"] for row in study["subgroups"]}
-    title = "## Subgroups of the plan, and what is exploratory\n" if planned else "## Exploratory\n"
-    told = "All differences that the plan does not name are exploratory: they may suggest a study, and show nothing.\n"
+    if not lines:
+        return ""
+    title = "## Subgroups of the plan, and what is exploratory\n" if study["subgroups"] else "## Exploratory\n"
+    told = "Differences that the plan does not name are exploratory: they may suggest a study, and show nothing.\n"
     return "\n".join([title, told, *lines]) + "\n"
 
 

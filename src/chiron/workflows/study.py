@@ -68,7 +68,9 @@ def study(
     keep_plan(made, resume=resume)
     while _take_next(made):
         pass
-    if all(status_of(run.folder) in DONE for run in made.runs):
+    if made.is_check:
+        rehearse(made, [run for run in made.runs if state_of(run.folder) == "finished"])
+    elif all(status_of(run.folder) in DONE for run in made.runs):
         with claimed(made.out / ".claims" / "scoring") as mine:
             if mine:
                 _score(made)

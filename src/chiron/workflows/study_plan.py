@@ -71,6 +71,11 @@ class Study:
         return sha256_json([said, {name: recipe.model_dump(mode="json") for name, recipe in self.recipes.items()}])
 
     @property
+    def is_check(self) -> bool:
+        """Whether trainings only show that all works (`train.sanity_steps`), so that the test split is left alone."""
+        return any(recipe.train.sanity_steps is not None for recipe in self.recipes.values())
+
+    @property
     def project(self) -> Path:
         """The folder that keeps the ledger."""
         return project_folder(self.out)

@@ -21,6 +21,8 @@ def write_study(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
         entered: the plan as the ledger has it; None while the test split is not scored.
     """
     result = gather(study, entered)
+    if result["comparison"] is not None:
+        result["forest_text"] = write_forest(study, result["comparison"])
     write_text(study.out / "study.json", json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
     write_text(study.out / "runs.csv", _runs_csv(result))
     write_text(study.out / "study.md", study_page(result))
@@ -28,8 +30,6 @@ def write_study(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
         header, rows = table_cells(result)
         write_text(study.out / "table.csv", _csv([header, *rows]))
         write_text(study.out / "table.tex", latex_table(result))
-        if result["comparison"] is not None:
-            write_forest(study, result["comparison"])
     return result
 
 
@@ -50,12 +50,14 @@ def gather(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
         "confidence": next(iter(study.recipes.values())).evaluate.confidence,
         "budget": plan.budget.model_dump(),
         "plan_hash": study.plan_hash,
+        "is_check": study.is_check,
         "plan_entered": entered.time if entered else None,
         "exploratory_because": _exploratory(entered),
         "runs": [run_row(study, run) for run in study.runs],
         "arms": [arm_row(study, name) for name in plan.arms] if scored else [],
         "baselines": _baselines(study) if scored else [],
         "comparison": planned_comparison(study) if scored else None,
+        "forest_text": None,
         "exploratory": exploratory_differences(study) if scored else [],
         "subgroups": [row for name in arms for row in subgroup_rows(study, name)] if scored else [],
         "differing_keys": differing_keys(study.recipes),
