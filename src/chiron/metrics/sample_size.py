@@ -180,9 +180,9 @@ def cases_for_aurocs(
 
     def enough(cases: float) -> bool:
         sides = cases * prevalence, cases * (1 - prevalence)
-        return min(sides) >= 1 and distance >= needed * paired_auroc_error(
-            first, second, *sides, correlation=correlation
-        )
+        if min(sides) < 1:
+            return False
+        return bool(distance >= needed * paired_auroc_error(first, second, *sides, correlation=correlation))
 
     return _fewest(enough)
 
