@@ -83,7 +83,7 @@ def test_a_study_from_plan_to_table(start, tmp_path, monkeypatch):
         start()
     with pytest.raises(SpecError, match="Add --resume to continue it"):
         start()
-    with pytest.raises(SpecError, match="Got others than before in arm mild|arm strong"):
+    with pytest.raises(SpecError, match="Got others than before in arm strong"):
         start(PLAN.replace("degrees=20", "degrees=30"), resume=True)
     assert entered_plans(tmp_path, json.loads((tmp_path / "out/study_plan.json").read_text())["study"], ()) == []
     changed = PLAN.replace("secondary: [accuracy, ", "margin: 0.2\nsecondary: [accuracy, f1, ")
@@ -164,7 +164,7 @@ def test_what_fails_is_listed_and_another_budget_is_flagged(start, tmp_path, mon
 
 
 def test_a_mistake_that_only_the_data_show_is_told_before_the_first_look(start, tmp_path):
-    with pytest.raises(SpecError, match="A subgroup must be a column of the data. Got 'sex'"):
+    with pytest.raises(SpecError, match=r"A subgroup must be a column of the data\. Got 'sex'"):
         start(PLAN.replace("[0, 1, 2]", "[0]") + "subgroups: [sex]\n")
     assert (tmp_path / LEDGER).read_text() == ""
 
