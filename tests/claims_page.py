@@ -1,4 +1,4 @@
-"""The reference page of others' headline numbers, made of `tests/claims.yaml`: intervals, and what arithmetic says of them.
+"""The reference page of others' headline numbers, made of `tests/claims.yaml`: intervals, and what arithmetic says.
 
 `python tests/claims_page.py` writes the page anew; `tests/docs/test_claims_page.py` holds it to the file.
 """
@@ -86,9 +86,9 @@ def size_check(data: Mapping[str, Any]) -> Iterator[str]:
     sizes = possible_sizes(stated, range(asked["smallest"], asked["largest"] + 1))
     counts = ", ".join(str(nearest_count(percent, sizes[0])) for percent in stated)
     yield (
-        f"{asked['system']}: all {len(stated)} accuracies of its README are whole numbers of {sizes[0]} images ({counts} "
-        f"right). Of the sizes from {asked['smallest']} to {asked['largest']} only {' and '.join(map(str, sizes))} make "
-        "all of them possible."
+        f"{asked['system']}: all {len(stated)} accuracies of its README are whole numbers of {sizes[0]} images "
+        f"({counts} right). Of the sizes from {asked['smallest']} to {asked['largest']} only "
+        f"{' and '.join(map(str, sizes))} make all of them possible."
     )
     impossible = [percent for percent in stated if not is_possible(percent, asked["stated"])]
     yield (
@@ -108,12 +108,14 @@ def confusion_check(counts: Mapping[str, Any]) -> Iterator[str]:
     told = ", ".join(f"{name} {100 * value:.2f} %" for name, value in rates.items())
     yield (
         f"{counts['system']}: the only confusion matrix that gives its accuracy, precision, sensitivity and F1 has "
-        f"{counts['tp']} found, {counts['fn']} missed, {counts['tn']} rightly and {counts['fp']} falsely alarmed: {told}."
+        f"{counts['tp']} found, {counts['fn']} missed, {counts['tn']} rightly and {counts['fp']} falsely "
+        f"alarmed: {told}."
     )
     yield (
         f'{counts["system"]}: the white paper\'s "specificity 98.00 %" is no specificity: that is '
         f"{100 * rates['specificity']:.1f} % ({counts['tn']} of {counts['tn'] + counts['fp']}); "
-        f"{100 * rates['NPV']:.1f} % ({counts['tn']} of {counts['tn'] + counts['fn']}) is the negative predictive value."
+        f"{100 * rates['NPV']:.1f} % ({counts['tn']} of {counts['tn'] + counts['fn']}) is the negative "
+        "predictive value."
     )
 
 

@@ -134,6 +134,10 @@ def make_study(plan: StudyPlan, data: Path, out: Path, *, device: str, threads: 
         except SpecError as error:
             problems |= dict.fromkeys(f"arm {name}: {line}" for line in str(error).splitlines())
     problems |= dict.fromkeys(_wrong_metrics(plan))
+    if plan.unit != "image":
+        problems[
+            f"A study counts images so far. Got unit {plan.unit}. Leave it out, and let groups widen the intervals."
+        ] = None
     if not problems:
         problems |= dict.fromkeys(_other_protocols(recipes))
     if problems:

@@ -57,6 +57,7 @@ def start(tmp_path, tiny_recipe, class_folders):
         ("data: data", "data: nowhere", "A study needs images"),
         ("  mild: {recipe: tiny.yaml}", "  mild: {recipe: tiny.yaml, search: {train.lr: {low: 0.1, high: 1}}}",
          "arm mild has a search; say budget.trials"),
+        ("metric: auroc", "metric: auroc\nunit: patient", "A study counts images so far. Got unit patient"),
         ("question: Is", "qestion: Is", "Did you mean 'question'?"),
     ],
 )  # fmt: skip
@@ -68,6 +69,7 @@ def test_mistakes_are_told_before_anything_runs(start, tmp_path, old, new, told)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_study_from_plan_to_table(start, tmp_path, monkeypatch):
     """Killed in its second training; resumed; a plan that changes before the scoring, and one that changes after it."""
     real, trained = one_run.train, []
@@ -131,6 +133,7 @@ def test_a_study_from_plan_to_table(start, tmp_path, monkeypatch):
         start(PLAN, resume=True)
 
 
+@pytest.mark.slow
 def test_images_that_were_scored_before_make_a_study_exploratory(start, tmp_path, monkeypatch):
     stop = PLAN.replace("[0, 1, 2]", "[0]").replace("epochs=1", "epochs=1, train.sanity_steps=1")
     done = start(stop + "baselines: []\n")  # a check: nothing of test is scored
@@ -144,6 +147,7 @@ def test_images_that_were_scored_before_make_a_study_exploratory(start, tmp_path
     assert done["comparison"]["comparisons"][0]["verdict"] == "no verdict"  # one seed is no method
 
 
+@pytest.mark.slow
 def test_what_fails_is_listed_and_another_budget_is_flagged(start, tmp_path, monkeypatch):
     real = one_run.train
 
@@ -165,8 +169,21 @@ def test_what_fails_is_listed_and_another_budget_is_flagged(start, tmp_path, mon
 
 def test_a_mistake_that_only_the_data_show_is_told_before_the_first_look(start, tmp_path):
     with pytest.raises(SpecError, match=r"A subgroup must be a column of the data\. Got 'sex'"):
-        start(PLAN.replace("[0, 1, 2]", "[0]") + "subgroups: [sex]\n")
+        start(PLAN.replace("[0, 1, 2]", "[0]") + "baselines: [majority]\nsubgroups: [sex]\n")
     assert (tmp_path / LEDGER).read_text() == ""
+    done = start(PLAN.replace("[0, 1, 2]", "[0]") + "baselines: [majority]\n", resume=True)
+    lines = [json.loads(line) for line in (tmp_path / LEDGER).read_text().splitlines()]
+    assert [line.get("kind", "look") for line in lines] == ["plan", "look", "look", "look"]
+    assert lines[0]["plan"] == done["plan_hash"]
+    assert done["exploratory_because"] is None
+    for run in done["runs"]:
+        stored = RunFolder(tmp_path / "out/runs" / run["run"]).read_metrics()
+        assert run["results"]["auroc"] == stored["overall"]["auroc"]
+    page = (tmp_path / "out/study.md").read_text()
+    assert "each method needs at least 3 seeds" in page
+    assert "strong is not shown to be better than mild" in page
+    with pytest.raises(SpecError, match="A plan must stay as it was before the test split was scored"):
+        start(PLAN.replace("[0, 1, 2]", "[0]"), resume=True)
 
 
 @pytest.mark.parametrize("name", packaged_studies())
