@@ -30,7 +30,7 @@ def rows(tmp_path) -> Rows:
         }
     )
     roles = {"age": "predictor", "sex": "predictor", "dx_type": "reference_standard"}
-    return Rows.of(Manifest(frame=frame, classes=("a", "b", "c"), root=tmp_path, roles=roles))
+    return Rows.of(Manifest(frame=frame, classes=("a", "b", "c"), root=tmp_path, reader="table", roles=roles))
 
 
 @pytest.fixture
@@ -93,6 +93,6 @@ def test_without_predictors_there_is_no_such_baseline(rows):
 
 def test_several_labels_are_refused(tmp_path):
     frame = pl.DataFrame({"sample_id": ["a"], "path": ["a.png"], "label_x": [1], "label_y": [0]})
-    manifest = Manifest(frame=frame, classes=("x", "y"), root=tmp_path)
+    manifest = Manifest(frame=frame, classes=("x", "y"), root=tmp_path, reader="table")
     with pytest.raises(SpecError, match="one class an image"):
         Rows.of(manifest)

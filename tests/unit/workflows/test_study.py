@@ -191,6 +191,7 @@ def test_a_packaged_study_is_a_right_plan(name, tmp_path):
     from chiron.workflows.study_plan import make_study
 
     plan = read_study(name)
-    made = make_study(plan, tmp_path, tmp_path / "out" / "x", device="cpu", threads=1)
+    (tmp_path / "data").mkdir()
+    made = make_study(plan, tmp_path / "data", tmp_path / "out", device="cpu", threads=1)
     assert all(made.off_budget(arm) is None for arm in plan.arms)
     assert len(made.runs) == 6
