@@ -95,7 +95,7 @@ def arm_row(study: Study, arm: str) -> dict[str, Any]:
     scored = [run for run in study.runs if run.arm == arm and is_scored(run)]
     row: dict[str, Any] = {
         "arm": arm,
-        "recipe": asked.recipe,
+        "recipe": Path(asked.recipe).name if Path(asked.recipe).is_file() else asked.recipe,
         "model": recipe.model.name,
         "init": recipe.model.init,
         "pretraining": asked.pretraining,
