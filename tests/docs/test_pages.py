@@ -157,3 +157,23 @@ def test_sweeps_and_folds_run_as_written(tmp_path, monkeypatch):
         assert run([*arguments, "-q"]) == 0, arguments
     assert (tmp_path / "folds/sweep.csv").read_text(encoding="utf-8").count("finished") == 6
     assert (tmp_path / "search/sweep.csv").read_text(encoding="utf-8").count("finished") == 4
+
+
+@pytest.mark.slow
+def test_run_a_study_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = "how-to/run-a-study.md"
+    for block in re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
+        (tmp_path / block[0]).write_text(block[1], encoding="utf-8")
+    for arguments in commands(page):
+        assert run([*arguments, *(["-q"] if arguments[0] != "plan" else [])]) == 0, arguments
+    assert "hybrid is" in (tmp_path / "study/study.md").read_text(encoding="utf-8")
+    assert (tmp_path / "study/table.csv").read_text(encoding="utf-8").count("\n") == 7
+
+
+def test_the_page_of_studies_names_every_key():
+    from chiron.spec.study import StudyPlan
+
+    text = (DOCS / "how-to" / "run-a-study.md").read_text(encoding="utf-8")
+    for key in StudyPlan.model_fields:
+        assert f"`{key}`" in text, key

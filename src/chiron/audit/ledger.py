@@ -1,10 +1,12 @@
-"""The test ledger: append-only, hash-chained; one line for each scoring of a test set in a project.
+"""The test ledger: append-only, hash-chained; one line for each scoring of a test set in a project, and for each plan.
 
-Recomputing numbers from a stored predictions table is not a look and is not written here.
+Recomputing numbers from a stored predictions table is not a look and is not written here. A plan is what a study means
+to compare, entered before its first look; it is no look either.
 """
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,36 @@ except ImportError:  # Windows has no such lock; two scorings at the same instan
     fcntl = None  # type: ignore[assignment]
 
 LEDGER = "test_ledger.jsonl"
+_PLAN = "plan"
+
+
+@dataclass(frozen=True)
+class EnteredPlan:
+    """A plan as the ledger has it; `looks_before` is None where the chain is broken."""
+
+    study: str
+    plan: str
+    time: str
+    looks_before: int | None
 
 
 def project_folder(output: Path) -> Path:
     """The folder that keeps the ledger: the nearest one above `output` that has one, else its parent."""
     parents = output.resolve().parents
     return next((folder for folder in parents if (folder / LEDGER).is_file()), parents[0])
+
+
+def open_ledger(project: Path) -> None:
+    """Makes this folder the project, so that all that is written below it finds the same ledger.
+
+    Raises:
+        OutputError: the ledger cannot be written.
+    """
+    try:
+        project.mkdir(parents=True, exist_ok=True)
+        (project / LEDGER).touch()
+    except OSError as error:
+        raise output_error(project / LEDGER, error) from error
 
 
 def record_look(project: Path, *, bundle_id: str, contents: Iterable[str], command: str) -> None:
@@ -34,8 +60,50 @@ def record_look(project: Path, *, bundle_id: str, contents: Iterable[str], comma
     Raises:
         OutputError: the ledger cannot be written.
     """
-    path = project / LEDGER
-    sorted_contents = sorted(contents)
+    _append(project, {"bundle_id": bundle_id}, contents, command)
+
+
+def record_plan(project: Path, *, study: str, plan: str, contents: Iterable[str], command: str) -> EnteredPlan:
+    """Appends one line: this study will score these test images by the plan with this hash; once for each plan.
+
+    Raises:
+        OutputError: the ledger cannot be written.
+    """
+    contents = list(contents)
+    entered = entered_plans(project, study, contents)
+    if not entered or entered[-1].plan != plan:
+        _append(project, {"kind": _PLAN, "study": study, "plan": plan}, contents, command)
+        entered = entered_plans(project, study, contents)
+    return entered[-1]
+
+
+def entered_plans(project: Path, study: str, contents: Iterable[str]) -> list[EnteredPlan]:
+    """The plans of a study in the order of their lines, each with the looks at these test images before it."""
+    own, looks, found = {content[:8] for content in contents}, 0, []
+    entries, whole = _entries(project)
+    for entry in entries:
+        if entry.get("kind") == _PLAN:
+            if entry.get("study") == study:
+                found.append(EnteredPlan(study, entry["plan"], entry["time"], looks if whole else None))
+        else:
+            looks += not own.isdisjoint(entry.get("contents", ()))
+    return found
+
+
+def count_looks(project: Path, contents: Iterable[str]) -> int | None:
+    """How often this test set, or one that shares images with it, was scored; None when the chain is broken.
+
+    A missing ledger means no look was recorded.
+    """
+    own = {content[:8] for content in contents}
+    entries, whole = _entries(project)
+    if not whole:
+        return None
+    return sum(entry.get("kind") != _PLAN and not own.isdisjoint(entry["contents"]) for entry in entries)
+
+
+def _append(project: Path, what: dict[str, Any], contents: Iterable[str], command: str) -> None:
+    path, sorted_contents = project / LEDGER, sorted(contents)
     try:
         project.mkdir(parents=True, exist_ok=True)
         with path.open("a+", encoding="utf-8") as stream:
@@ -45,7 +113,7 @@ def record_look(project: Path, *, bundle_id: str, contents: Iterable[str], comma
             lines = [line for line in stream.read().splitlines() if line.strip()]
             entry: dict[str, Any] = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "bundle_id": bundle_id,
+                **what,
                 "test_set": sha256_json(sorted_contents),
                 "num_images": len(sorted_contents),
                 "contents": [content[:8] for content in sorted_contents],
@@ -67,24 +135,19 @@ def _last_hash(lines: list[str]) -> str:
         return "damaged"
 
 
-def count_looks(project: Path, contents: Iterable[str]) -> int | None:
-    """How often this test set, or one that shares images with it, was scored; None when the chain is broken.
-
-    A missing ledger means no look was recorded.
-    """
-    own = {content[:8] for content in contents}
-    looks, before = 0, ""
-    path = project / LEDGER
+def _entries(project: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The lines that can be read, and whether the chain of all lines holds."""
+    path, found, before, whole = project / LEDGER, [], "", True
     if not path.is_file():
-        return 0
-    try:
-        for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
+        return [], True
+    for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
+        try:
             entry = json.loads(line)
             stated = entry.pop("hash")
-            if stated != sha256_json(entry) or entry["before"] != before:
-                return None
+            whole = whole and stated == sha256_json(entry) and entry["before"] == before
             before = stated
-            looks += not own.isdisjoint(entry["contents"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return looks
+            entry["contents"][:0]  # a line of a ledger names images
+            found.append(entry)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            whole = False
+    return found, whole

@@ -17,9 +17,11 @@ from chiron.cli import (
     evaluate,
     fit_check,
     models,
+    plan,
     predict,
     recipes,
     report,
+    study,
     sweep,
     train,
     weights,
@@ -48,6 +50,8 @@ app = typer.Typer(
 )
 app.command("train")(train.train_command)
 app.command("sweep")(sweep.sweep_command)
+app.command("study")(study.study_command)
+app.command("plan")(plan.plan_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("calibrate")(calibrate.calibrate_command)
 app.command("compare")(compare.compare_command)

@@ -1,4 +1,4 @@
-"""Finds recipes: files of the user, or the packaged `recipes/<system>/<model>.<reading>.yaml`."""
+"""Finds recipes: files of the user, or the packaged `recipes/<system>/<model>.<reading>.yaml`; and packaged studies."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,12 @@ def packaged_recipes() -> dict[str, str]:
         path.relative_to(root).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
         for path in sorted(root.rglob("*.yaml"))
     }
+
+
+def packaged_studies() -> dict[str, str]:
+    """Text of every packaged study by its name, for example `ham10000_28`."""
+    root = Path(str(files("chiron"))) / "studies"
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(root.glob("*.yaml"))}
 
 
 def find_recipe(name: str) -> tuple[str, str]:

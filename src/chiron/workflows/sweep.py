@@ -7,33 +7,28 @@ next piece of work that nobody has, until none is left. The test split is never 
 import csv
 import io
 import json
-import logging
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from chiron.core.errors import EngineError, SpecError
-from chiron.core.files import claimed, locked, require_outside, write_text
+from chiron.core.errors import SpecError
+from chiron.core.files import require_outside, write_text
 from chiron.core.lazy import require_package
 from chiron.data.predictions import Predictions
 from chiron.metrics.estimator import Estimator
 from chiron.metrics.metric import registered_metrics
-from chiron.spec.sweep import read_sweep
+from chiron.spec.sweep import SweepRecipe, read_sweep
 from chiron.workflows.fit_check import cases_of
 from chiron.workflows.numbers import compute_numbers
-from chiron.workflows.run_folder import RunFolder, is_run
+from chiron.workflows.one_run import DONE, claimed_run, state_of, status_of, train_run
+from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.stored import stored_run
 from chiron.workflows.sweep_plan import Plan, keep_settings, make_plan
 from chiron.workflows.sweep_search import next_trial, trials_of
-from chiron.workflows.train import train
 
-log = logging.getLogger("chiron.sweep")
 # Runs that differ in these alone are repetitions: they are averaged, and none of them is the best.
 REPETITIONS = ("data.fold", "data.split_seed", "train.seed")
-_DONE = ("finished", "failed")
 
 
 def sweep(
@@ -63,11 +58,26 @@ def sweep(
         SpecError: a mistake in the sweep or in any of its recipes, before anything runs; another sweep in `out`.
     """
     asked = read_sweep(Path(file))
+    options: dict[str, Any] = {"device": device, "threads": threads}
+    return run_sweep(asked, Path(data), Path(out), trials=trials, ray=ray, **options)
+
+
+def run_sweep(
+    asked: SweepRecipe,
+    data: Path,
+    out: Path,
+    *,
+    trials: int | None = None,
+    ray: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """`sweep` of one that is read already."""
     if trials is not None:
         if not asked.search:
             raise SpecError("A grid trains every combination. Got --trials. Leave it out.")
         asked = asked.model_copy(update={"trials": trials})
-    plan = make_plan(asked, Path(data).resolve(), Path(out), device=device, threads=threads)
+    plan = make_plan(asked, data.resolve(), out, device=device, threads=threads)
     require_outside(plan.out, plan.data)
     if not plan.data.exists():  # before anything is kept in `out` that names it
         raise SpecError(f"A sweep needs images. Got no file or folder at {plan.data}. Check --data.")
@@ -88,10 +98,10 @@ def take_next(plan: Plan) -> bool:
         return _take_trial(plan)
     for settings in plan.sweep.combinations:
         folder = plan.folder(settings)
-        if _status(folder) in _DONE:
+        if status_of(folder) in DONE:
             continue
-        with _claimed(folder) as mine:
-            if mine and _status(folder) not in _DONE:
+        with claimed_run(folder) as mine:
+            if mine and status_of(folder) not in DONE:
                 _train(plan, settings, folder)
                 return True
     return False
@@ -106,11 +116,13 @@ def _take_trial(plan: Plan) -> bool:
         for combination in plan.sweep.combinations:
             settings = trial.settings | combination
             folders.append(plan.folder(settings, trial.number))
-            if _status(folders[-1]) not in _DONE:
-                with _claimed(folders[-1]):
+            if status_of(folders[-1]) not in DONE:
+                with claimed_run(folders[-1]):
                     _train(plan, settings, folders[-1])
         values = [
-            val_estimate(RunFolder(folder), plan.metric)["value"] for folder in folders if _status(folder) == "finished"
+            val_estimate(RunFolder(folder), plan.metric)["value"]
+            for folder in folders
+            if status_of(folder) == "finished"
         ]
         known = [value for value in values if value is not None]
         tell(fmean(known) if len(known) == len(folders) else None)
@@ -118,49 +130,14 @@ def _take_trial(plan: Plan) -> bool:
 
 
 def _train(plan: Plan, settings: Mapping[str, Any], folder: Path) -> None:
-    """One run, from its start or from where it stands; one that cannot finish is noted and does not stop the others."""
-    log.info("run %s", folder.name)
-    options: dict[str, Any] = {"device": plan.device, "threads": plan.threads}
-    try:
-        if is_run(folder):
-            train("", None, folder, resume=True, **options)
-        else:
-            _remove_unstarted(folder)
-            train(plan.sweep.recipe, plan.data, folder, overrides=plan.overrides(settings), **options)
-    except EngineError as error:
-        log.warning("run %s failed: %s", folder.name, error)
-        RunFolder(folder).write_facts(status="failed", failed=str(error))
-
-
-def _remove_unstarted(folder: Path) -> None:
-    """What a run leaves that was killed before its recipe was written."""
-    if (folder / "run.json").is_file() or (folder.is_dir() and not any(folder.glob("[!.]*"))):
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[bool]:
-    """Whether this process alone works on the run; asking never hides a run from one that would work on it."""
-    with ExitStack() as held:
-        with locked(folder.parent / ".claims" / "asking"):
-            mine = held.enter_context(claimed(folder.parent / ".claims" / folder.name))
-        yield mine
-
-
-def state_of(folder: Path) -> str:
-    """`finished`, `failed`, `running` (in some process), `unfinished` or `not started`."""
-    status = _status(folder)
-    if status in _DONE:
-        return status
-    with locked(folder.parent / ".claims" / "asking"), ExitStack() as held:
-        mine = held.enter_context(claimed(folder.parent / ".claims" / folder.name))
-    if not mine:
-        return "running"
-    return "unfinished" if is_run(folder) else "not started"
-
-
-def _status(folder: Path) -> str:
-    return str(RunFolder(folder).read_facts().get("status", "")) if is_run(folder) else ""
+    train_run(
+        plan.sweep.recipe,
+        plan.data,
+        folder,
+        overrides=plan.overrides(settings),
+        device=plan.device,
+        threads=plan.threads,
+    )
 
 
 def _work_with_ray(plan: Plan) -> None:

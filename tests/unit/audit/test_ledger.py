@@ -2,7 +2,15 @@ import json
 
 import pytest
 
-from chiron.audit.ledger import LEDGER, count_looks, project_folder, record_look
+from chiron.audit.ledger import (
+    LEDGER,
+    count_looks,
+    entered_plans,
+    open_ledger,
+    project_folder,
+    record_look,
+    record_plan,
+)
 
 CONTENTS = [f"{k:064x}" for k in range(10, 40)]
 
@@ -52,3 +60,35 @@ def test_project_is_the_nearest_folder_with_a_ledger(tmp_path):
     assert project_folder(run) == tmp_path / "project" / "runs"
     look(tmp_path / "project")
     assert project_folder(run) == tmp_path / "project"
+
+
+def test_a_plan_is_in_the_chain_and_is_no_look(tmp_path):
+    look(tmp_path)
+    first = record_plan(tmp_path, study="s", plan="a" * 64, contents=CONTENTS, command="chiron study s.yaml")
+    assert first.looks_before == 1
+    look(tmp_path, bundle="b")
+    assert count_looks(tmp_path, CONTENTS) == 2
+    again = record_plan(tmp_path, study="s", plan="a" * 64, contents=CONTENTS, command="chiron study s.yaml")
+    assert again == first
+    assert len((tmp_path / LEDGER).read_text().splitlines()) == 3
+    other = record_plan(tmp_path, study="s", plan="b" * 64, contents=CONTENTS, command="chiron study s.yaml")
+    assert other.looks_before == 2
+    assert [entry.plan[0] for entry in entered_plans(tmp_path, "s", CONTENTS)] == ["a", "b"]
+    assert entered_plans(tmp_path, "another", CONTENTS) == []
+    assert record_plan(tmp_path, study="t", plan="c", contents=["f" * 64], command="").looks_before == 0
+
+
+def test_a_plan_that_was_changed_breaks_the_chain(tmp_path):
+    record_plan(tmp_path, study="s", plan="a" * 64, contents=CONTENTS, command="chiron study s.yaml")
+    look(tmp_path)
+    path = tmp_path / LEDGER
+    path.write_text(path.read_text().replace("a" * 64, "b" * 64))
+    assert count_looks(tmp_path, CONTENTS) is None
+    (entered,) = entered_plans(tmp_path, "s", CONTENTS)
+    assert entered.looks_before is None
+
+
+def test_an_open_ledger_is_the_project_of_all_below(tmp_path):
+    open_ledger(tmp_path / "project")
+    assert project_folder(tmp_path / "project" / "study" / "runs" / "one") == tmp_path / "project"
+    assert count_looks(tmp_path / "project", CONTENTS) == 0

@@ -13,6 +13,7 @@ import pytest
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import claimed
 from chiron.spec.sweep import SweepRecipe
+from chiron.workflows import one_run
 from chiron.workflows import sweep as module
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.sweep import sweep
@@ -60,7 +61,7 @@ def no_training(monkeypatch):
         run.metrics.write_text(json.dumps({"split": "val", "overall": {"auroc": number}}))
         return run
 
-    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(one_run, "train", train)
     return started
 
 
@@ -156,7 +157,7 @@ def test_a_run_of_another_process_is_left_to_it(start, no_training, tmp_path):
 
 
 def test_a_run_that_cannot_finish_does_not_stop_the_others(start, no_training, monkeypatch):
-    good = module.train
+    good = one_run.train
 
     def train(recipe, data, folder, **options):
         run = good(recipe, data, folder, **options)
@@ -165,7 +166,7 @@ def test_a_run_that_cannot_finish_does_not_stop_the_others(start, no_training, m
             raise EngineError("The training loss must be finite. Got nan.")
         return run
 
-    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(one_run, "train", train)
     done = start(FOLDS)
     assert [run["status"] for run in done["runs"]] == ["failed", "finished"]
     assert done["runs"][0]["why"] == "The training loss must be finite. Got nan."
@@ -184,7 +185,7 @@ def test_folds_on_images_with_an_interruption(start, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start(FOLDS)
-    assert module.state_of(tmp_path / "out" / "fold-0") == "unfinished"
+    assert one_run.state_of(tmp_path / "out" / "fold-0") == "unfinished"
     monkeypatch.setattr(training, "fit", real)
     done = start(FOLDS)
     assert [run["status"] for run in done["runs"]] == ["finished", "finished"]
@@ -205,16 +206,16 @@ def test_a_search_takes_over_the_trial_of_a_dead_process(start, no_training, tmp
     pytest.importorskip("optuna")
     losses = iter([0.6, 0.4, 0.5, 0.9])
     monkeypatch.setattr(module, "val_estimate", lambda run, metric: {"value": next(losses), "low": 0.1, "high": 1.0})
-    good, died = module.train, []
+    good, died = one_run.train, []
 
     def dies(*args, **options):
         died.append(args[2].name)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "train", dies)
+    monkeypatch.setattr(one_run, "train", dies)
     with pytest.raises(KeyboardInterrupt):
         start(SEARCH)
-    monkeypatch.setattr(module, "train", good)
+    monkeypatch.setattr(one_run, "train", good)
     monkeypatch.setattr(module, "compare", lambda plan: {"runs": [], "trials": module.trials_of(plan)})
     monkeypatch.setattr(module, "_write", lambda plan, result: result)
     trials = start(SEARCH)["trials"]
