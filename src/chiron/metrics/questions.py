@@ -1,6 +1,6 @@
 """Clinical questions: what an answer of yes or no at a frozen threshold is worth, with intervals."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,8 +13,12 @@ from chiron.metrics.cases import Cases, check_cases
 from chiron.metrics.estimator import Estimator
 from chiron.metrics.means import rows_of
 from chiron.metrics.metric import Basis, registered_metrics
+from chiron.metrics.net_benefit import net_benefits
+from chiron.metrics.prevalence import predictive_values_at
 from chiron.spec.decision import Decision, Threshold
 
+PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.5)  # beside the stated one
+BENEFIT_AT = (0.01, 0.02, 0.05, *(round(0.1 * k, 1) for k in range(1, 10)))  # threshold probabilities
 _YES = 1  # the place of yes among the two answers
 
 
@@ -26,6 +30,7 @@ def question_numbers(
     classes: tuple[str, ...],
     positive: str | None,
     groups: Sequence[Hashable] | None,
+    prevalences: Mapping[str, float],
     num_resamples: int,
     confidence: float,
 ) -> dict[str, dict[str, Any]]:
@@ -35,6 +40,7 @@ def question_numbers(
         y_true: place of the reference label; of several labels 1, 0 or NaN a class.
         positive: of two classes the one that is a question by itself.
         groups: one id a row, as for `evaluate`.
+        prevalences: share of positive cases where the classifier is meant to be used, of questions or of their classes.
     Returns:
         question -> counts, estimates, the threshold with what it promised, and how many of 1,000 are found.
     """
@@ -51,6 +57,11 @@ def question_numbers(
         how: dict[str, Any] = {"num_resamples": num_resamples, "confidence": confidence, "seed": 0}
         estimator = Estimator(cases, registered_metrics(), **how)
         told = {"classes": list(of), **_told(estimator), "threshold": _promise(threshold), "referral": None}
+        told["at_prevalence"] = _at_prevalence(cases, own, _stated(question, of, prevalences), confidence)
+        told["net_benefit"] = []
+        if decision.calibration.method != "none" and 0 < present[known].sum() < known.sum():
+            curve = net_benefits(score[known], present[known], own, thresholds=BENEFIT_AT, **how)
+            told["net_benefit"] = [asdict(point) for point in curve]
         if threshold is not None:
             rows = rows_of(own, cases.num_images, **how)
             sure = distance_from_threshold(score[known], threshold.value)
@@ -58,6 +69,32 @@ def question_numbers(
             told["referral"] = [asdict(row) for row in table]
         numbers[question] = told
     return numbers
+
+
+def _stated(question: str, of: tuple[str, ...], prevalences: Mapping[str, float]) -> float | None:
+    """The prevalence of the question itself, or the sum of those of its classes where all are stated."""
+    if question in prevalences:
+        return prevalences[question]
+    return sum(prevalences[name] for name in of) if all(name in prevalences for name in of) else None
+
+
+def _at_prevalence(
+    cases: Cases, groups: Sequence[Hashable] | None, stated: float | None, confidence: float
+) -> list[dict[str, Any]]:
+    """PPV and NPV of the answers where the condition is rarer or commoner; none without cases of both kinds."""
+    present = cases.y_true == _YES
+    if not 0 < present.sum() < len(present):
+        return []
+    shares = sorted({*PREVALENCES, stated} if stated is not None and 0 < stated < 1 else PREVALENCES)
+    found = predictive_values_at(
+        (cases.y_pred == _YES).astype(np.float64),
+        present,
+        groups,
+        threshold=0.5,
+        prevalences=shares,
+        confidence=confidence,
+    )
+    return [{**asdict(it), "stated": it.prevalence == stated} for it in found]
 
 
 def _reference(

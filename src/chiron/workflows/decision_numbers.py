@@ -1,5 +1,6 @@
 """What the decision of a bundle is worth on a table: questions, calibration, prediction sets, referral."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -33,8 +34,14 @@ def unit_facts(units: Units, decision: Decision, images: Predictions) -> dict[st
     }
 
 
-def questions_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:
-    """Every clinical question of the decision at its frozen threshold."""
+def questions_told(
+    predictions: Predictions, settings: EvaluateRecipe, prevalences: Mapping[str, float]
+) -> dict[str, Any]:
+    """Every clinical question of the decision at its frozen threshold.
+
+    Args:
+        prevalences: share of positive cases where the classifier is meant to be used, by class or question.
+    """
     return question_numbers(
         predictions.y_true,
         predictions.y_prob,
@@ -42,6 +49,7 @@ def questions_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[s
         classes=predictions.classes,
         positive=predictions.positive,
         groups=predictions.groups,
+        prevalences=prevalences,
         num_resamples=settings.num_resamples,
         confidence=settings.confidence,
     )

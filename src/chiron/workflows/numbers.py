@@ -40,7 +40,7 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
     numbers["image_level"] = None
     if decision.unit != "image":
         numbers["image_level"] = {key: it for key, it in _evaluated(images, settings).items() if key in _OF_IMAGES}
-    numbers["questions"] = questions_told(units, settings)
+    numbers["questions"] = questions_told(units, settings, stored.context.clinic_prevalence or {})
     numbers["calibration_fit"] = calibration_told(units, settings)
     numbers["conformal"] = sets_told(units, settings)
     numbers["abstention"] = abstention_told(units, settings)

@@ -90,6 +90,13 @@ def test_a_frozen_threshold_decides_and_its_promise_stands_beside(tmp_path):
     assert numbers["calibration_fit"]["method"] == "temperature"
     assert numbers["calibration_fit"]["by_class"]["ill"]["in_the_large"]["value"] == pytest.approx(0.5 - probs.mean())
     assert told["referral"][0]["share"] == 0
+    sensitivity, specificity = 2 / 3, 2 / 3
+    elsewhere = {it["prevalence"]: it for it in told["at_prevalence"]}
+    expected = 0.1 * sensitivity / (0.1 * sensitivity + 0.9 * (1 - specificity))
+    assert elsewhere[0.1]["ppv"]["value"] == pytest.approx(expected)
+    assert not any(it["stated"] for it in told["at_prevalence"])
+    at_20 = next(it for it in told["net_benefit"] if it["threshold"] == 0.2)
+    assert at_20["model"]["value"] == pytest.approx(2 / 6 - 1 / 6 * 0.25)  # two found, one false alarm
     other = numbers_of(tmp_path, frame, "patient", decision)
     assert "fitted for the image" in other["unit"]["note"]
 
@@ -117,3 +124,14 @@ def test_a_question_over_classes_sums_their_probabilities(tmp_path, random):
     named = probs.argmax(axis=1) == 0
     is_melanoma = np.array([name == "mel" for name in labels])
     assert asked["melanoma"]["ppv"]["value"] == (named & is_melanoma).sum() / named.sum()
+
+
+def test_the_prevalence_of_use_is_that_of_the_question_or_of_all_its_classes(tmp_path, random):
+    labels = ["ill" if k % 3 == 0 else "well" for k in range(60)]
+    frame = frame_of([f"p{k}" for k in range(60)], labels, random.normal(size=60))
+    Predictions(frame, ("ill", "well"), "ill", {}).save(tmp_path / "t.csv")
+    stored = stored_table(tmp_path / "t.csv")
+    context = replace(stored.context, clinic_prevalence={"ill": 0.03})
+    told = compute_numbers(replace(stored, context=context))["questions"]["ill"]
+    assert [it["prevalence"] for it in told["at_prevalence"] if it["stated"]] == [0.03]
+    assert told["net_benefit"] == []  # the probabilities were never calibrated

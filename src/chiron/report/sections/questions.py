@@ -62,11 +62,11 @@ def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
 def _at_prevalence(stated: Mapping[str, Any]) -> Table:
     """PPV and NPV where the condition is rarer or commoner than here."""
     rows = [
-        (name, f"at {percent(it['prevalence'])}", [it["ppv"], it["npv"]])
+        (name, f"at {percent(it['prevalence'])}" + ", as stated" * it["stated"], [it["ppv"], it["npv"]])
         for name, found in stated.items()
         for it in found
     ]
-    caption = "PPV and NPV at a stated prevalence. Sensitivity and specificity are taken to carry over."
+    caption = "PPV and NPV at other prevalences. Sensitivity and specificity are taken to carry over."
     return estimates_table(caption, ["PPV", "NPV"], rows, first="Question")
 
 

@@ -222,11 +222,11 @@ def net_benefit_of(made):
 def test_decision_curve_only_of_calibrated_probabilities(numbers):
     numbers["questions"]["yes"]["net_benefit"] = net_benefit_of(numbers)
     numbers["questions"]["yes"]["at_prevalence"] = [
-        {"prevalence": 0.02, "ppv": numbers["overall"]["ppv"], "npv": numbers["overall"]["npv"]}
+        {"prevalence": 0.02, "stated": True, "ppv": numbers["overall"]["ppv"], "npv": numbers["overall"]["npv"]}
     ]
     assert "decision_curve" in {drawing.name for drawing in draw_figures(numbers)}
     shown = section_of(render_report(numbers, CONTEXT), "decisions").replace("\u00a0", " ")
-    assert "at 2.0 %" in shown
+    assert "at 2.0 %, as stated" in shown
     assert "carry over" in shown
     numbers["calibration_fit"]["method"] = "none"
     assert "decision_curve" not in {drawing.name for drawing in draw_figures(numbers)}
