@@ -1,7 +1,7 @@
 """`chiron compare`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,10 @@ def compare_command(
     common: Annotated[
         bool, typer.Option("--common", help="Compare the cases that all hold, where they hold different ones.")
     ] = False,
+    unit: Annotated[
+        Literal["image", "unit", "patient"] | None,
+        typer.Option("--unit", help="What a case is; default what the models' own decisions say."),
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Of runs: val, cal, test, external.")] = None,
     positive: Annotated[str | None, typer.Option("--positive", help="Class of interest in two-class CSVs.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for numbers, table and forest plot.")] = None,
@@ -42,7 +46,7 @@ def compare_command(
     start_logging(quiet=quiet, debug=debug)
     from chiron.workflows.compare import Settings, compare
 
-    settings = Settings(metrics=tuple(metric or ()), reference=reference, margin=margin, exact=exact)
+    settings = Settings(metrics=tuple(metric or ()), reference=reference, margin=margin, exact=exact, unit=unit)
     made = compare(
         targets,
         methods=methods,

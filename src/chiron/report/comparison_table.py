@@ -77,8 +77,9 @@ def comparison_markdown(numbers: Mapping[str, Any]) -> str:
 
 def cases_line(numbers: Mapping[str, Any]) -> str:
     """How many cases were compared, and how many were left out."""
-    groups = "every image its own group" if numbers["num_groups"] is None else f"{numbers['num_groups']:,} groups"
-    line = f"{numbers['num_images']:,} images, {groups}; differences are the model's number less the reference's."
+    unit = numbers["unit"]
+    groups = f"every {unit} its own group" if numbers["num_groups"] is None else f"{numbers['num_groups']:,} groups"
+    line = f"{numbers['num_images']:,} {unit}s, {groups}; differences are the model's number less the reference's."
     if numbers["left_out"]:
         left = ", ".join(f"{count:,} of {name}" for name, count in numbers["left_out"].items())
         line += f" Left out, as other tables lack them: {left}."

@@ -18,6 +18,7 @@ from chiron.report.comparison_table import comparison_markdown
 from chiron.report.figures import png_of, svg_of
 from chiron.report.plots import forest
 from chiron.report.plots.style import figure_style
+from chiron.spec.decision import Unit
 from chiron.workflows.compared_tables import CommonCases, common_cases, find_methods, find_sources, fold_sources
 
 FORMAT = 1
@@ -41,6 +42,7 @@ class Settings:
     reference: str | None = None
     margin: float | None = None
     exact: bool = False
+    unit: Unit | None = None  # what a case is; by default what the models' own decisions say
     num_resamples: int = 2000
     confidence: float = 0.95
 
@@ -100,7 +102,7 @@ def _of_models(
     targets: Sequence[str], settings: Settings, split: str | None, positive: str | None, common: bool
 ) -> dict[str, Any]:
     sources, chosen = find_sources(targets, split)
-    cases = common_cases(sources, positive=positive, common=common)
+    cases = common_cases(sources, positive=positive, common=common, unit=settings.unit)
     question = _question_of(cases, settings)
     compared = compare_models(
         question.y_true,
@@ -120,7 +122,12 @@ def _of_methods(
     methods, chosen = find_methods(targets, split)
     folds = fold_sources(methods) or [methods]
     loaded = [
-        common_cases([source for sources in fold.values() for source in sources], positive=positive, common=common)
+        common_cases(
+            [source for sources in fold.values() for source in sources],
+            positive=positive,
+            common=common,
+            unit=settings.unit,
+        )
         for fold in folds
     ]
     questions = [_question_of(cases, settings) for cases in loaded]
@@ -217,7 +224,7 @@ def _numbers(
         "kind": kind,
         "question": QUESTIONS[kind],
         "split": split,
-        "unit": "image",
+        "unit": cases[0].unit,
         "classes": list(cases[0].classes),
         "positive_class": cases[0].positive,
         "num_images": sum(len(part.ids) for part in cases),

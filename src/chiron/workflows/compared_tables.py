@@ -11,6 +11,8 @@ from jaxtyping import Float
 from chiron.core.errors import DataError, SpecError
 from chiron.data.groups import connected_groups
 from chiron.data.predictions import Predictions
+from chiron.data.units import at_unit
+from chiron.spec.decision import Unit
 from chiron.workflows.run_folder import RunFolder, is_run
 from chiron.workflows.stored import RUN_SPLITS
 
@@ -42,6 +44,7 @@ class CommonCases:
     positive: str | None
     is_multi_label: bool
     left_out: Mapping[str, int]
+    unit: Unit
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,22 @@ def find_methods(targets: Sequence[str], split: str | None) -> tuple[dict[str, l
     }, chosen
 
 
-def common_cases(sources: Sequence[Source], *, positive: str | None, common: bool) -> CommonCases:
+def common_cases(
+    sources: Sequence[Source], *, positive: str | None, common: bool, unit: Unit | None = None
+) -> CommonCases:
     """The cases of all tables; with `common` those that every table holds, else all tables must hold the same.
 
+    Args:
+        unit: what a case is; by default what the models' own decisions say.
     Raises:
-        DataError: cases, labels or classes differ.
+        DataError: cases, labels, classes or units differ.
     """
-    tables = {source.name: Predictions.load(source.path, positive=positive) for source in sources}
+    stored = {source.name: Predictions.load(source.path, positive=positive) for source in sources}
+    units = {name: unit or table.decision.unit for name, table in stored.items()}
+    if len(set(units.values())) > 1:
+        told = ", ".join(f"{own} in {name}" for name, own in units.items())
+        raise DataError(f"Compared models must answer for the same unit. Got {told}. Name it with --unit.")
+    tables = {name: _at(table, unit) for name, table in stored.items()}
     first = next(iter(tables.values()))
     for name, table in tables.items():
         _require_same_kind(first, table, name)
@@ -119,6 +131,7 @@ def common_cases(sources: Sequence[Source], *, positive: str | None, common: boo
         positive=next((table.positive for table in tables.values() if table.positive), None),
         is_multi_label=first.is_multi_label,
         left_out={name: len(of_one.ids) - len(ids) for name, of_one in rows.items()},
+        unit=next(iter(units.values())),
     )
 
 
@@ -189,8 +202,14 @@ def _table_of(path: Path, split: str | None) -> Path:
     )
 
 
+def _at(table: Predictions, unit: Unit | None) -> Predictions:
+    """The table with one row a unit, its own decision's by default."""
+    decision = table.decision if unit is None else table.decision.model_copy(update={"unit": unit})
+    return at_unit(table, decision).predictions
+
+
 def _rows_of(table: Predictions, classes: tuple[str, ...]) -> _Rows:
-    """Cases as they are compared, one a scored image; columns in the order of `classes`."""
+    """Cases as they are compared, one a scored row; columns in the order of `classes`."""
     places = [table.classes.index(name) for name in classes]
     y_true = table.y_true
     if table.is_multi_label:

@@ -172,3 +172,37 @@ def test_a_run_stands_beside_its_own_table(trained_run):
         compare([str(trained_run.path), f"again={trained_run.path}"], split="external")
     with pytest.raises(SpecError, match="The split of runs"):
         compare([str(trained_run.path), f"again={trained_run.path}"], split="best")
+
+
+def test_patients_are_compared_by_their_combined_outputs(tmp_path, random):
+    """Two images a patient: the comparison of patients is that of tables which hold a row a patient."""
+    sick, noise = np.arange(60) % 2 == 0, random.normal(size=(2, 60, 2))
+    labels = [("well", "sick")[int(it)] for it in sick]
+    for name, strength, own in zip("ab", (1.0, 2.0), noise, strict=True):
+        logits = strength * sick[:, None] + own
+        base = {"status": ["ok"] * 60, "y_true": labels, "logit_well": [0.0] * 60}
+        one = pl.DataFrame({"sample_id": [f"p{k}" for k in range(60)], **base, "logit_sick": logits.mean(axis=1)})
+        one.write_csv(tmp_path / f"{name}_patients.csv")
+        two = [
+            pl.DataFrame(
+                {"sample_id": [f"p{k}-{view}" for k in range(60)], "patient_id": one["sample_id"], **base}
+            ).with_columns(pl.Series("logit_sick", logits[:, view]))
+            for view in range(2)
+        ]
+        pl.concat(two).write_csv(tmp_path / f"{name}.csv")
+    how = {"positive": "sick"}
+    expected = compare([f"{name}={tmp_path / name}_patients.csv" for name in "ab"], settings=FAST, **how)
+    asked = Settings(num_resamples=200, unit="patient")
+    made = compare([str(tmp_path / f"{name}.csv") for name in "ab"], settings=asked, **how)
+    assert (made["unit"], made["num_images"]) == ("patient", 60)
+    assert made["comparisons"][0]["p_value"] == pytest.approx(expected["comparisons"][0]["p_value"], rel=1e-9)
+    images = compare([str(tmp_path / f"{name}.csv") for name in "ab"], settings=FAST, **how)
+    assert (images["unit"], images["num_images"]) == ("image", 120)
+
+
+def test_models_that_answer_for_different_units_are_not_compared_unasked(tmp_path):
+    paths = [write_table(tmp_path / f"{name}.csv", 1, seed=1) for name in "ab"]
+    facts = {"classes": ["well", "sick"], "positive": "sick", "decision": {"unit": "patient"}}
+    (tmp_path / "b.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match=r"must answer for the same unit\. Got image in a, patient in b"):
+        compare(paths, positive="sick", settings=FAST)
