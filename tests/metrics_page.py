@@ -97,8 +97,11 @@ FAMILIES: dict[Family, str] = {
     "where a rate is 0 or 1 from the Wilson limits of both (Donner and Zou 2012)",
     Family.AUROC: "The wider of Obuchowski's clustered DeLong (logit scale, t of the smaller side's groups - 1) and "
     "the Hanley-McNeil score interval on effective numbers (Newcombe's method 5); at 0 and 1 the score interval alone",
-    Family.RESAMPLED: "Cluster bootstrap, BCa with the acceleration of leaving out groups; where BCa is undefined the "
-    "bootstrap's standard error with t on the logit (or log) scale. Over 5 % of resamples without a class: null",
+    Family.PRECISION_MEAN: "The wider of the bootstrap's (as below) and Wilson's on the effective number of positive "
+    "images, of which the value is a mean of shares",
+    Family.RESAMPLED: "Cluster bootstrap: the wider of BCa, with the acceleration of leaving out groups, and the "
+    "bootstrap's standard error with t on the logit (or log) scale. Over 5 % of resamples without a class: null. A "
+    "mean over classes is joined from the classes' own intervals (Zou and Donner 2008)",
     Family.CALIBRATION: "None: in its place the 5 to 95 % range that a calibrated model would show on as many cases",
 }
 

@@ -19,8 +19,8 @@ FEWEST_IMAGES = 25  # below it nothing is told but counts and what they bound
 # Made from the order or the size of all outputs: they single out no count.
 OF_ALL_IMAGES = ("brier", "log_loss", "ece")
 OF_RANKING = (
-    *("auroc", "macro_auroc", "weighted_auroc", "partial_auroc", "macro_partial_auroc"),
-    *("average_precision", "macro_average_precision", "weighted_average_precision"),
+    *("auroc", "macro_auroc", "partial_auroc", "macro_partial_auroc"),  # weighted means would tell sizes of classes
+    *("average_precision", "macro_average_precision"),
 )
 OF_OUTPUTS = (*OF_RANKING, *OF_ALL_IMAGES)
 # Rates of a second decision: with those of the first, they count the images between both.

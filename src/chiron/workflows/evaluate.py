@@ -94,7 +94,10 @@ def evaluate(
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
+        LeakError: the bundle's training has seen images of `data`.
     """
+    if labels_map is not None and data is None:
+        raise SpecError(f"A map of labels belongs to other data. Got --labels-map {labels_map} alone. Add --data PATH.")
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     asked = Asked(unit, tuple(subgroups), pictures)
     if is_run(path):

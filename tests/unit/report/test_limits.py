@@ -61,6 +61,14 @@ def too_few(evaluation):
     evaluation["overall"]["f1"]["note"] = "too few cases for a reliable interval (7 of 20 needed)"
 
 
+def enough(evaluation):
+    """No interval rests on too few cases."""
+    for numbers in (evaluation["overall"], *evaluation["per_class"].values()):
+        for estimate in numbers.values():
+            if "too few cases" in (estimate.get("note") or ""):
+                estimate["note"] = None
+
+
 def one_image_a_group(evaluation):
     evaluation["num_groups"] = evaluation["num_images"]
 
@@ -92,7 +100,7 @@ BY_NUMBERS = {
     "image_level": (lambda e: None, one_image_a_group, "The unit is the image: 240 images of"),
     "small_class": (lambda e: few(e, 19), lambda e: few(e, 20), "Fewer than 20 groups in 1 class: opacity (19)"),
     "few_positives": (lambda e: few(e, 99), lambda e: few(e, 100), "99 groups (fewer than 100)"),
-    "unreliable_intervals": (too_few, lambda e: None, " intervals rest on too few cases"),
+    "unreliable_intervals": (too_few, enough, " intervals rest on too few cases"),
     "undefined_numbers": (without_interval, lambda e: None, "0 are not defined and 1 has no interval"),
     "miscalibrated": (miscalibrated, calibrated, "The probabilities are not calibrated: ECE 0."),
 }

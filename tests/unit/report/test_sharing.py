@@ -15,6 +15,7 @@ from chiron.core.hashing import keyed_hash
 from chiron.metrics.evaluation import evaluate
 from chiron.report import limits
 from chiron.report.coarse import (
+    OF_OTHER_DECISIONS,
     OF_OUTPUTS,
     SMALL_CELL,
     coarse,
@@ -106,7 +107,10 @@ def test_every_number_is_the_exact_one_or_none(cells):
         else:
             assert [here[key] for key in ("value", "low", "high")] == [there[key] for key in ("value", "low", "high")]
     for place, name in enumerate(classes):
-        rates = {key: it for key, it in found["per_class"][name].items() if key not in ("support", *OF_OUTPUTS)}
+        numbers = found["per_class"][name].items()
+        others = [it for key, it in numbers if key.startswith(OF_OTHER_DECISIONS)]
+        assert all(it["value"] is None for it in others)
+        rates = {k: it for k, it in numbers if k not in ("support", *OF_OUTPUTS) and it not in others}
         small[name] = {it["value"] is None for it in rates.values()}
         assert len(small[name]) == 1
         if min(four_cells(matrix, place)) < 5:
@@ -156,7 +160,8 @@ def test_rates_of_seven_classes_are_withheld_and_the_accuracy_is_exact():
     found = shareable_evaluation(evaluation)
     assert number(found["overall"]["accuracy"]["value"]) == "0.989"
     assert found["overall"]["accuracy"]["low"] == evaluation["overall"]["accuracy"]["low"]
-    assert told(found) == {"accuracy", "macro_auroc", "macro_average_precision", "brier", "log_loss", "ece"}
+    of_ranking = {"macro_auroc", "macro_partial_auroc", "macro_average_precision"}
+    assert told(found) == {"accuracy", "brier", "log_loss", "ece", *of_ranking}
     assert found["per_class"]["a"]["sensitivity"]["value"] is None
     assert found["per_class"]["a"]["auroc"]["value"] == evaluation["per_class"]["a"]["auroc"]["value"]
 
@@ -164,7 +169,7 @@ def test_rates_of_seven_classes_are_withheld_and_the_accuracy_is_exact():
 def test_no_cell_is_small_and_all_is_exact():
     evaluation = two_classes(12, 61, 13, 93)
     found = shareable_evaluation(evaluation)
-    assert told(found) == told(evaluation)
+    assert told(found) == {key for key in told(evaluation) if not key.startswith(OF_OTHER_DECISIONS)}
     assert found["confusion_matrix"]["per_thousand"] == per_thousand(evaluation)
     assert found["baselines"]["majority_class"]["accuracy"]["value"] == 106 / 179
 
@@ -213,7 +218,7 @@ def test_prevalences_are_bounds_of_the_true_one(inside, outside):
 def test_beside_another_model_stand_accuracy_and_ranking_alone():
     evaluation = two_classes(12, 61, 13, 93)
     found = coarse_other({key: evaluation[key] for key in ("num_images", "num_groups", "overall")})
-    assert told(found) == {"accuracy", "auroc", "average_precision", "brier", "log_loss", "ece"}
+    assert told(found) == {"accuracy", "auroc", "partial_auroc", "average_precision", "brier", "log_loss", "ece"}
     assert found["overall"]["accuracy"]["value"] == evaluation["overall"]["accuracy"]["value"]
     assert "accuracy" not in told(coarse_other(two_classes(2, 61, 2, 93)))
 

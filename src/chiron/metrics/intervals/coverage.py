@@ -81,8 +81,8 @@ def coverage_of(metric: str, *, num_images: int, num_groups: int) -> Simulated |
     Args:
         metric: key among an evaluation's overall numbers, for example "auroc" or "macro_f1".
     Example:
-        >>> coverage_of("auroc", num_images=700, num_groups=700).size
-        600
+        >>> coverage_of("auroc", num_images=160, num_groups=160).size
+        150
     """
     unit, size = ("groups", num_groups) if num_groups < num_images else ("images", num_images)
     found = [
