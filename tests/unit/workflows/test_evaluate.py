@@ -1,19 +1,36 @@
 import json
+import shutil
 
 import pytest
-from conftest import write_class_folders
+from conftest import TINY_RECIPE, write_class_folders
 from PIL import Image
 
 from chiron.audit.ledger import LEDGER
 from chiron.core.errors import DataError, SpecError
 from chiron.spec.layout import Layout
 from chiron.workflows.evaluate import evaluate
+from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.train import train
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(TINY_RECIPE)
+    train(str(folder / "tiny.yaml"), write_class_folders(folder / "data"), folder / "run", device="cpu")
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path, class_folders, tiny_recipe):
-    return train(str(tiny_recipe), class_folders, tmp_path / "run", device="cpu")
+def run(trained, tmp_path):
+    """A run with its images, which a test may change."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def class_folders(run, tmp_path):
+    return tmp_path / "data"
 
 
 def looks(tmp_path) -> int:
