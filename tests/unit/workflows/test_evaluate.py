@@ -134,8 +134,10 @@ def test_every_road_to_test_rows_is_a_look(run, tmp_path):
     assert looks(tmp_path) == 0
 
 
-def test_changed_images_are_noticed(run, class_folders):
+def test_changed_images_are_noticed(tmp_path, tiny_recipe):
     """By scoring and by resuming, each on its own."""
+    class_folders = write_class_folders(tmp_path / "own")
+    run = train(str(tiny_recipe), class_folders, tmp_path / "run", device="cpu")
     for image in class_folders.rglob("*.png"):
         Image.new("L", (40, 40), 7).save(image)
     with pytest.raises(DataError, match="must be those that the run was started with"):
