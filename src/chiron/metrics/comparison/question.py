@@ -47,7 +47,7 @@ class Question:
             return Road.BOOTSTRAP
         if self.metric.key == "auroc":
             return Road.DELONG
-        same_rows = set(self.metric.needs) <= {Need.CLASS, Need.REST}
+        same_rows = set(self.metric.needs) <= {Need.CLASS, Need.REST} and self.metric.of_share is None
         return Road.MCNEMAR if self.metric.family == Family.PROPORTION and same_rows else Road.BOOTSTRAP
 
     @property
