@@ -144,6 +144,21 @@ def test_few_or_undefined_folds_have_no_test(random):
     assert found.first_values[1] is None
 
 
+def test_folds_that_differ_by_the_same_have_no_test():
+    """An image a fold more is right: the differences are equal but for rounding, which is no error to test against."""
+    y_true = np.tile([0, 1], 25)
+
+    def right_in(count):
+        prob = np.where((y_true == 1) == (np.arange(50) < count), 0.9, 0.1)
+        return [np.stack([1 - prob, prob], axis=1)]
+
+    folds = [Fold(y_true, {"cnn": right_in(k), "hybrid": right_in(k + 1)}, None) for k in (40, 37, 29)]
+    (found,) = compare_folds(folds, metrics=["accuracy"], **OPTIONS)
+    assert found.finding.difference == pytest.approx(0.02)
+    assert (found.finding.p_value, found.finding.low, found.finding.verdict) == (None, None, "no verdict")
+    assert "differ by the same" in found.finding.words
+
+
 def test_folds_of_other_methods_are_refused(random):
     folds = make_folds(random, 3)
     folds[2] = Fold(folds[2].y_true, {"cnn": folds[2].y_prob["cnn"]}, None)
