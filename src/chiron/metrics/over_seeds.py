@@ -15,7 +15,7 @@ from chiron.metrics.by_name import statistic_of
 from chiron.metrics.cases import Cases
 from chiron.metrics.intervals.bootstrap import resampled_weights
 from chiron.metrics.intervals.table import region_note, rule_for
-from chiron.metrics.metric import Need
+from chiron.metrics.metric import Basis
 from chiron.metrics.statistics import Statistics
 
 FEWEST_SEEDS = 3
@@ -66,7 +66,7 @@ def mean_over_seeds(
         weights = resampled_weights(first.num_groups, num_resamples, num_rows=first.num_images, seed=seed)
         resampled.append(statistics.of_blocks(weights)[key])
     value, spread = fmean(values), np.mean(resampled, axis=0)
-    smallest = _smallest_side(first, Need.CLASS in metric.needs)
+    smallest = _smallest_side(first, key[1] is not None or not metric.is_overall or metric.basis == Basis.CONFUSION)
     rule = rule_for(metric, average=key[1] is None and not metric.is_overall)
     notes = [region_note(rule, smallest, "groups of the rarest class")]
     case_se = float(np.std(spread[np.isfinite(spread)], ddof=1)) if np.isfinite(spread).sum() > 1 else float("nan")

@@ -63,6 +63,16 @@ def test_agreement_by_chance_has_limits_on_both_sides_of_zero(name):
     assert found.low < 0 < found.high
 
 
+@pytest.mark.parametrize("name", ["mcc", "sensitivity", "npv", "balanced_accuracy"])
+def test_few_of_the_rarest_class_are_told(name):
+    few = (np.arange(100) < 4).astype(np.int64)
+    runs = [
+        check_cases(few, run.y_prob[:100], classes=("a", "b"), positive="b", groups=range(100))
+        for run in make_runs(np.random.default_rng(6))
+    ]
+    assert "4 of" in mean_over_seeds(name, runs, num_resamples=300).note
+
+
 def test_two_seeds_give_the_interval_of_cases_alone_and_say_so():
     runs = make_runs(np.random.default_rng(2), count=2)
     found = mean_over_seeds("auroc", runs, num_resamples=300)

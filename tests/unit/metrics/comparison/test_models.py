@@ -108,6 +108,15 @@ def test_f1_is_no_share_of_the_same_rows(models):
     assert found.finding.p_value == pytest.approx(expected, abs=0.04)
 
 
+@pytest.mark.parametrize("metric", ["mcc", "kappa", "balanced_accuracy"])
+def test_numbers_of_all_classes_need_enough_of_the_rarest_one(models, metric):
+    _, y_prob, _ = models
+    few = (np.arange(300) < 8).astype(np.int64)
+    (found,) = compared((few, y_prob, None), metric, groups=False)
+    assert found.finding.verdict == "no verdict"
+    assert "(8 of 20 needed, images of the rarest class)" in found.finding.note
+
+
 def test_the_bootstraps_error_gives_the_p_value(models):
     """Against a plain loop over groups drawn anew."""
     y_true, y_prob, ids = models
