@@ -76,11 +76,14 @@ def _paired(model: Question, person: Question, side: Bool[np.ndarray, "n"]) -> d
     if not side.any():
         return None
     rights = [(one.called == one.positive)[side] for one in (model, person)]
-    paired = mcnemar(rights[0], rights[1], model.group_index[side])
+    paired = mcnemar(rights[0], rights[1], model.group_index[side], confidence=model.confidence)
+    low, high = paired.limits or (None, None)
     return {
         "model_only_right": paired.first_only,
         "reader_only_right": paired.second_only,
         "difference": float(rights[0].mean() - rights[1].mean()),
+        "low": low,
+        "high": high,
         "p_value": paired.p_value,
         "p_adjusted": None,
         "method": paired.method,
