@@ -52,6 +52,7 @@ def kappa(
         np.concatenate([values(block) for block in resampled_weights(num_groups, num_resamples, **sizes)]),
         np.concatenate([values(block) for block in left_out_weights(num_groups, **sizes)]),
         degrees_of_freedom=num_groups - 1,
+        lower_bound=-1.0,
         confidence=confidence,
         method="bootstrap" if num_groups == len(cells) else "cluster bootstrap",
     )
