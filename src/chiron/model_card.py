@@ -1,6 +1,7 @@
 """The model card of a bundle: what a stranger must know before using it, from the bundle's own facts."""
 
 from chiron.core.printable import as_markdown
+from chiron.decide.conformal import CROSS_FITTED
 from chiron.spec.decision import Decision, Threshold
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import DISCLAIMER, Provenance
@@ -132,12 +133,16 @@ def _decision(decision: Decision) -> str:
         f"{as_markdown(', '.join(decision.questions[question]))}."
         for question in asked
     ]
+    if any(it.fitted_on == "cross_fit" and it.rule in ("expected", "guaranteed") for it in decision.thresholds):
+        told.append("These promises are of each network by itself; of their mean, which answers, they are not proven.")
     if decision.conformal is not None:
         by = "" if decision.conformal.by == "all" else f", by {as_markdown(decision.conformal.by)}"
         told.append(
             f"Prediction sets ({decision.conformal.score}) may miss the reference class in "
             f"{decision.conformal.alpha:.0%} of cases{by}; fitted {_FITTED_ON[decision.conformal.fitted_on]}."
         )
+        if decision.conformal.fitted_on == "cross_fit":
+            told.append(f"{CROSS_FITTED[0].upper()}{CROSS_FITTED[1:]}.")
     return "\n".join(told)
 
 

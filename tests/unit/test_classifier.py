@@ -7,7 +7,7 @@ from chiron.classifier import Classifier, build_network, class_logits, decode_an
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
 from chiron.model_card import model_card
-from chiron.spec.decision import Decision
+from chiron.spec.decision import Conformal, Decision, Threshold
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import Provenance, WeightsOrigin
@@ -108,6 +108,28 @@ def test_bundle_holds_no_code_and_no_path(tmp_path):
     for path in (tmp_path / "bundle").iterdir():
         assert str(tmp_path).encode() not in path.read_bytes()
         assert b"pickle" not in path.read_bytes()
+
+
+def test_model_card_calls_the_promises_of_cross_fitting_weaker():
+    stated = {"question": "ill", "classes": ("b",), "rule": "guaranteed", "sensitivity": 0.9, "value": 0.3}
+    found = {"low": 0.2, "high": 0.4, "num_found": 70, "num_positive": 71, "num_groups": 71}
+    cards = {
+        fitted_on: model_card(
+            "id",
+            "model",
+            LabelSpace(names=("a", "b", "c")),
+            Decision(
+                thresholds=(Threshold(**stated, **found, fitted_on=fitted_on),),
+                conformal=Conformal(score="lac", alpha=0.1, fitted_on=fitted_on),
+            ),
+            IntendedUse(),
+            PROVENANCE,
+        )
+        for fitted_on in ("cal", "cross_fit")
+    }
+    for weaker in ("of their mean, which answers, they are not proven", "certain to cover 1 - 2 alpha alone"):
+        assert weaker in cards["cross_fit"]
+        assert weaker not in cards["cal"]
 
 
 def test_model_card_marks_what_only_a_person_knows(tmp_path):

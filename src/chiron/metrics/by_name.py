@@ -51,8 +51,9 @@ def estimate_by_name(
         MetricError: as `statistic_of`.
     """
     metric, (key, index) = statistic_of(name, cases)
-    needed = [metric] if metric.mean_of is None else [metric, registered_metrics()[metric.mean_of]]
-    metrics = {each.key: each for each in needed}
+    metrics = {metric.key: metric}
+    if metric.mean_of is not None:  # its interval comes from there
+        metrics[metric.mean_of] = registered_metrics()[metric.mean_of]
     estimator = Estimator(cases, metrics, num_resamples=num_resamples, confidence=confidence, seed=seed)
     if index is not None:
         return estimator.one_class(metric, index)

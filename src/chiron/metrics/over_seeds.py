@@ -15,7 +15,7 @@ from chiron.metrics.by_name import statistic_of
 from chiron.metrics.cases import Cases
 from chiron.metrics.intervals.bootstrap import resampled_weights
 from chiron.metrics.intervals.table import region_note, rule_for
-from chiron.metrics.metric import Need
+from chiron.metrics.metric import Basis
 from chiron.metrics.statistics import Statistics
 
 FEWEST_SEEDS = 3
@@ -66,7 +66,7 @@ def mean_over_seeds(
         weights = resampled_weights(first.num_groups, num_resamples, num_rows=first.num_images, seed=seed)
         resampled.append(statistics.of_blocks(weights)[key])
     value, spread = fmean(values), np.mean(resampled, axis=0)
-    smallest = _smallest_side(first, Need.CLASS in metric.needs)
+    smallest = _smallest_side(first, key[1] is not None or not metric.is_overall or metric.basis == Basis.CONFUSION)
     rule = rule_for(metric, average=key[1] is None and not metric.is_overall)
     notes = [region_note(rule, smallest, "groups of the rarest class")]
     case_se = float(np.std(spread[np.isfinite(spread)], ddof=1)) if np.isfinite(spread).sum() > 1 else float("nan")
@@ -83,7 +83,7 @@ def mean_over_seeds(
             method = "cases alone, t"
             notes.append(f"fewer than {FEWEST_SEEDS} trainings: how much a seed changes is not in the interval")
         degrees, error = _welch(case_se, seed_sd if seeds_known else 0.0, len(runs), smallest)
-        limits = _limits(value, error, degrees, metric.upper_bound, confidence)
+        limits = _limits(value, error, degrees, (metric.lower_bound, metric.upper_bound), confidence)
         if limits[0] is None:
             notes.append("the value lies at the end of its range, or nothing varies, so that there are no limits")
     return SeedMean(
@@ -157,17 +157,20 @@ def _welch(case_se: float, seed_sd: float, num_seeds: int, num_groups: int) -> t
 
 
 def _limits(
-    value: float, error: float, degrees: float, upper_bound: float, confidence: float
+    value: float, error: float, degrees: float, bounds: tuple[float, float], confidence: float
 ) -> tuple[float | None, float | None]:
-    if not 0 < value < upper_bound or not error > 0 or not degrees > 0:
+    lower_bound, upper_bound = bounds
+    if not lower_bound < value < upper_bound or not error > 0 or not degrees > 0:
         return None, None
-    quantile = special.stdtrit(degrees, (1 + confidence) / 2)
+    half = special.stdtrit(degrees, (1 + confidence) / 2) * error
+    above = value - lower_bound
     if np.isinf(upper_bound):
-        factor = np.exp(quantile * error / value)
-        return float(value / factor), float(value * factor)
-    share = value / upper_bound
-    half = quantile * error / upper_bound / (share * (1 - share))
-    low, high = special.expit(special.logit(share) + np.array([-half, half])) * upper_bound
+        factor = np.exp(half / above)
+        return float(lower_bound + above / factor), float(lower_bound + above * factor)
+    span = upper_bound - lower_bound
+    share = above / span
+    half /= span * share * (1 - share)
+    low, high = lower_bound + span * special.expit(special.logit(share) + np.array([-half, half]))
     return float(low), float(high)
 
 

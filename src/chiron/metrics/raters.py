@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from chiron.metrics.agreement import kappa_of
-from chiron.metrics.comparison.mcnemar import mcnemar_p, paired_shares
+from chiron.metrics.comparison.mcnemar import mcnemar_p, paired_shares, share_difference_limits
 from chiron.metrics.estimate import Estimate
 from chiron.metrics.intervals.bootstrap import bootstrap_interval, left_out_weights, resampled_weights
 from chiron.metrics.intervals.table import RULES, region_note
@@ -52,6 +52,7 @@ def kappa(
         np.concatenate([values(block) for block in resampled_weights(num_groups, num_resamples, **sizes)]),
         np.concatenate([values(block) for block in left_out_weights(num_groups, **sizes)]),
         degrees_of_freedom=num_groups - 1,
+        lower_bound=-1.0,
         confidence=confidence,
         method="bootstrap" if num_groups == len(cells) else "cluster bootstrap",
     )
@@ -68,16 +69,24 @@ def kappa(
 
 @dataclass(frozen=True)
 class PairedAnswers:
-    """How often one of two raters alone is right, and the p-value of no difference."""
+    """How often one of two raters alone is right, and the p-value of no difference.
+
+    `limits` are of the first's share of right answers less the second's; None where all images are of one group.
+    """
 
     first_only: int
     second_only: int
     p_value: float
     method: str
+    limits: tuple[float, float] | None
 
 
 def mcnemar(
-    first_right: Bool[np.ndarray, "n"], second_right: Bool[np.ndarray, "n"], group_index: Int[np.ndarray, "n"]
+    first_right: Bool[np.ndarray, "n"],
+    second_right: Bool[np.ndarray, "n"],
+    group_index: Int[np.ndarray, "n"],
+    *,
+    confidence: float = 0.95,
 ) -> PairedAnswers:
     """Whether two raters are right equally often on the same images (at least one): mid-p over the signs of groups.
 
@@ -92,4 +101,6 @@ def mcnemar(
     alike = not (shares.only_first or shares.only_second)
     clustered = "" if len(shares.sizes) == shares.num_rows else ", clustered"
     method = IDENTICAL if alike else f"McNemar{clustered}, mid-p"
-    return PairedAnswers(shares.only_first, shares.only_second, mcnemar_p(shares), method)
+    limits = share_difference_limits(shares, confidence=confidence)
+    turned = None if limits is None else (-limits[1], -limits[0])
+    return PairedAnswers(shares.only_first, shares.only_second, mcnemar_p(shares), method, turned)

@@ -33,10 +33,15 @@ def reader_numbers(
     model's decision, and kappa with reference and model. A rating: AUROC of both, and a point for each cut.
     """
     told = [_of_reader(question, reader, num_resamples) for reader in answers if reader.given.any()]
-    tests = [test for entry in told for test in entry.get("model_against_reader", {}).values() if test is not None]
+    adjust_tests(told)
+    return told
+
+
+def adjust_tests(entries: Sequence[dict[str, Any]]) -> None:
+    """Sets `p_adjusted` of every test to Holm's over all of them, also of several questions."""
+    tests = [test for entry in entries for test in entry.get("model_against_reader", {}).values() if test is not None]
     for test, adjusted in zip(tests, holm([test["p_value"] for test in tests])[0], strict=True):
         test["p_adjusted"] = adjusted
-    return told
 
 
 def _of_reader(question: Question, answers: Answers, num_resamples: int) -> dict[str, Any]:
@@ -76,11 +81,14 @@ def _paired(model: Question, person: Question, side: Bool[np.ndarray, "n"]) -> d
     if not side.any():
         return None
     rights = [(one.called == one.positive)[side] for one in (model, person)]
-    paired = mcnemar(rights[0], rights[1], model.group_index[side])
+    paired = mcnemar(rights[0], rights[1], model.group_index[side], confidence=model.confidence)
+    low, high = paired.limits or (None, None)
     return {
         "model_only_right": paired.first_only,
         "reader_only_right": paired.second_only,
         "difference": float(rights[0].mean() - rights[1].mean()),
+        "low": low,
+        "high": high,
         "p_value": paired.p_value,
         "p_adjusted": None,
         "method": paired.method,

@@ -113,6 +113,12 @@ def _has_enough(question: Question, rows: Bool[np.ndarray, "n"]) -> bool:
     return min(positives, int(rows.sum()) - positives) >= MIN_CASES
 
 
+def _has_enough_apart(question: Question, rows: Bool[np.ndarray, "n"]) -> bool:
+    """Whether the positives come from enough groups of images that are not independent, and the negatives too."""
+    sides = (question.positive & rows, ~question.positive & rows)
+    return min(len(np.unique(question.group_index[side])) for side in sides) >= MIN_CASES
+
+
 def _differences(
     question: Question, groups: dict[str, Bool[np.ndarray, "n"]], metric: str, seed: int
 ) -> dict[str, Estimate]:
@@ -203,14 +209,16 @@ def _of_part(question: Question, rows: Bool[np.ndarray, "n"], metric: str) -> Fl
 def _interaction(question: Question, groups: dict[str, Bool[np.ndarray, "n"]]) -> dict[str, Any]:
     """Whether the rates of right answers of both sides are the same in all groups: one test, both sides together.
 
-    Pearson's statistic with each group's number divided by its design effect, compared with an F distribution.
+    Pearson's statistic with each group's number divided by its design effect, compared with an F distribution. How much
+    patients differ has to be seen in each group, so one whose images are of few patients plays no part.
 
     Source: Rao and Scott 1987, Annals of Statistics 15:385-397; with the F distribution Thomas and Rao 1987,
     doi:10.1080/01621459.1987.10478476.
     """
     method = "sensitivity and specificity together, clustered chi-square (F)"
+    groups = {name: rows for name, rows in groups.items() if _has_enough_apart(question, rows)}
     if len(groups) < 2:
-        note = f"needs two groups with at least {MIN_CASES} positives and negatives"
+        note = f"needs two groups with at least {MIN_CASES} positives and negatives that are independent"
         return {"p_value": None, "p_adjusted": None, "method": method, "note": note}
     statistic = sum(_heterogeneity(question, groups, side) for side in (question.positive, ~question.positive))
     compared = np.any(list(groups.values()), axis=0)

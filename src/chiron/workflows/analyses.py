@@ -19,7 +19,7 @@ from chiron.decide.members import question_score
 from chiron.metrics.cases import number_groups
 from chiron.metrics.multi_label import THRESHOLD
 from chiron.metrics.question import Question
-from chiron.metrics.readers import Answers, class_agreement, reader_numbers
+from chiron.metrics.readers import Answers, adjust_tests, class_agreement, reader_numbers
 from chiron.metrics.subgroups import Attribute, part_numbers, subgroup_numbers
 from chiron.metrics.worst_case import worst_case
 from chiron.spec.decision import questions_of
@@ -152,6 +152,7 @@ def readers(stored: Stored) -> list[dict[str, Any]]:
     for asked in asked_of(predictions, confidence=settings.confidence):
         places = [predictions.classes.index(name) for name in asked.classes]
         told += reader_numbers(asked.question, [person.answers(places) for person in people], **how)
+    adjust_tests(told)  # the tests of all questions are one family
     return told
 
 

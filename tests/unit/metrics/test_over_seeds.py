@@ -50,6 +50,29 @@ def test_every_kind_of_metric_has_limits_around_its_mean(name):
     assert found.low < found.value < found.high
 
 
+@pytest.mark.parametrize("name", ["mcc", "kappa"])
+def test_agreement_by_chance_has_limits_on_both_sides_of_zero(name):
+    """The least MCC and kappa are -1: a value at or below 0 is not the end of their range."""
+    runs = make_runs(np.random.default_rng(5), noise=50.0)
+    found = mean_over_seeds(name, runs, num_resamples=300)
+    half = stats.t.ppf(0.975, found.degrees_of_freedom) * np.sqrt(found.case_se**2 + found.seed_sd**2 / 3)
+    share = (found.value + 1) / 2
+    half /= 2 * share * (1 - share)
+    limits = 2 / (1 + np.exp(-(np.log(share / (1 - share)) + np.array([-half, half])))) - 1
+    assert [found.low, found.high] == pytest.approx(limits, abs=1e-9)
+    assert found.low < 0 < found.high
+
+
+@pytest.mark.parametrize("name", ["mcc", "sensitivity", "npv", "balanced_accuracy"])
+def test_few_of_the_rarest_class_are_told(name):
+    few = (np.arange(100) < 4).astype(np.int64)
+    runs = [
+        check_cases(few, run.y_prob[:100], classes=("a", "b"), positive="b", groups=range(100))
+        for run in make_runs(np.random.default_rng(6))
+    ]
+    assert "4 of" in mean_over_seeds(name, runs, num_resamples=300).note
+
+
 def test_two_seeds_give_the_interval_of_cases_alone_and_say_so():
     runs = make_runs(np.random.default_rng(2), count=2)
     found = mean_over_seeds("auroc", runs, num_resamples=300)

@@ -22,6 +22,16 @@ def test_kappa_is_scikit_learns(random, categories):
     assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
 
 
+def test_kappa_by_chance_has_limits_on_both_sides_of_zero(random):
+    """The least kappa is -1, so that a value at or below 0 is not at the end of its range."""
+    first, second = np.tile([0, 1], 30), np.repeat([0, 1], 30)
+    second[:2] = 1 - first[:2]
+    estimate = kappa(first, second, np.arange(60), num_categories=2, num_resamples=300)
+    assert estimate.value <= 0.05
+    assert estimate.low < 0 < estimate.high
+    assert "logit t" in estimate.method
+
+
 def test_kappa_without_any_variety_is_not_defined():
     ones = np.ones(30, np.int64)
     estimate = kappa(ones, ones, np.arange(30), num_categories=2)

@@ -31,6 +31,10 @@ def test_points_and_agreement_on_the_images_that_were_read():
     test = told["model_against_reader"]["sensitivity"]
     assert test["model_only_right"] == int((question.called[:100] & ~said)[sick].sum())
     assert test["difference"] == pytest.approx(question.called[:100][sick].mean() - said[sick].mean())
+    alone, total = (test["model_only_right"], test["reader_only_right"]), sick.sum() + 2
+    model, reader = ((count + 1) / total for count in alone)  # Bonett and Price: half a case more in every cell
+    half = 1.959964 * np.sqrt((model + reader - (model - reader) ** 2) / total)
+    assert (test["low"], test["high"]) == pytest.approx((model - reader - half, model - reader + half), abs=1e-6)
 
 
 def test_tests_of_all_readers_are_one_family():

@@ -115,6 +115,21 @@ def test_small_groups_have_counts_only_and_are_not_compared():
     assert not any(" c against" in said for said in entry["cannot_be_excluded"])
 
 
+@pytest.mark.parametrize("patients", [1, 2])
+def test_few_patients_with_many_images_are_not_tested(patients):
+    """Twelve positives of one or two patients do not show how much patients differ: no p-value, and no error."""
+    question, attribute = drawn(n=200)
+    positive, groups = question.positive.copy(), question.group_index.copy()
+    positive[:40], attribute.index[:] = np.arange(40) < 12, np.arange(200) < 40
+    groups[:12] = np.arange(12) % patients
+    right = (question.called == question.positive) & (np.arange(200) > 2)
+    question = Question("sick", positive, question.score, positive == right, groups)
+    (entry,) = subgroup_numbers(question, [attribute])
+    assert entry["groups"]["b"]["positives"] == 12
+    assert entry["interaction"]["p_value"] is None
+    assert "independent" in entry["interaction"]["note"]
+
+
 def test_one_test_an_attribute_and_holm_over_them():
     question, tone = drawn(n=900, shares=(0.5, 0.5), error_of_last=0.3)
     by_chance = Attribute("sex", ("x", "y"), np.random.default_rng(5).integers(2, size=900))

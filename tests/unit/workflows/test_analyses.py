@@ -13,6 +13,7 @@ from chiron.data.phantoms.planted import Planted
 from chiron.data.phantoms.signs import draw_signs
 from chiron.data.phantoms.skin import draw_skin, fitzpatrick_of
 from chiron.data.predictions import Predictions
+from chiron.metrics.holm import holm
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows import analyses
 from chiron.workflows.numbers import compute_numbers
@@ -192,6 +193,8 @@ def test_a_reader_of_many_classes_has_an_agreement_over_all_and_one_a_class():
         ("n", None), ("x", None), ("x", "a"), ("x", "b"), ("x", "c"),
     ]  # fmt: skip
     assert "of more classes a reader names one" in told[0]["note"]
+    tests = [test for it in told[2:] for test in it["model_against_reader"].values()]
+    assert [test["p_adjusted"] for test in tests] == holm([test["p_value"] for test in tests])[0]  # one family of six
 
 
 def test_all_keys_stand_in_the_numbers_as_plain_json(tmp_path):

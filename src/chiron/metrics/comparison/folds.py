@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from chiron.core.errors import MetricError
 from chiron.metrics.cases import check_cases
+from chiron.metrics.comparison.contrast import ROUNDING
 from chiron.metrics.comparison.finding import Finding, Levels, Tested, findings
 from chiron.metrics.comparison.methods import Spread, t_limits, t_p_value
 from chiron.metrics.comparison.models import reference_of
@@ -136,8 +137,9 @@ def _tested(name: str, values: _Values, first: str, second: str, share: float) -
         reason = f"{name} is not defined in {int(np.isnan(differences).sum())} of {len(differences)} folds"
     elif len(differences) < FEWEST_FOLDS:
         reason = f"a test over folds needs at least {FEWEST_FOLDS}, and there are {len(differences)}"
-    elif np.ptp(differences) == 0 and differences[0] == 0:
-        reason = "the methods are equal in this number in every fold"
+    elif np.ptp(differences) <= ROUNDING:
+        same = abs(differences[0]) <= ROUNDING
+        reason = f"the methods {'are equal' if same else 'differ by the same'} in this number in every fold"
     spread = Spread(np.nan, np.nan) if reason else corrected_spread(differences.tolist(), share)
     means = [float(np.mean(values.of_method[method])) for method in (first, second)]
     tested = Tested(

@@ -152,7 +152,11 @@ def _pair(
 
 
 def _levels(pairs: Sequence[_Pair], resamples: PairedResamples, confidence: float, seed: int) -> Levels:
-    """Draws of cases with draws of the methods' means over seeds on top; the reference's is the same for all pairs."""
+    """Draws of cases with draws of the methods' means over seeds on top; the reference's is the same for all pairs.
+
+    Three seeds do not show how two numbers vary together, so each number has draws of its own: no family needs a higher
+    level than one whose numbers do not.
+    """
     wide = 2 * confidence - 1
     moving = [pair for pair in pairs if pair.num_seeds >= FEWEST_SEEDS and pair.spread.error > 0]
     if len(moving) < 2:
@@ -168,8 +172,8 @@ def _levels(pairs: Sequence[_Pair], resamples: PairedResamples, confidence: floa
 
 
 def _seed_draws(pair: _Pair, method: str, count: int, seed: int) -> Float[np.ndarray, "resamples"]:
-    place = list(pair.runs).index(method)
-    normal = np.random.default_rng([seed, 7, place]).standard_normal(count)
+    place, number = list(pair.runs).index(method), [*pair.question.name.encode()]
+    normal = np.random.default_rng([seed, 7, place, *number]).standard_normal(count)
     return normal * np.std(pair.values[method], ddof=1) / np.sqrt(len(pair.values[method]))
 
 

@@ -47,7 +47,7 @@ class Question:
             return Road.BOOTSTRAP
         if self.metric.key == "auroc":
             return Road.DELONG
-        same_rows = set(self.metric.needs) <= {Need.CLASS, Need.REST}
+        same_rows = set(self.metric.needs) <= {Need.CLASS, Need.REST} and self.metric.of_share is None
         return Road.MCNEMAR if self.metric.family == Family.PROPORTION and same_rows else Road.BOOTSTRAP
 
     @property
@@ -60,7 +60,7 @@ class Question:
         unit = "groups" if cases.groups_given else "images"
         index = self.key[1]
         if index is None:
-            if self.is_average or Need.CLASS in self.metric.needs:
+            if self.is_average or self.metric.basis == Basis.CONFUSION:
                 fewest = min(cases.groups_among(cases.y_true == k) for k in range(cases.num_classes))
                 return fewest, f"{unit} of the rarest class"
             return cases.groups_among(np.ones(cases.num_images, dtype=bool)), unit

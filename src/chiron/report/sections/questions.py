@@ -25,6 +25,7 @@ SHOWN = (
     *("sensitivity", "specificity", "ppv", "npv"),
     *("positive_likelihood_ratio", "negative_likelihood_ratio", "auroc"),
 )
+OF_SINGLE_NETWORKS = ", of each network by itself; of their mean, which answers, it is not proven"
 KINDS = ("found", "missed", "false_alarms", "rightly_negative")
 FITTED_ON = {"cal": "cal", "cross_fit": "held-out folds", "reuse_val": "val, which also chose the network"}
 PROMISES = {
@@ -97,7 +98,7 @@ def _thresholds(questions: Mapping[str, Question]) -> Table:
         wanted = threshold["sensitivity"]
         cells: list[Given] = [
             {**{key: threshold[key] for key in ("value", "low", "high")}, "method": "order statistics"},
-            PROMISES[threshold["rule"]] if wanted is None else f"≥ {number(wanted, 2)} {PROMISES[threshold['rule']]}",
+            promise_of(threshold) if wanted is None else f"≥ {number(wanted, 2)} {promise_of(threshold)}",
             found_when_fitted(threshold),
             it.get("sensitivity"),
         ]
@@ -109,6 +110,12 @@ def _thresholds(questions: Mapping[str, Question]) -> Table:
         rows,
         first="Question",
     )
+
+
+def promise_of(threshold: Mapping[str, Any]) -> str:
+    """What the rule promises; of cross-fitted networks each scored what it had not seen, and their mean decides."""
+    promises = threshold["rule"] in ("expected", "guaranteed")
+    return PROMISES[threshold["rule"]] + OF_SINGLE_NETWORKS * (promises and threshold["fitted_on"] == "cross_fit")
 
 
 def found_when_fitted(threshold: Mapping[str, Any]) -> str:
@@ -134,7 +141,7 @@ def decision_sentence(evaluation: Evaluation, name: str, question: Question) -> 
         text += ", the threshold with the largest sum of sensitivity and specificity"
     else:
         text += f", chosen for a sensitivity of {number(threshold['sensitivity'], 2)}"
-        text += f" ({PROMISES[threshold['rule']]})"
+        text += f" ({promise_of(threshold)})"
     text += f" on {FITTED_ON.get(threshold['fitted_on'], threshold['fitted_on'])}, where {found_when_fitted(threshold)}"
     text += (
         f" positives reach it. Found here: {estimate_text(question['sensitivity'], evaluation['confidence_level'])}."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import count, number, p_value
+from chiron.report.format import count, p_value
 from chiron.report.sections.section import Given, Section, estimates_table
 
 Evaluation = Mapping[str, Any]
@@ -72,6 +72,8 @@ def _tests(entries: list[Mapping[str, Any]]) -> list[tuple[str, str, list[Given]
             if test is None:
                 continue
             cells: list[Given] = [count(test["model_only_right"]), count(test["reader_only_right"])]
-            cells += [number(test["difference"]), p_value(test["p_value"]), p_value(test["p_adjusted"]), test["method"]]
+            limits = {"low": test["low"], "high": test["high"], "method": "Bonett-Price", "note": None}
+            cells.append({"value": test["difference"], **limits})
+            cells += [p_value(test["p_value"]), p_value(test["p_adjusted"]), test["method"]]
             rows.append((entry["reader"], f"{_who(entry)}, {side}", cells))
     return rows

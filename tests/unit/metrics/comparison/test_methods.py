@@ -95,6 +95,22 @@ def test_three_methods_are_one_family(cases, random):
         assert one.finding.simultaneous[0] < one.finding.low < one.finding.high < one.finding.simultaneous[1]
 
 
+def test_seeds_of_two_numbers_are_not_taken_to_vary_together(random):
+    """Where seeds vary far more than cases, two numbers need about Sidak's level and not that of one."""
+    y_true, shared = random.integers(0, 2, 4000), 0.3 * random.normal(size=4000)
+    y_prob = {
+        name: [outputs(random, y_true, strength, shared) for strength in strengths]
+        for name, strengths in (("a", (0.2, 1.0, 2.5)), ("b", (0.3, 1.2, 2.4)))
+    }
+    found = compare_methods(y_true, y_prob, groups=None, metrics=["auroc", "log_loss"], **OPTIONS)
+    for one in found:
+        level = 0.95**0.5
+        assert one.error > 5 * one.case_error
+        half = stats.t.ppf((1 + level) / 2, one.degrees_of_freedom) * one.error
+        low, high = one.finding.simultaneous
+        assert (high - low) / 2 == pytest.approx(half, rel=0.05)
+
+
 def test_folds_by_hand():
     differences = [0.02, 0.05, 0.01, 0.03, 0.04]
     spread = corrected_spread(differences, 0.25)
@@ -142,6 +158,21 @@ def test_few_or_undefined_folds_have_no_test(random):
     assert found.finding.difference is None
     assert "not defined in 1 of 3 folds" in found.finding.words
     assert found.first_values[1] is None
+
+
+def test_folds_that_differ_by_the_same_have_no_test():
+    """An image a fold more is right: the differences are equal but for rounding, which is no error to test against."""
+    y_true = np.tile([0, 1], 25)
+
+    def right_in(count):
+        prob = np.where((y_true == 1) == (np.arange(50) < count), 0.9, 0.1)
+        return [np.stack([1 - prob, prob], axis=1)]
+
+    folds = [Fold(y_true, {"cnn": right_in(k), "hybrid": right_in(k + 1)}, None) for k in (40, 37, 29)]
+    (found,) = compare_folds(folds, metrics=["accuracy"], **OPTIONS)
+    assert found.finding.difference == pytest.approx(0.02)
+    assert (found.finding.p_value, found.finding.low, found.finding.verdict) == (None, None, "no verdict")
+    assert "differ by the same" in found.finding.words
 
 
 def test_folds_of_other_methods_are_refused(random):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import special, stats
+from sklearn.metrics import f1_score
 
 from chiron.core.errors import MetricError
 from chiron.metrics.comparison.models import compare_models
@@ -87,6 +88,33 @@ def test_without_evidence_the_possible_differences_are_told(models):
         f"auroc: no evidence of a difference (differences from {found.finding.low:+.4f} to {found.finding.high:+.4f} "
         "remain possible)"
     )
+
+
+def test_f1_is_no_share_of_the_same_rows(models):
+    """The rows that F1 counts differ between models, so McNemar's test of one model's rows is not its test."""
+    y_true, y_prob, ids = models
+    (found,) = compared(models, "f1", names=("plain", "same"))
+    assert found.finding.test == "paired cluster bootstrap's standard error, t"
+    assert found.only_first_right is None
+    called = [y_prob[name].argmax(axis=1) for name in ("plain", "same")]
+    random, differences = np.random.default_rng(0), []
+    rows = np.arange(300).reshape(100, 3)
+    for _ in range(2000):
+        drawn = rows[random.integers(100, size=100)].ravel()
+        differences.append(np.diff([f1_score(y_true[drawn], one[drawn]) for one in called])[0])
+    error = np.std(differences, ddof=1)
+    smaller = min(len({ids[k] for k in np.flatnonzero(y_true == side)}) for side in (0, 1))
+    expected = 2 * stats.t.sf(abs(found.finding.difference) / error, smaller - 1)
+    assert found.finding.p_value == pytest.approx(expected, abs=0.04)
+
+
+@pytest.mark.parametrize("metric", ["mcc", "kappa", "balanced_accuracy"])
+def test_numbers_of_all_classes_need_enough_of_the_rarest_one(models, metric):
+    _, y_prob, _ = models
+    few = (np.arange(300) < 8).astype(np.int64)
+    (found,) = compared((few, y_prob, None), metric, groups=False)
+    assert found.finding.verdict == "no verdict"
+    assert "(8 of 20 needed, images of the rarest class)" in found.finding.note
 
 
 def test_the_bootstraps_error_gives_the_p_value(models):

@@ -15,7 +15,7 @@ from chiron.report.format import Few, estimate_text, interval_text, number
 from chiron.report.page import render_report
 from chiron.report.sections.calibration import METHODS
 from chiron.report.sections.on_page import sections_of
-from chiron.report.sections.questions import KINDS, PROMISES
+from chiron.report.sections.questions import KINDS, PROMISES, promise_of
 from chiron.spec.decision import Calibration, Conformal, Decision, Threshold
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows.numbers import compute_numbers
@@ -143,6 +143,16 @@ def test_promise_stands_beside_what_was_found(numbers, html):
     assert "57 of 61" in shown
     found = numbers["questions"]["yes"]["sensitivity"]
     assert f"{number(found['value'])} {interval_text(found)}" in shown
+
+
+@pytest.mark.parametrize(("fitted_on", "rule", "weaker"), [
+    ("cross_fit", "guaranteed", True), ("cross_fit", "expected", True), ("cross_fit", "point", False),
+    ("cal", "guaranteed", False),
+])  # fmt: skip
+def test_a_promise_of_cross_fitted_networks_is_called_weaker(fitted_on, rule, weaker):
+    told = promise_of({"rule": rule, "fitted_on": fitted_on})
+    assert told.startswith(PROMISES[rule])
+    assert ("not proven" in told) == weaker
 
 
 def test_both_levels_stand_side_by_side(numbers, html):
