@@ -11,7 +11,7 @@ from chiron.core.files import require_new, require_outside
 from chiron.data.attributes import subgroup_columns
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
-from chiron.data.private import Privacy
+from chiron.data.private import Privacy, is_private
 from chiron.data.unchanged import require_unchanged
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
@@ -142,8 +142,19 @@ def is_scored(run: RunFolder, split: str) -> bool:
     return table.is_file() and Predictions.load(table).facts.get("bundle_id") == bundle_id
 
 
-def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int | None = None) -> None:
-    """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger."""
+def score_run(
+    run: RunFolder,
+    split: str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    hide: Sequence[Path | None] = (),
+) -> None:
+    """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger.
+
+    Args:
+        hide: paths of the command that the ledger must not name where the run keeps no names.
+    """
     recipe, manifest = read_recipe(str(run.recipe)), Manifest.load(run.path)
     part = part_of(manifest, split)
     require_unchanged(part)
@@ -156,7 +167,8 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
         )
     looks = None
     if split in {"test", "external"}:
-        looks = runtime.world.by_main(lambda: enter_look(run.path, classifier.bundle_id, part))
+        hidden = hide if is_private(manifest) else ()
+        looks = runtime.world.by_main(lambda: enter_look(run.path, classifier.bundle_id, part, hidden))
     table = score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed)
     if runtime.world.is_main:
         facts = {"test_looks": looks, "leaks_accepted": accepted_leaks(manifest, recipe), "scored": now()}

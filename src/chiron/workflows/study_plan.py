@@ -209,7 +209,7 @@ def keep_plan(study: Study, *, resume: bool) -> None:
         "plan_hash": study.plan_hash,
         "arms": settings,
         "data": sha256_json(str(study.data)),
-        "plan": study.plan.model_dump(mode="json"),
+        "plan": study.plan.model_dump(mode="json", exclude={"data"}),  # a strict project names no path of its images
     }
     with locked(path):
         if not path.is_file():
