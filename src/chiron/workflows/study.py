@@ -25,7 +25,6 @@ from chiron.spec.study import read_study
 from chiron.spec.sweep import SweepRecipe
 from chiron.workflows import baselines
 from chiron.workflows.baselines import Fitted, Rows, Split
-from chiron.workflows.check import check_recipe
 from chiron.workflows.data import label_space
 from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.one_run import DONE, claimed_run, state_of, status_of, train_run
@@ -247,7 +246,4 @@ def _features(study: Study, rows: Rows, manifest: Manifest) -> tuple[Split, str]
 
 
 def _features_recipe(study: Study) -> Recipe:
-    asked = study.plan.features
-    if asked is None:
-        return with_input_of_weights(next(iter(study.recipes.values())))[0]
-    return with_input_of_weights(check_recipe(asked.recipe, (*asked.set, *study.plan.set)))[0]
+    return with_input_of_weights(study.features or next(iter(study.recipes.values())))[0]

@@ -51,6 +51,8 @@ def start(tmp_path, tiny_recipe, class_folders):
         ("[augment.degrees=20]", "[augment.degres=20]", "arm strong: "),
         ("[augment.degrees=20]", "[data.split_seed=3]", "another data in arm mild than in arm strong"),
         ("[augment.degrees=20]", "[evaluate.num_resamples=300]", "another evaluate in arm mild"),
+        ("  mild: {", "  Strong: {recipe: tiny.yaml}\n  mild: {", "arms must differ in more than case"),
+        ("budget: {epochs: 1}", "budget: {epochs: 1}\nfeatures: {recipe: tiny.yaml, set: [model.nam=x]}", "features: "),
         ("seeds: [0, 1, 2]", "seeds: [0, 0]", "seeds must differ from each other"),
         ("budget: {epochs: 1}", "budget: {epochs: 1}\nbaselines: [knm]", "not 'knm'"),
         ("budget: {epochs: 1}", "budget: {epochs: 1}\nmargin: -1", "margin"),
