@@ -95,16 +95,20 @@ def evaluate(
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
     """
+    if data is None:
+        given = {"--labels-map": labels_map is not None, "--overlap": overlap != "stop", "--privacy": privacy != "auto"}
+        if ignored := ", ".join(name for name, is_given in given.items() if is_given):
+            raise SpecError(f"{ignored} is about other data. Got no --data. Add --data PATH, or leave it out.")
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     asked = Asked(unit, tuple(subgroups), pictures)
     if is_run(path):
         refuse_overfit_check(path, read_recipe(str(open_run(path).recipe)), to="evaluate")
     if is_run(path) and data is None:
         run = open_run(path)
-        given = [name for name, value in {"--out": out, "--positive": positive}.items() if value is not None]
-        given += ["how to read data"] * (layout != _RECOGNIZED)
-        if given:
-            raise SpecError(f"A run keeps its own results, classes and groups. Got {', '.join(given)}. Leave it out.")
+        kept = [name for name, value in {"--out": out, "--positive": positive}.items() if value is not None]
+        kept += ["how to read data"] * (layout != _RECOGNIZED)
+        if kept:
+            raise SpecError(f"A run keeps its own results, classes and groups. Got {', '.join(kept)}. Leave it out.")
         chosen = split or headline_split(Manifest.load(run.path))
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
