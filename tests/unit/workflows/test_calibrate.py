@@ -86,9 +86,7 @@ def test_another_decision_is_another_bundle_and_another_look(own, tmp_path):
     assert own.read_metrics()["split"] == "val"
     assert len((tmp_path / LEDGER).read_text().splitlines()) == 1
     for use in (report, lambda run, split: compare([str(run), f"again={run}"], split=split)):
-        with pytest.raises(
-            DataError, match=f"by {done.former_id}, .* `chiron evaluate .* --split test`"
-        ):
+        with pytest.raises(DataError, match=f"by {done.former_id}, .* `chiron evaluate .* --split test`"):
             use(own.path, split="test")
     evaluate(own.path, device="cpu")
     assert len((tmp_path / LEDGER).read_text().splitlines()) == 2
