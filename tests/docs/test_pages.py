@@ -29,6 +29,17 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def test_every_page_is_found_from_the_readme():
+    found, left = set(), [DOCS.parent / "README.md"]
+    while left:
+        page = left.pop()
+        targets = re.findall(r"\]\(([^)#]+\.md)[^)]*\)", page.read_text(encoding="utf-8"))
+        new = {(page.parent / target).resolve() for target in targets if "://" not in target} - found
+        found |= new
+        left += new
+    assert set(PAGES) <= found
+
+
 def test_the_page_of_layouts_names_every_reader_and_column():
     text = (DOCS / "reference" / "layouts.md").read_text(encoding="utf-8")
     for name in leaf_names("chiron.data.readers"):

@@ -80,6 +80,8 @@ class StudyPlan(Frozen):
         named = [name for pair in self.comparisons for name in pair]
         if strangers := [name for name in named if name not in self.arms]:
             raise ValueError(f"comparisons must name arms ({', '.join(self.arms)}), not {strangers[0]!r}")
+        if len({name.casefold() for name in self.arms}) < len(self.arms):
+            raise ValueError("arms must differ in more than case: each has its own folders, also on Windows and macOS")
         if any(first == second for first, second in self.comparisons):
             raise ValueError("a comparison needs two different arms")
         if strangers := [name for name in self.baselines if name not in BASELINES]:

@@ -11,7 +11,7 @@ from chiron.core.files import require_new, require_outside
 from chiron.data.attributes import subgroup_columns
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
-from chiron.data.private import Privacy
+from chiron.data.private import Privacy, is_private
 from chiron.data.unchanged import require_unchanged
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
@@ -96,18 +96,20 @@ def evaluate(
         DataError: there is nothing to score.
         LeakError: the bundle's training has seen images of `data`.
     """
-    if labels_map is not None and data is None:
-        raise SpecError(f"A map of labels belongs to other data. Got --labels-map {labels_map} alone. Add --data PATH.")
+    if data is None:
+        given = {"--labels-map": labels_map is not None, "--overlap": overlap != "stop", "--privacy": privacy != "auto"}
+        if ignored := ", ".join(name for name, is_given in given.items() if is_given):
+            raise SpecError(f"{ignored} is about other data. Got no --data. Add --data PATH, or leave it out.")
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     asked = Asked(unit, tuple(subgroups), pictures)
     if is_run(path):
         refuse_overfit_check(path, read_recipe(str(open_run(path).recipe)), to="evaluate")
     if is_run(path) and data is None:
         run = open_run(path)
-        given = [name for name, value in {"--out": out, "--positive": positive}.items() if value is not None]
-        given += ["how to read data"] * (layout != _RECOGNIZED)
-        if given:
-            raise SpecError(f"A run keeps its own results, classes and groups. Got {', '.join(given)}. Leave it out.")
+        kept = [name for name, value in {"--out": out, "--positive": positive}.items() if value is not None]
+        kept += ["how to read data"] * (layout != _RECOGNIZED)
+        if kept:
+            raise SpecError(f"A run keeps its own results, classes and groups. Got {', '.join(kept)}. Leave it out.")
         chosen = split or headline_split(Manifest.load(run.path))
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
@@ -145,8 +147,19 @@ def is_scored(run: RunFolder, split: str) -> bool:
     return table.is_file() and Predictions.load(table).facts.get("bundle_id") == bundle_id
 
 
-def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int | None = None) -> None:
-    """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger."""
+def score_run(
+    run: RunFolder,
+    split: str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    hide: Sequence[Path | None] = (),
+) -> None:
+    """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger.
+
+    Args:
+        hide: paths of the command that the ledger must not name where the run keeps no names.
+    """
     recipe, manifest = read_recipe(str(run.recipe)), Manifest.load(run.path)
     part = part_of(manifest, split)
     require_unchanged(part)
@@ -159,7 +172,8 @@ def score_run(run: RunFolder, split: str, *, device: str = "auto", threads: int 
         )
     looks = None
     if split in {"test", "external"}:
-        looks = runtime.world.by_main(lambda: enter_look(run.path, classifier.bundle_id, part))
+        hidden = hide if is_private(manifest) else ()
+        looks = runtime.world.by_main(lambda: enter_look(run.path, classifier.bundle_id, part, hidden))
     table = score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed)
     if runtime.world.is_main:
         facts = {"test_looks": looks, "leaks_accepted": accepted_leaks(manifest, recipe), "scored": now()}

@@ -174,8 +174,8 @@ def command_line(hide: Iterable[Path | None] = ()) -> str:
         hide: paths that DATA stands for. Where there is one, values of `--set data...=` are left out as well: they may
             name images.
     """
-    hidden = {os.path.normpath(path) for path in hide if path is not None}
-    typed = (part if os.path.normpath(part.rpartition("=")[2]) not in hidden else "DATA" for part in sys.argv[1:])
+    hidden = {os.path.realpath(path) for path in hide if path is not None}  # however they are typed
+    typed = (part if os.path.realpath(part.rpartition("=")[2]) not in hidden else "DATA" for part in sys.argv[1:])
     if hidden:
         typed = (_DATA_SETTING.sub(r"\1...", part) for part in typed)
     return " ".join([Path(sys.argv[0]).name, *typed])

@@ -41,7 +41,7 @@ def stored_run(run: RunFolder, split: str, *, unit: Unit | None = None) -> Store
     """What the run folder holds about one scored split.
 
     Raises:
-        DataError: the split has not been scored.
+        DataError: the split has not been scored, or not by the bundle as it is.
     """
     table = run.predictions(split)
     if not table.is_file():
@@ -49,6 +49,7 @@ def stored_run(run: RunFolder, split: str, *, unit: Unit | None = None) -> Store
             f"A report is written from stored predictions. Got none of the split {split!r} in {run.path}. "
             f"Score it with `chiron evaluate {run.path} --split {split}`."
         )
+    require_of_bundle(run, split)
     recipe, manifest, facts = read_recipe(str(run.recipe)), Manifest.load(run.path), run.read_facts()
     predictions = Predictions.load(table)
     context = ReportContext(
@@ -78,6 +79,21 @@ def stored_run(run: RunFolder, split: str, *, unit: Unit | None = None) -> Store
         **_data_facts(manifest, predictions, split),
     )
     return Stored(predictions, context, recipe.evaluate, run.read_history(), manifest, unit)
+
+
+def require_of_bundle(run: RunFolder, split: str) -> None:
+    """Stops at a table that an earlier bundle of the run made: its decision is not the one that the run has now.
+
+    Raises:
+        DataError: it is such a table.
+    """
+    facts = json.loads(run.predictions(split).with_suffix(".json").read_text(encoding="utf-8"))
+    made_by, bundle_id = facts.get("bundle_id"), run.read_facts().get("bundle_id")
+    if made_by is not None and made_by != bundle_id:
+        raise DataError(
+            f"Stored predictions must be of the run's bundle {bundle_id}. Got {split} scored by {made_by}, before "
+            f"`chiron calibrate`. Score it again with `chiron evaluate {run.path} --split {split}`."
+        )
 
 
 def stored_table(

@@ -16,6 +16,7 @@ from chiron.core.errors import DataError, EngineError
 from chiron.core.files import claimed
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest
+from chiron.data.private import is_private
 from chiron.data.source import ImageSource
 from chiron.engine.features import frozen_features
 from chiron.engine.runtime import start_runtime
@@ -24,7 +25,6 @@ from chiron.spec.study import read_study
 from chiron.spec.sweep import SweepRecipe
 from chiron.workflows import baselines
 from chiron.workflows.baselines import Fitted, Rows, Split
-from chiron.workflows.check import check_recipe
 from chiron.workflows.data import label_space
 from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.one_run import DONE, claimed_run, state_of, status_of, train_run
@@ -153,16 +153,23 @@ def _score(study: Study) -> None:
     if not contents:
         raise DataError("A study scores the test split. Got no image in it. Give it a share with data.fractions.")
     rehearse(study, finished)
-    record_plan(study.project, study=study.study_id, plan=study.plan_hash, contents=contents, command=command_line())
+    command = _command(study, Manifest.load(finished[0].folder))
+    record_plan(study.project, study=study.study_id, plan=study.plan_hash, contents=contents, command=command)
     for run in finished:
         if not is_scored(run):
             log.info("scoring %s", run.folder.name)
-            score_run(RunFolder(run.folder), "test", device=study.device, threads=study.threads)
+            how: dict[str, Any] = {"device": study.device, "threads": study.threads}
+            score_run(RunFolder(run.folder), "test", hide=(study.data,), **how)
             evaluate_run(RunFolder(run.folder), split="test")
     for fold in study.folds:
         first = next((run for run in finished if run.fold == fold), None)
         if first is not None:
             _score_baselines(study, first)
+
+
+def _command(study: Study, manifest: Manifest) -> str:
+    """What the ledger keeps of the command: of data whose names stay in the project, not where they lie."""
+    return command_line((study.data,) if is_private(manifest) else ())
 
 
 def _require_same_images(finished: list[PlannedRun]) -> None:
@@ -206,7 +213,7 @@ def _score_baselines(study: Study, run: PlannedRun) -> None:
             log.info("baseline %s: the data have no column that is known before the image", name)
             continue
         bundle = f"{name} of {study.study_id}"
-        record_look(study.project, bundle_id=bundle, contents=contents, command=command_line())
+        record_look(study.project, bundle_id=bundle, contents=contents, command=_command(study, manifest))
         folder = baseline_folder(study, name, run.fold)
         baselines.save_tables(name, fitted, rows, labels, folder, told)
 
@@ -239,7 +246,4 @@ def _features(study: Study, rows: Rows, manifest: Manifest) -> tuple[Split, str]
 
 
 def _features_recipe(study: Study) -> Recipe:
-    asked = study.plan.features
-    if asked is None:
-        return with_input_of_weights(next(iter(study.recipes.values())))[0]
-    return with_input_of_weights(check_recipe(asked.recipe, (*asked.set, *study.plan.set)))[0]
+    return with_input_of_weights(study.features or next(iter(study.recipes.values())))[0]

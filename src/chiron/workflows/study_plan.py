@@ -43,6 +43,7 @@ class Study:
     out: Path
     device: str = "auto"
     threads: int | None = None
+    features: Recipe | None = None  # of the network that knn and linear_probe read; None: the first arm's
 
     @cached_property
     def runs(self) -> list[PlannedRun]:
@@ -133,6 +134,12 @@ def make_study(plan: StudyPlan, data: Path, out: Path, *, device: str, threads: 
             recipes[name] = check_recipe(arm.recipe, (*arm_changes(plan, arm), *folds))
         except SpecError as error:
             problems |= dict.fromkeys(f"arm {name}: {line}" for line in str(error).splitlines())
+    features = None
+    if plan.features is not None:
+        try:
+            features = check_recipe(plan.features.recipe, (*plan.features.set, *plan.set))
+        except SpecError as error:
+            problems |= dict.fromkeys(f"features: {line}" for line in str(error).splitlines())
     problems |= dict.fromkeys(_wrong_metrics(plan))
     if plan.unit != "image":
         problems[
@@ -147,7 +154,7 @@ def make_study(plan: StudyPlan, data: Path, out: Path, *, device: str, threads: 
             f"A study needs images. Got no file or folder at {data}. Mend data in the plan, or give --data."
         )
     require_outside(out, data)
-    return Study(plan, recipes, data.resolve(), out.resolve(), device, threads)
+    return Study(plan, recipes, data.resolve(), out.resolve(), device, threads, features)
 
 
 def _wrong_metrics(plan: StudyPlan) -> Iterator[str]:
@@ -209,7 +216,7 @@ def keep_plan(study: Study, *, resume: bool) -> None:
         "plan_hash": study.plan_hash,
         "arms": settings,
         "data": sha256_json(str(study.data)),
-        "plan": study.plan.model_dump(mode="json"),
+        "plan": study.plan.model_dump(mode="json", exclude={"data"}),  # a strict project names no path of its images
     }
     with locked(path):
         if not path.is_file():

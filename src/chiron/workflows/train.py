@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def train(
     Raises:
         ChironError: with one clear sentence; the run folder stays resumable.
     """
-    folder = Path(out)
+    folder, typed = Path(out), (None if data is None else Path(data), layout.images, layout.metadata)
     if resume:
         run, settings, manifest = reopen_run(folder, recipe, overrides, data, layout)
         if score_test:
@@ -74,7 +75,7 @@ def train(
         threads = threads or stored_setting(kept).get("threads")
         runtime = _runtime(settings, device, threads)
         if run.read_facts().get("status") == "finished":
-            return _already_finished(run, runtime, score_test=score_test, device=device, threads=threads)
+            return _already_finished(run, runtime, typed, score_test=score_test, device=device, threads=threads)
     else:
         if data is None:
             raise SpecError("A training needs images. Got no --data. Give a folder, zip, npz, table or manifest.")
@@ -98,7 +99,7 @@ def train(
         _decide(run, settings, manifest, world, device=device, threads=threads)
     for split in ("val", "test") if score_test else ("val",):
         if world.any(world.is_main and not is_scored(run, split)):
-            score_run(run, split, device=device, threads=threads)
+            score_run(run, split, device=device, threads=threads, hide=typed)
     world.by_main(lambda: _finish(run, "test" if score_test else "val"))
     return run
 
@@ -177,13 +178,19 @@ def _tell_memory(run: RunFolder, runtime: Runtime) -> None:
 
 
 def _already_finished(
-    run: RunFolder, runtime: Runtime, *, score_test: bool, device: str, threads: int | None
+    run: RunFolder,
+    runtime: Runtime,
+    typed: Sequence[Path | None],
+    *,
+    score_test: bool,
+    device: str,
+    threads: int | None,
 ) -> RunFolder:
     """Nothing is trained twice; a test split that was not asked for before can still be scored."""
     log.info("this run is finished")
     world = runtime.world
     if world.any(world.is_main and score_test and not is_scored(run, "test")):
-        score_run(run, "test", device=device, threads=threads)
+        score_run(run, "test", device=device, threads=threads, hide=typed)
         world.by_main(lambda: evaluate_run(run, split="test"))
     return run
 

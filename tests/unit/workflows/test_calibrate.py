@@ -9,12 +9,14 @@ from conftest import write_class_folders
 
 from chiron.audit.ledger import LEDGER
 from chiron.classifier import load
-from chiron.core.errors import DecisionError, SpecError
+from chiron.core.errors import DataError, DecisionError, SpecError
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.workflows.calibrate import calibrate
+from chiron.workflows.compare import compare
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.predict import predict, predict_units
+from chiron.workflows.report import report
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.train import train
 
@@ -83,6 +85,9 @@ def test_another_decision_is_another_bundle_and_another_look(own, tmp_path):
     assert done.decision.thresholds[0].sensitivity == 0.6
     assert own.read_metrics()["split"] == "val"
     assert len((tmp_path / LEDGER).read_text().splitlines()) == 1
+    for use in (report, lambda run, split: compare([str(run), f"again={run}"], split=split)):
+        with pytest.raises(DataError, match=f"by {done.former_id}, .* `chiron evaluate .* --split test`"):
+            use(own.path, split="test")
     evaluate(own.path, device="cpu")
     assert len((tmp_path / LEDGER).read_text().splitlines()) == 2
     after = Predictions.load(own.predictions("test"))

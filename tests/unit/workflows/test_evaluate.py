@@ -174,6 +174,10 @@ def test_results_do_not_go_among_the_images(run, class_folders):
 def test_options_that_a_run_would_ignore_are_refused(run, tmp_path):
     with pytest.raises(SpecError, match="Got --out, --positive"):
         evaluate(run.path, out=tmp_path / "e", positive="sick", device="cpu")
+    given = {"labels_map": tmp_path / "map.yaml", "overlap": "accept", "privacy": "strict"}
+    for target in (run.path, run.predictions("val")):
+        with pytest.raises(SpecError, match=r"^--labels-map, --overlap, --privacy is about other data\. Got no"):
+            evaluate(target, **given, device="cpu")
 
 
 def test_classes_of_other_data_may_be_written_in_another_case_but_not_be_numbers(trained_run, tmp_path):

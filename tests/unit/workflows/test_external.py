@@ -71,7 +71,7 @@ def test_a_map_is_a_mapping_of_names(tmp_path):
     (tmp_path / "map.yaml").write_text("a: 3\n")
     with pytest.raises(SpecError, match="Got 3 for a"):
         read_labels_map(tmp_path / "map.yaml")
-    with pytest.raises(SpecError, match="belongs to other data"):
+    with pytest.raises(SpecError, match="is about other data"):
         evaluate(tmp_path / "p.csv", labels_map=tmp_path / "map.yaml")
 
 

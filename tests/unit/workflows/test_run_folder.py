@@ -28,3 +28,9 @@ def test_hidden_paths_and_what_is_said_of_the_data():
         "chiron train own DATA DATA --set train.epochs=5 --set data.accept_leaks=... --set=data.id_columns.x=... "
         "--set data=... --set data.accept_leaks=... --out run"
     )
+
+
+def test_a_path_is_hidden_however_it_is_typed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["chiron", "study", "plan.yaml", "--data", "./Doe", "--out=kept"])
+    assert command_line([tmp_path / "Doe"]) == "chiron study plan.yaml --data DATA --out=kept"

@@ -51,6 +51,8 @@ def start(tmp_path, tiny_recipe, class_folders):
         ("[augment.degrees=20]", "[augment.degres=20]", "arm strong: "),
         ("[augment.degrees=20]", "[data.split_seed=3]", "another data in arm mild than in arm strong"),
         ("[augment.degrees=20]", "[evaluate.num_resamples=300]", "another evaluate in arm mild"),
+        ("  mild: {", "  Strong: {recipe: tiny.yaml}\n  mild: {", "arms must differ in more than case"),
+        ("budget: {epochs: 1}", "budget: {epochs: 1}\nfeatures: {recipe: tiny.yaml, set: [model.nam=x]}", "features: "),
         ("seeds: [0, 1, 2]", "seeds: [0, 0]", "seeds must differ from each other"),
         ("budget: {epochs: 1}", "budget: {epochs: 1}\nbaselines: [knm]", "not 'knm'"),
         ("budget: {epochs: 1}", "budget: {epochs: 1}\nmargin: -1", "margin"),
@@ -195,3 +197,16 @@ def test_a_packaged_study_is_a_right_plan(name, tmp_path):
     made = make_study(plan, tmp_path / "data", tmp_path / "out", device="cpu", threads=1)
     assert all(made.off_budget(arm) is None for arm in plan.arms)
     assert len(made.runs) == 6
+
+
+@pytest.mark.slow
+def test_a_study_of_a_strict_project_names_no_folder(start, tmp_path, monkeypatch):
+    (tmp_path / "data").rename(tmp_path / "Perutz")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["chiron", "study", "study.yaml", "--data", "Perutz"])
+    text = PLAN.replace("[0, 1, 2]", "[0]").replace("epochs=1,", "epochs=1, data.privacy=strict,")
+    start(text.replace("data: data", "data: Perutz") + "baselines: [majority]\n")
+    lines = [json.loads(line) for line in (tmp_path / LEDGER).read_text().splitlines()]
+    assert [line["command"] for line in lines] == ["chiron study study.yaml --data DATA"] * 4
+    kept = [path for path in (tmp_path / "out").rglob("*") if path.suffix in {".json", ".yaml", ".csv", ".md", ".html"}]
+    assert [path for path in kept if "Perutz" in path.read_text()] == []

@@ -1,9 +1,12 @@
 """What a training proves of the bundle that it ends with."""
 
+import json
+
 import pytest
 import torch
 from conftest import TINY_RECIPE, write_class_folders
 
+from chiron.audit.ledger import LEDGER
 from chiron.classifier import load
 from chiron.core.errors import EngineError
 from chiron.workflows import make_bundle as module
@@ -28,3 +31,13 @@ def test_a_bundle_that_scores_otherwise_when_loaded_is_refused(tmp_path, monkeyp
         return
     with pytest.raises(EngineError, match=r"must score as the trained network does\. Got logits 1\.00e-03 apart"):
         train(str(tmp_path / "tiny.yaml"), data, tmp_path / "run", device="cpu")
+
+
+def test_the_ledger_of_a_strict_project_names_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(TINY_RECIPE.replace("epochs: 2", "epochs: 1"))
+    data, run = write_class_folders(tmp_path / "Perutz", count=24), tmp_path / "run"
+    monkeypatch.setattr("sys.argv", ["chiron", "train", "tiny.yaml", "--data", str(data), "--score-test"])
+    strict = ("data.privacy=strict",)
+    train(str(tmp_path / "tiny.yaml"), data, run, overrides=strict, score_test=True, device="cpu")
+    (line,) = (tmp_path / LEDGER).read_text().splitlines()
+    assert json.loads(line)["command"] == "chiron train tiny.yaml --data DATA --score-test"
