@@ -173,6 +173,24 @@ def test_predict_prints_json_with_all_keys(trained_run, class_folders, result):
     }
 
 
+def test_evaluate_says_for_what_the_threshold_was_fitted(capsys):
+    from chiron.cli.evaluate import say_evaluation
+
+    accuracy = {"value": 0.5, "low": 0.2, "high": 0.8}
+    unit = {"name": "image", "num_units": 80, "num_images": 80, "num_without_id": 0}
+    numbers = {
+        "unit": unit | {"note": "calibration and thresholds were fitted for the patient"},
+        "split": "test",
+        "num_groups": 31,
+        "positive_class": "opacity",
+        "overall": {},
+        "questions": {},
+        "baselines": {"majority_class": {"class": "normal", "accuracy": accuracy}},
+    }
+    say_evaluation(numbers)
+    assert "calibration and thresholds were fitted for the patient" in capsys.readouterr().out
+
+
 def test_evaluate_prints_intervals_and_the_majority_class(trained_run, result):
     shown = result("evaluate", trained_run.path, "--quiet")
     assert "majority class" in shown

@@ -116,6 +116,8 @@ def say_evaluation(numbers: dict[str, Any]) -> None:
     say(f"{numbers['split']}: {count}, {numbers['num_groups']:,} groups{positive}")
     if unit["name"] != "image" and unit["num_without_id"]:
         say(f"  {unit['num_without_id']:,} images name no {unit['name']}; each is one by itself")
+    if unit["note"] is not None:
+        say(f"  {unit['note']}")
     for key in _FIRST:
         if key in numbers["overall"]:
             say(f"  {key:<20} {shown(numbers['overall'][key])}{_beside(numbers, key)}")

@@ -20,7 +20,7 @@ from chiron.data.predictions import (
 )
 from chiron.decide.combine import combine_logits
 from chiron.decide.members import probabilities
-from chiron.spec.decision import Calibration, Decision
+from chiron.spec.decision import Calibration, Decision, Unit
 
 UNIT_COLUMNS = {"unit": "unit_id", "patient": "patient_id"}
 NUM_IMAGES = "num_images"  # column of a table of units: images whose outputs were combined
@@ -50,12 +50,8 @@ def at_unit(predictions: Predictions, decision: Decision) -> Units:
     """
     if decision.unit == "image":
         return Units(predictions, tuple(predictions.frame["sample_id"].cast(pl.String)), 0)
+    require_unit(predictions.frame, decision.unit)
     column = UNIT_COLUMNS[decision.unit]
-    if column not in predictions.frame.columns or all(is_blank(it) for it in predictions.frame[column]):
-        raise DataError(
-            f"The {decision.unit} as the unit needs the column {column}. Got a table that does not say it for any "
-            "image. Add the column to the table, or use --unit image (in a recipe: decision.unit)."
-        )
     names, num_blank = unit_names(predictions.frame["sample_id"].to_list(), predictions.frame[column].to_list())
     units = _Rows.of(names)
     frame = _carried(predictions, units).with_columns(
@@ -65,6 +61,20 @@ def at_unit(predictions: Predictions, decision: Decision) -> Units:
     )
     made = replace(predictions, frame=frame, row_groups=_groups(predictions, units, decision.unit))
     return Units(made, tuple(names), num_blank)
+
+
+def require_unit(frame: pl.DataFrame, unit: Unit) -> None:
+    """Stops at a table of images that names no unit of the kind; to be asked before images are scored.
+
+    Raises:
+        DataError: no image has an id of the unit.
+    """
+    column = UNIT_COLUMNS.get(unit)
+    if column is not None and (column not in frame.columns or all(is_blank(it) for it in frame[column])):
+        raise DataError(
+            f"An answer for each {unit} needs the column {column}. Got a table that does not say it for any image. "
+            "Add the column to the table, or use --unit image (in a recipe: decision.unit)."
+        )
 
 
 def unit_names(sample_ids: Sequence[object], ids: Sequence[object]) -> tuple[list[str], int]:

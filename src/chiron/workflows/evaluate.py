@@ -13,6 +13,7 @@ from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.data.private import Privacy, is_private
 from chiron.data.unchanged import require_unchanged
+from chiron.data.units import require_unit
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
 from chiron.spec.decision import Unit
@@ -114,6 +115,8 @@ def evaluate(
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
+        if unit is not None:  # told before test is looked at
+            require_unit(part_of(Manifest.load(run.path), chosen).frame, unit)
         if world.any(world.is_main and not is_scored(run, chosen)):
             score_run(run, chosen, device=device, threads=threads)
         return world.by_main(lambda: evaluate_run(run, split=chosen, asked=asked)) or _evaluated_elsewhere(run.path)
@@ -129,7 +132,9 @@ def evaluate(
     if data is None:
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
-    how = External(layout, read_labels_map(labels_map) if labels_map is not None else None, overlap, asked.subgroups)
+    how = External(
+        layout, read_labels_map(labels_map) if labels_map is not None else None, overlap, asked.subgroups, asked.unit
+    )
     table = score_other_data(
         path, Path(data), folder, how, split=split, privacy=privacy, device=device, threads=threads
     )

@@ -14,6 +14,7 @@ from chiron.data.attributes import subgroup_columns
 from chiron.data.manifest import Manifest
 from chiron.data.private import Privacy, is_private
 from chiron.data.reading import read_dataset
+from chiron.data.units import require_unit
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
 from chiron.workflows.external import External, map_labels, overlap_of, without_overlap
@@ -48,6 +49,7 @@ def score_other_data(
     def read() -> tuple[Manifest, Overlap]:
         manifest = as_kept(_with_classes_of(classifier, read_dataset(data, layout), how.labels_map), privacy, folder)
         subgroup_columns(manifest.frame.columns, {}, how.subgroups)
+        require_unit(manifest.frame, how.unit or classifier.decision.unit)
         found = overlap_of(bundle, part_of(manifest, split or headline_split(manifest)))
         manifest = without_overlap(manifest, found, how.when_seen)  # all told before anything is written
         manifest.save(folder)

@@ -16,6 +16,7 @@ from chiron.core.suggest import did_you_mean
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import FITTED_SPLITS, LABEL_PREFIX, ColumnRole
 from chiron.data.source import ImageSource
+from chiron.spec.decision import Unit
 from chiron.spec.layout import Layout
 from chiron.spec.strict_yaml import parse_yaml
 from chiron.workflows.run_folder import is_run
@@ -28,12 +29,13 @@ _EXCLUDED = "excluded"
 
 @dataclass(frozen=True)
 class External:
-    """How other data are to be read, mapped and compared, and by which further columns they are divided."""
+    """How other data are to be read, mapped and compared, by which further columns divided, and what is counted."""
 
     layout: Layout
     labels_map: Mapping[str, str | None] | None
     when_seen: WhenSeen
     subgroups: tuple[str, ...]
+    unit: Unit | None = None  # by default the bundle's
 
 
 def read_labels_map(path: str | Path) -> dict[str, str | None]:

@@ -65,6 +65,20 @@ def test_labels_that_do_not_map_are_listed(bundle, tmp_path):
     assert not (tmp_path / LEDGER).exists()
 
 
+def test_a_unit_that_the_data_do_not_name_is_told_before_they_are_looked_at(bundle, tmp_path):
+    data = foreign(tmp_path / "data")
+    how = {"data": data, "out": tmp_path / "out", "device": "cpu", "split": "all"}
+    with pytest.raises(DataError, match="An answer for each patient needs the column patient_id"):
+        evaluate(bundle, unit="patient", **how)
+    classifier = load(bundle)
+    classifier.decision = classifier.decision.model_copy(update={"unit": "unit"})
+    classifier.save(bundle, known=read_known_images(bundle))
+    with pytest.raises(DataError, match="An answer for each unit needs the column unit_id"):
+        evaluate(bundle, **how)
+    assert not (tmp_path / LEDGER).exists()
+    assert evaluate(bundle, unit="image", **how).numbers["num_images"] == 24
+
+
 def test_a_map_is_a_mapping_of_names(tmp_path):
     (tmp_path / "map.yaml").write_text("0: sick\n'1': null\n")
     assert read_labels_map(tmp_path / "map.yaml") == {"0": "sick", "1": None}
