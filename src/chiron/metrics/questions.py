@@ -52,6 +52,8 @@ def question_numbers(
         called = np.isin(y_prob.argmax(axis=1), [classes.index(name) for name in of])
         answer = called if threshold is None else score >= threshold.value
         known, present = _reference(y_true, of, classes)
+        if not known.any():  # of several labels: nobody was assessed, which the numbers by class say
+            continue
         own = None if groups is None else [group for group, counts in zip(groups, known, strict=True) if counts]
         cases = _cases(present[known], score[known], answer[known], own)
         how: dict[str, Any] = {"num_resamples": num_resamples, "confidence": confidence, "seed": 0}

@@ -88,8 +88,8 @@ class StudyPlan(Frozen):
             raise ValueError(f"baselines must be of {', '.join(BASELINES)}, not {strangers[0]!r}")
         if len({second for _, second in self.comparisons}) > 1:
             raise ValueError("comparisons must have one arm in second place, to which all others are compared")
-        if self.comparisons and self.metric.startswith(ADJUSTED):
-            raise ValueError(f"comparisons are of a metric of the outputs as they are, not of {self.metric}")
+        if len(self.arms) > 1 and self.metric.startswith(ADJUSTED):
+            raise ValueError(f"metric must be one of the outputs as they are; {self.metric} may stand in secondary")
         if self.margin is not None and not self.comparisons:
             raise ValueError("margin is of comparisons; name at least one")
         for what, values in (

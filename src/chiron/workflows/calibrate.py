@@ -62,7 +62,7 @@ def calibrate(
     recipe = read_recipe(str(run.recipe), (*overrides, *said))
     refuse_overfit_check(run.path, recipe, to="calibrate")
     manifest = Manifest.load(run.path)
-    fitted_on = where_to_fit(recipe.decision, manifest)
+    fitted_on = where_to_fit(recipe, manifest)
     if fitted_on == "cross_fit" or load(run.bundle).network_spec.members > 1:
         raise SpecError(
             "A cross-fitted decision is fitted with its networks. Got one of them, before or after the change. "
@@ -87,7 +87,7 @@ def decide_run(run: RunFolder, recipe: Recipe, manifest: Manifest) -> Calibrated
     Raises:
         DecisionError: too few cases for what the recipe asks; the bundle stays as it is.
     """
-    fitted_on = where_to_fit(recipe.decision, manifest)
+    fitted_on = where_to_fit(recipe, manifest)
     tables = {split: Predictions.load(run.predictions(split)) for split in splits_needed(recipe.decision, fitted_on)}
     classifier = load(run.bundle)
     try:

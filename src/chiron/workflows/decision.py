@@ -34,15 +34,16 @@ from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 
 log = logging.getLogger("chiron.train")
-ENOUGH_GROUPS_OF_A_FOLD = 20
+ENOUGH_GROUPS_OF_A_FOLD, ENOUGH_WITH_INTERCEPT = 20, 50  # the fewest cases that calibrators are fitted on
 ENOUGH_GROUPS, ENOUGH_GROUPS_OF_A_CLASS = 100, 20  # of a cal split; below, folds give more
 
 
-def where_to_fit(asked: DecisionRecipe, manifest: Manifest) -> FittedOn:
+def where_to_fit(recipe: Recipe, manifest: Manifest) -> FittedOn:
     """Where calibration, thresholds and prediction sets are fitted: the recipe's word, or by the size of cal.
 
-    With `auto` nothing is fitted where not even folds would have `ENOUGH_GROUPS_OF_A_FOLD`; `require_decision` tells.
+    With `auto` nothing is fitted where not even folds would have enough groups for what suits; `require_decision` tells.
     """
+    asked = recipe.decision
     if asked.fit_on != "auto":
         return asked.fit_on
     part = manifest.select("cal").frame
@@ -52,7 +53,13 @@ def where_to_fit(asked: DecisionRecipe, manifest: Manifest) -> FittedOn:
         return "cal"
     dealt = pl.col("split").is_in(["train", "cal"]) & (pl.col("status") == "ok")
     num_groups = manifest.frame.filter(dealt)["group_id"].n_unique()
-    return "cross_fit" if num_groups >= asked.folds * ENOUGH_GROUPS_OF_A_FOLD else "none"
+    needed = ENOUGH_WITH_INTERCEPT if _needs_intercept(recipe) else ENOUGH_GROUPS_OF_A_FOLD
+    return "cross_fit" if num_groups >= asked.folds * needed else "none"
+
+
+def _needs_intercept(recipe: Recipe) -> bool:
+    """Whether training shifted the mean probabilities, which only an intercept a class repairs."""
+    return recipe.train.class_weights != "none" or recipe.train.sampler == "balanced"
 
 
 def _has_enough(part: pl.DataFrame, manifest: Manifest) -> bool:
@@ -78,7 +85,7 @@ def require_decision(recipe: Recipe, manifest: Manifest, labels: LabelSpace) -> 
     Raises:
         SpecError: a question or rule does not fit the classes, a column is missing, or there is nothing to fit on.
     """
-    asked, fitted_on = recipe.decision, where_to_fit(recipe.decision, manifest)
+    asked, fitted_on = recipe.decision, where_to_fit(recipe, manifest)
     _require_questions(asked, labels)
     _require_columns(asked, manifest)
     wanted = [f"decision.{key} {getattr(asked, key)}" for key in ("threshold", "conformal") if _is_wanted(asked, key)]
@@ -194,7 +201,7 @@ def calibration_of(
         units.y_true,
         units.groups,
         method=method,
-        needs_intercept=recipe.train.class_weights != "none" or recipe.train.sampler == "balanced",
+        needs_intercept=_needs_intercept(recipe),
         fitted_on=fitted_on,
         several=units.is_multi_label,
         seed=recipe.train.seed,

@@ -89,7 +89,7 @@ def train(
     _tell_data(manifest)
 
     cached = world.main_first(lambda: _cached(settings, manifest, run.path, cache))
-    if settings.train.overfit_images is None and where_to_fit(settings.decision, manifest) == "cross_fit":
+    if settings.train.overfit_images is None and where_to_fit(settings, manifest) == "cross_fit":
         cross_fit(run, settings, manifest, labels, runtime, cached)
         world.by_main(lambda: _tell_memory(run, runtime))
     else:
@@ -141,7 +141,7 @@ def _decide(
     run: RunFolder, recipe: Recipe, manifest: Manifest, world: World, *, device: str, threads: int | None
 ) -> None:
     """Fits what the recipe asks for on images that training has not seen, and keeps it in the bundle."""
-    fitted_on = where_to_fit(recipe.decision, manifest)
+    fitted_on = where_to_fit(recipe, manifest)
     needed = splits_needed(recipe.decision, fitted_on)
     if fitted_on == "none" and not needed:
         return

@@ -12,8 +12,10 @@ from chiron.classifier import load
 from chiron.core.errors import DataError, DecisionError, SpecError
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
+from chiron.spec.reading import read_recipe
 from chiron.workflows.calibrate import calibrate
 from chiron.workflows.compare import compare
+from chiron.workflows.decision import where_to_fit
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.predict import predict, predict_units
 from chiron.workflows.report import report
@@ -203,3 +205,10 @@ def test_a_cross_fitted_bundle_says_the_mean_of_its_networks(crossed):
         evaluate(crossed.path, split="cal", device="cpu")
     with pytest.raises(SpecError, match="is fitted with its networks"):
         calibrate(crossed.path, device="cpu")
+
+
+@pytest.mark.parametrize(("changes", "where"), [((), "cross_fit"), (("train.class_weights=balanced",), "none")])
+def test_folds_are_only_trained_where_each_can_be_calibrated(tmp_path, crossed, changes, where):
+    """36 groups a fold are enough for a temperature, and too few for an intercept a class."""
+    recipe = read_recipe(str(crossed.recipe), changes)
+    assert where_to_fit(recipe, Manifest.load(crossed.path)) == where

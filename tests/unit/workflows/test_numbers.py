@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from chiron.data.predictions import Predictions
+from chiron.metrics.questions import question_numbers
 from chiron.spec.decision import Calibration, Decision, Threshold
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows.numbers import compute_numbers
@@ -135,3 +136,20 @@ def test_the_prevalence_of_use_is_that_of_the_question_or_of_all_its_classes(tmp
     told = compute_numbers(replace(stored, context=context))["questions"]["ill"]
     assert [it["prevalence"] for it in told["at_prevalence"] if it["stated"]] == [0.03]
     assert told["net_benefit"] == []  # the probabilities were never calibrated
+
+
+def test_a_finding_that_nobody_was_assessed_for_is_no_question_here(random):
+    y_true = random.integers(0, 2, (60, 2)).astype(float)
+    y_true[:, 1] = np.nan
+    thresholds = tuple(
+        Threshold(
+            question=name, classes=(name,), rule="point", sensitivity=0.9, value=0.5, low=None, high=None, num_found=9,
+            num_positive=10, num_groups=10, fitted_on="cal",
+        )
+        for name in "ab"
+    )  # fmt: skip
+    told = question_numbers(
+        y_true, random.random((60, 2)), decision=Decision(thresholds=thresholds), classes=("a", "b"), positive=None,
+        groups=None, prevalences={}, num_resamples=200, confidence=0.95,
+    )  # fmt: skip
+    assert list(told) == ["a"]

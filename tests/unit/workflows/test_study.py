@@ -45,6 +45,7 @@ def start(tmp_path, tiny_recipe, class_folders):
     ("old", "new", "told"),
     [
         ("metric: auroc", "metric: aurok", "Got 'aurok'. Did you mean 'auroc'?"),
+        ("metric: auroc", "metric: adjusted_accuracy", "adjusted_accuracy may stand in secondary"),
         ("[strong, mild]]", "[strong, wild]]", "comparisons must name arms (strong, mild), not 'wild'"),
         ("[[strong, mild]]", "[[strong, mild], [mild, strong]]", "one arm in second place"),
         ("[strong, mild]]", "[mild, mild]]", "a comparison needs two different arms"),
