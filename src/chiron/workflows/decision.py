@@ -41,7 +41,7 @@ ENOUGH_GROUPS, ENOUGH_GROUPS_OF_A_CLASS = 100, 20  # of a cal split; below, fold
 def where_to_fit(recipe: Recipe, manifest: Manifest) -> FittedOn:
     """Where calibration, thresholds and prediction sets are fitted: the recipe's word, or by the size of cal.
 
-    With `auto` nothing is fitted where not even folds would have enough groups for what suits; `require_decision` tells.
+    With `auto` nothing is fitted where not even folds have enough groups for what suits; `require_decision` tells.
     """
     asked = recipe.decision
     if asked.fit_on != "auto":

@@ -98,9 +98,8 @@ def evaluate(
         LeakError: the bundle's training has seen images of `data`.
     """
     if data is None:
-        given = {"--labels-map": labels_map is not None, "--overlap": overlap != "stop", "--privacy": privacy != "auto"}
-        if ignored := ", ".join(name for name, is_given in given.items() if is_given):
-            raise SpecError(f"{ignored} is about other data. Got no --data. Add --data PATH, or leave it out.")
+        of_others = {"--labels-map": labels_map is not None, "--overlap": overlap != "stop"}
+        _refuse_idle(of_others | {"--privacy": privacy != "auto"})
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     asked = Asked(unit, tuple(subgroups), pictures)
     if is_run(path):
@@ -139,6 +138,12 @@ def evaluate(
         path, Path(data), folder, how, split=split, privacy=privacy, device=device, threads=threads
     )
     return world.by_main(lambda: evaluate_table(table, folder, asked=asked)) or _evaluated_elsewhere(folder)
+
+
+def _refuse_idle(of_other_data: Mapping[str, bool]) -> None:
+    """Stops at options that would do nothing without other data."""
+    if ignored := ", ".join(name for name, is_given in of_other_data.items() if is_given):
+        raise SpecError(f"{ignored} is about other data. Got no --data. Add --data PATH, or leave it out.")
 
 
 def _evaluated_elsewhere(folder: Path) -> Evaluated:
