@@ -67,14 +67,19 @@ def study(
     made = make_study(asked, Path(data or asked.data), Path(out), device=device, threads=threads)
     keep_plan(made, resume=resume)
     while _take_next(made):
-        pass
+        if len(finished := _finished(made)) == 1:  # what only the data show is told after one training, not after all
+            rehearse(made, finished)
     if made.is_check:
-        rehearse(made, [run for run in made.runs if state_of(run.folder) == "finished"])
+        rehearse(made, _finished(made))
     elif all(status_of(run.folder) in DONE for run in made.runs):
         with claimed(made.out / ".claims" / "scoring") as mine:
             if mine:
                 _score(made)
     return write_study(made, _entered(made))
+
+
+def _finished(study: Study) -> list[PlannedRun]:
+    return [run for run in study.runs if state_of(run.folder) == "finished"]
 
 
 def _take_next(study: Study) -> bool:
@@ -145,7 +150,7 @@ def _test_contents(study: Study) -> list[str]:
 
 def _score(study: Study) -> None:
     """Every finished training on test, once, and the baselines; before them the plan enters the ledger."""
-    finished = [run for run in study.runs if state_of(run.folder) == "finished"]
+    finished = _finished(study)
     if not finished:
         return
     _require_same_images(finished)

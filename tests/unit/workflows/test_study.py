@@ -174,6 +174,7 @@ def test_a_mistake_that_only_the_data_show_is_told_before_the_first_look(start, 
     with pytest.raises(SpecError, match=r"A subgroup must be a column of the data\. Got 'sex'"):
         start(PLAN.replace("[0, 1, 2]", "[0]") + "baselines: [majority]\nsubgroups: [sex]\n")
     assert (tmp_path / LEDGER).read_text() == ""
+    assert [folder.name for folder in (tmp_path / "out/runs").glob("*_seed-*")] == ["strong_seed-0"]  # told after one
     done = start(PLAN.replace("[0, 1, 2]", "[0]") + "baselines: [majority]\n", resume=True)
     lines = [json.loads(line) for line in (tmp_path / LEDGER).read_text().splitlines()]
     assert [line.get("kind", "look") for line in lines] == ["plan", "look", "look", "look"]
