@@ -165,6 +165,7 @@ def _score(study: Study) -> None:
             log.info("scoring %s", run.folder.name)
             how: dict[str, Any] = {"device": study.device, "threads": study.threads}
             score_run(RunFolder(run.folder), "test", hide=(study.data,), **how)
+        if RunFolder(run.folder).read_metrics()["split"] != "test":  # also after a kill between both
             evaluate_run(RunFolder(run.folder), split="test")
     for fold in study.folds:
         first = next((run for run in finished if run.fold == fold), None)

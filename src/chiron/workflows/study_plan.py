@@ -68,8 +68,10 @@ class Study:
     @property
     def plan_hash(self) -> str:
         """SHA-256 of all that the plan and its recipes say but where files lie, which differs by machine."""
-        said = self.plan.model_dump(mode="json", exclude={"data": True, "arms": {"__all__": {"recipe"}}})
-        return sha256_json([said, {name: recipe.model_dump(mode="json") for name, recipe in self.recipes.items()}])
+        where: Any = {"data": True, "arms": {"__all__": {"recipe"}}, "features": {"recipe"}}
+        said: list[Any] = [self.plan.model_dump(mode="json", exclude=where)]
+        said.append({name: recipe.model_dump(mode="json") for name, recipe in self.recipes.items()})
+        return sha256_json(said + ([] if self.features is None else [self.features.model_dump(mode="json")]))
 
     @property
     def is_check(self) -> bool:

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from conftest import TINY_RECIPE, write_class_folders
 
 from chiron.audit.ledger import LEDGER, entered_plans, record_look
 from chiron.core.errors import EngineError, SpecError
@@ -14,6 +15,7 @@ from chiron.spec.study import read_study
 from chiron.workflows import one_run
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.study import study
+from chiron.workflows.study_plan import make_study
 
 PLAN = """\
 question: Is the one with more augmentation better?
@@ -70,6 +72,21 @@ def test_mistakes_are_told_before_anything_runs(start, tmp_path, old, new, told)
         start(PLAN.replace(old, new))
     assert told in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_hash_of_a_plan_is_of_what_its_files_say_and_not_of_where_they_lie(tmp_path):
+    write_class_folders(tmp_path / "data", count=4)
+
+    def hash_of(folder: str, *, lr: str = "1e-3") -> str:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tiny.yaml").write_text(TINY_RECIPE)
+        (tmp_path / folder / "read.yaml").write_text(TINY_RECIPE.replace("lr: 1e-3", f"lr: {lr}"))
+        (tmp_path / folder / "study.yaml").write_text(PLAN + "features: {recipe: read.yaml}\n")
+        plan = read_study(tmp_path / folder / "study.yaml")
+        return make_study(plan, tmp_path / "data", tmp_path / "out", device="cpu", threads=1).plan_hash
+
+    assert hash_of("a") == hash_of("b")
+    assert hash_of("a2", lr="2e-3") != hash_of("a3")
 
 
 @pytest.mark.slow
