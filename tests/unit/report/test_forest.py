@@ -41,6 +41,7 @@ def comparison():
         "question": "these models on these cases, trainings fixed",
         "kind": "models",
         "split": "val",
+        "unit": "image",
         "num_images": 1200,
         "num_groups": 300,
         "left_out": {"b": 3},
