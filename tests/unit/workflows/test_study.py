@@ -187,6 +187,7 @@ def test_what_fails_is_listed_and_another_budget_is_flagged(start, tmp_path, mon
     assert "- strong_seed-1: The training loss must be finite. Got nan." in (tmp_path / "out/study.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_mistake_that_only_the_data_show_is_told_before_the_first_look(start, tmp_path):
     with pytest.raises(SpecError, match=r"A subgroup must be a column of the data\. Got 'sex'"):
         start(PLAN.replace("[0, 1, 2]", "[0]") + "baselines: [majority]\nsubgroups: [sex]\n")
