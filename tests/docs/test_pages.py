@@ -92,7 +92,7 @@ def test_multi_label_runs_as_written(tmp_path, monkeypatch):
 def test_decide_by_patient_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in commands("how-to/decide-by-patient.md"):
-        short = ["--set", "train.epochs=1"] if arguments[0] == "train" else []
+        short = ["--set", "train.epochs=1", "--set", "train.warmup_epochs=0"] if arguments[0] == "train" else []
         assert run([*arguments, *short]) == 0, arguments
     assert "answer_opacity" in (tmp_path / "patients.csv").read_text(encoding="utf-8")
     assert (tmp_path / "patients_images.csv").is_file()
