@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -215,7 +216,8 @@ def test_a_killed_process_ends_the_job_and_it_goes_on(tmp_path):
     _, told = job.communicate(timeout=100)
     assert job.returncode != 0
     assert told.count("chiron: All processes of a job must live until its end.") == 1
-    assert "exitcode  : 3" in told
+    # 3, unless torchrun's own signal meets the other process on its way out; it may also not be told of at all.
+    assert re.search(r"exitcode\s*: (3|-15)", told) or "<NO_OTHER_FAILURES>" in told, told
     assert not first.is_running()
     checkpoint = list_checkpoints(tmp_path / "killed" / "checkpoints")[-1]
     assert json.loads((checkpoint / "state.json").read_text())["progress"]["epoch"] < 12
