@@ -13,5 +13,6 @@ __getattr__, __dir__ = lazy_attributes(
         "train": "chiron.workflows.train",
         "evaluate": "chiron.workflows.evaluate",
         "predict": "chiron.workflows.predict",
+        "explain": "chiron.explanation.explain",
     },
 )

@@ -49,6 +49,10 @@ class BundleError(ChironError):
     """A bundle is incomplete, damaged or of another format."""
 
 
+class ExplainError(ChironError):
+    """An explanation cannot be made, or says nothing."""
+
+
 class LeakError(ChironError):
     """The same patient, group or picture stands in two splits."""
 

@@ -1,0 +1,151 @@
+"""`chiron.explain`: where a classifier reacted in an image, for a class.
+
+"Where the model reacted, not where disease is": a map says nothing by itself; see `chiron.explanation.scores`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from chiron.classifier import Classifier, ImageLike
+from chiron.core.errors import ExplainError
+from chiron.core.registry import leaf_names, load_leaf
+from chiron.data.dataset import to_tensor
+from chiron.explanation.choose import choose
+from chiron.explanation.subject import Subject
+
+__all__ = ["EXPLAINERS", "Explanation", "explain", "heat_of", "maps_of", "subjects_of"]
+
+EXPLAINERS = "chiron.explanation.explainers"
+NOTICE = "Where the model reacted, not where disease is."
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A map of one image for one class.
+
+    `map` is as the explainer gave it, on a grid of its own; `heat` is the same at the size of the network's input, 0 to
+    1; `shown` is the picture that the network saw, after the canonical resize and `finish`.
+    """
+
+    map: Float[np.ndarray, "_gh _gw"]
+    heat: Float[np.ndarray, "h w"]
+    shown: UInt8[np.ndarray, "h w _c"]
+    method: str
+    class_name: str
+    probability: float  # the bundle's, of this class
+    notice: str = NOTICE
+
+
+def explain(
+    classifier: Classifier,
+    images: ImageLike | Sequence[ImageLike],
+    *,
+    method: str = "auto",
+    class_name: str | None = None,
+    batch_size: int = 16,
+    seed: int = 0,
+) -> list[Explanation]:
+    """One map an image.
+
+    Args:
+        method: an explainer's name, or `auto` for the one that found planted findings best in networks of this kind.
+        class_name: the class that is explained; None for each image's most probable one.
+        seed: of explainers that draw noise.
+    Raises:
+        ExplainError: unknown method or class, a network that the method cannot explain, or a blank map.
+        DataError, PreprocessError: an image cannot be read.
+    """
+    several = images if isinstance(images, Sequence) and not isinstance(images, str | bytes) else [images]
+    names = classifier.labels.names
+    if class_name is not None and class_name not in names:
+        raise ExplainError(f"class_name must be one of {', '.join(names)}. Got {class_name!r}. Choose one of them.")
+    made: list[Explanation] = []
+    for first in range(0, len(several), batch_size):
+        stored = torch.stack([to_tensor(classifier.store(it)) for it in several[first : first + batch_size]])
+        probs = classifier.probabilities(classifier.member_logits(stored))
+        classes = probs.argmax(dim=1) if class_name is None else torch.full((len(stored),), names.index(class_name))
+        subjects = subjects_of(classifier, stored, classes)
+        chosen = choose(subjects[0]) if method == "auto" else method
+        maps = maps_of(subjects, chosen, seed=seed)
+        heat = heat_of(maps, subjects[0].image.shape[-2:])
+        shown = _shown(classifier, subjects[0])
+        made += [
+            Explanation(
+                maps[i].cpu().numpy(),
+                heat[i].cpu().numpy(),
+                shown[i],
+                chosen,
+                names[int(classes[i])],
+                float(probs[i, int(classes[i])]),
+            )
+            for i in range(len(stored))
+        ]
+    return made
+
+
+def subjects_of(classifier: Classifier, stored: Tensor, classes: Int[Tensor, "b"]) -> list[Subject]:
+    """A subject for each network of the classifier."""
+    with torch.no_grad():
+        inputs = classifier.finish(stored.to(classifier.device))
+    there = classes.to(classifier.device)
+    return [Subject(network, inputs, there, classifier.labels) for network in classifier.networks]
+
+
+def maps_of(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> Float[Tensor, "b _gh _gw"]:
+    """The maps of one network, or the mean over several, each scaled to a largest value of 1 first.
+
+    Raises:
+        ExplainError: the method is unknown or cannot explain the network, or a map is blank.
+    """
+    leaf = load_leaf(EXPLAINERS, method, kind="explainer")
+    made = []
+    for subject in subjects:
+        reason = leaf.why_not(subject)
+        if reason is not None:
+            raise ExplainError(f"{method} must fit the network. Got {type(subject.network).__name__}: {reason}")
+        maps = leaf.explain(subject, seed=seed)
+        _require_something(maps, method)
+        made.append(maps)
+    if len(made) == 1:
+        return made[0]
+    return torch.stack([maps / maps.amax(dim=(1, 2), keepdim=True) for maps in made]).mean(0)
+
+
+def heat_of(maps: Float[Tensor, "b _gh _gw"], size: Sequence[int]) -> Float[Tensor, "b h w"]:
+    """Maps at the size of the input, bilinear, each from 0 to 1."""
+    large = functional.interpolate(maps[:, None], size=tuple(size), mode="bilinear")[:, 0]
+    low, high = large.amin(dim=(1, 2), keepdim=True), large.amax(dim=(1, 2), keepdim=True)
+    return (large - low) / (high - low)
+
+
+def explainer_names() -> list[str]:
+    """All explainers that there are, outside ones too."""
+    return leaf_names(EXPLAINERS)
+
+
+def _require_something(maps: Float[Tensor, "b _gh _gw"], method: str) -> None:
+    flat = maps.flatten(1)
+    if not bool(torch.isfinite(flat).all()):
+        raise ExplainError(f"A map must be finite. Got NaN or infinity from {method}. Choose another explainer.")
+    blank = (flat.amax(dim=1) - flat.amin(dim=1)) <= 0
+    if bool(blank.any()):
+        places = ", ".join(str(it) for it in blank.nonzero().flatten().tolist()[:5])
+        raise ExplainError(
+            f"A map must differ from place to place. Got a blank one from {method} for image {places} of the batch: "
+            "no place speaks for this class. Ask for the class that is named, or choose another explainer."
+        )
+
+
+def _shown(classifier: Classifier, subject: Subject) -> UInt8[np.ndarray, "b h w _c"]:
+    spec = classifier.input_spec
+    mean, std = (
+        torch.tensor(it, device=subject.image.device).view(1, -1, 1, 1) for it in (spec.channel_mean, spec.channel_std)
+    )
+    picture = ((subject.image * std + mean).clamp(0, 1) * 255).round()
+    return picture.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
