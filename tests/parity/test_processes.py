@@ -276,12 +276,15 @@ def test_a_job_that_is_told_to_stop_stops_at_one_step(tmp_path, monkeypatch, num
 
 
 @pytest.mark.slow
-def test_a_mistake_is_told_once(tmp_path):
+def test_a_mistake_is_told_once(tmp_path, monkeypatch):
     folder = folder_of(tmp_path, TINY_RECIPE)
-    job = train(folder, "run", "--set", "train.epoch=3")
-    _, told = job.communicate()
-    assert told.count("chiron: recipe.yaml: unknown key 'train.epoch'") == 1
-    assert "exitcode  : 2" in told
+    monkeypatch.chdir(folder)
+    command, errors = [*training("run"), "--set", "train.epoch=3", *HERE], folder / "errors.txt"
+    both = [start_command(command, errors, environment=environment) for environment in ranks(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [2, 2]
+    assert errors.read_text().count("chiron: recipe.yaml: unknown key 'train.epoch'") == 1
     job = start(folder, "train", "recipe.yaml", "--data", "nowhere", "--out", "run")
     _, told = job.communicate()  # which only the process that reads the data finds
     assert told.count("chiron: A data source must be a folder") == 1
