@@ -23,16 +23,13 @@ def commands(page: str) -> list[list[str]]:
 
 
 def run_small(arguments: list[str]) -> int:
-    """That a command works is seen in one epoch on a part of the phantoms; what is learned is of no interest."""
-    words, more = list(arguments), []
-    if "--count" in words:
-        place = words.index("--count") + 1
-        words[place] = str(min(int(words[place]), 150))
-    if words[0] == "train":
-        more = ["--set", "train.epochs=1", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"]
-    elif words[0] in ("sweep", "study"):
-        more = ["-q"]
-    return run([*words, *more])
+    """That a command works is seen in one epoch; what is learned in it is of no interest."""
+    more = {
+        "train": ["--set", "train.epochs=1", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"],
+        "sweep": ["-q"],
+        "study": ["-q"],
+    }
+    return run([*arguments, *more.get(arguments[0], [])])
 
 
 def write_yaml_blocks(page: str, folder: Path) -> None:
