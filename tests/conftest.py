@@ -22,7 +22,9 @@ install_import_hook(
 
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
-hypothesis.settings.load_profile("untimed")
+# To make a counterexample smaller can take minutes: `.ci/run` tells it as it was found.
+hypothesis.settings.register_profile("ci", deadline=None, phases=set(hypothesis.Phase) - {hypothesis.Phase.shrink})
+hypothesis.settings.load_profile("ci" if "CI" in os.environ else "untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -100,6 +102,12 @@ def trained_run(tmp_path_factory):
     data = write_class_folders(folder / "data")
     (folder / "tiny.yaml").write_text(TINY_RECIPE)
     return train(str(folder / "tiny.yaml"), data, folder / "run", score_test=True, device="cpu")
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports have no figures, which take longer than the small trainings of tests and have tests of their own."""
+    monkeypatch.setattr("chiron.workflows.report.draw_figures", lambda *numbers, **options: [])
 
 
 @pytest.fixture

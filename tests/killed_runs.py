@@ -1,38 +1,69 @@
-"""Commands in processes of their own that start fast, to be killed at any moment.
+"""Commands in processes of their own that start fast, to be killed at any moment or to work together.
 
-A server that has loaded everything forks them; what a test changes in its own process does not reach them.
+A server that has loaded everything forks them, once for all tests of a process; what a test changes in its own process
+does not reach them.
 """
 
 import multiprocessing
 import os
+import resource
+import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+
+LOADED = ("chiron.workflows.train", "chiron.workflows.evaluate", "chiron.workflows.sweep", "chiron.cli.main")
 
 
-def start_command(arguments: Sequence[object], errors: Path, *, slow_writes: bool = False) -> BaseProcess:
-    """One `chiron` command; what it says on stderr goes to the file `errors`."""
+def fork(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """A function of a module, at work in a process that has everything loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chiron.workflows.train", "chiron.workflows.evaluate", "chiron.cli.main"])
-    process = context.Process(target=_run, args=([str(part) for part in arguments], str(errors), slow_writes))
+    context.set_forkserver_preload(list(LOADED))
+    process = context.Process(target=function, args=arguments)
     process.start()
     return process
 
 
-def _run(arguments: list[str], errors: str, slow_writes: bool) -> None:
+def start_command(
+    arguments: Sequence[object],
+    errors: Path,
+    *,
+    first: Callable[[], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> BaseProcess:
+    """One `chiron` command, after a function of this module; what it says on stderr goes to the file `errors`."""
+    return fork(_run, [str(part) for part in arguments], str(errors), first, dict(environment or {}))
+
+
+def ranks(size: int) -> list[dict[str, str]]:
+    """The environment of each of `size` processes of one job, as torchrun sets it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    job = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [job | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+
+
+def write_errors_to(errors: str) -> None:
+    """What this process says on stderr goes to the end of that file."""
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.stderr.fileno())
+
+
+def _run(arguments: list[str], errors: str, first: Callable[[], None] | None, environment: dict[str, str]) -> None:
     from chiron.cli.main import main
 
-    number = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(number, sys.stderr.fileno())
+    write_errors_to(errors)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if slow_writes:
-        _slow_down()
+    os.environ.update(environment)
+    if first is not None:
+        first()
     main(arguments)
 
 
-def _slow_down() -> None:
+def write_slowly() -> None:
     """Every step of writing a checkpoint takes a while: its bytes, each file, each sync, each removal."""
     from chiron.core import files
     from chiron.engine import checkpoint
@@ -49,3 +80,26 @@ def _slow_down() -> None:
     files.os.fsync = slowly(files.os.fsync, 0.05)
     files.os.unlink = slowly(files.os.unlink, 0.03)
     files.os.replace = slowly(files.os.replace, 0.05)
+
+
+def limit_files(limit: int) -> None:
+    """No file may grow beyond so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def fill_the_disk() -> None:
+    """The disk is full when half of the third checkpoint is written."""
+    import errno
+
+    from chiron.engine import checkpoint
+
+    written = []
+
+    def write_bytes(self, data):
+        written.append(self)
+        with self.open("wb") as stream:
+            stream.write(data[: len(data) // 2] if len(written) == 3 else data)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    checkpoint.Path.write_bytes = write_bytes

@@ -2,35 +2,34 @@
 
 import json
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from killed_runs import fork, ranks, write_errors_to
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
 
 
 def run_job(name: str, folder: Path, *, size: int = 2, **arguments: Any) -> list[Any]:
     """What the function `name` of this file returns in each of `size` processes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    paths = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    job = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": paths}
-    command = [sys.executable, __file__, name, str(folder), json.dumps(arguments)]
+    errors = [folder / f"{name}-{rank}-of-{size}.txt" for rank in range(size)]
     processes = [
-        subprocess.Popen(
-            command,
-            env={**os.environ, **job, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
+        fork(_work, name, str(folder), arguments, environment, str(file))
+        for environment, file in zip(ranks(size), errors, strict=True)
     ]
-    told = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * size, "\n".join(told)
+    for process in processes:
+        process.join(timeout=300)
+    told = "\n".join(file.read_text() for file in errors)
+    assert [process.exitcode for process in processes] == [0] * size, told
     return [json.loads((folder / f"{name}-{rank}-of-{size}.json").read_text()) for rank in range(size)]
+
+
+def _work(name: str, folder: str, arguments: dict[str, Any], environment: dict[str, str], errors: str) -> None:
+    write_errors_to(errors)
+    os.environ.update(environment)
+    result = globals()[name](folder, **arguments)
+    Path(folder, f"{name}-{environment['RANK']}-of-{environment['WORLD_SIZE']}.json").write_text(json.dumps(result))
 
 
 def fit_steps(folder: str, changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -125,10 +124,3 @@ def meet(folder: str) -> dict[str, Any]:
         "main_first": world.main_first(lambda: "found"),
         "failure": failure,
     }
-
-
-if __name__ == "__main__":
-    name, folder, arguments = sys.argv[1:]
-    result = globals()[name](folder, **json.loads(arguments))
-    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    Path(folder, f"{name}-{rank}-of-{size}.json").write_text(json.dumps(result))

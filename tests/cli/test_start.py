@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 HEAVY = ("torch", "timm", "numpy", "sklearn", "scipy", "polars", "PIL", "cv2", "matplotlib", "pydantic", "yaml")
 
 
@@ -28,31 +26,29 @@ def test_checking_a_recipe_loads_neither_torch_nor_timm():
     assert not loaded_by(check) & {"torch", "timm", "numpy", "sklearn"}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "chiron.core.process",
-        "chiron.spec.recipe",
-        "chiron.metrics.evaluation",
-        "chiron.data.reading",
-        "chiron.classifier",
-    ],
-)
-def test_importing_has_no_effect(module):
-    """No logging set-up, seeds, environment writes or warning filters."""
-    script = f"""
-import logging, os, random, warnings
+MODULES = ["chiron.core.process", "chiron.spec.recipe", "chiron.metrics.evaluation", "chiron.data.reading",
+           "chiron.classifier"]  # fmt: skip
+
+
+def test_importing_has_no_effect():
+    """No logging set-up, seeds, environment writes or warning filters; each module is the first one imported."""
+    script = """
+import importlib, logging, os, random, sys, warnings
 import torch, timm, matplotlib, polars, scipy.stats, cv2, pydicom.pixels  # theirs are not ours
 
 def look():
     return dict(os.environ), list(warnings.filters), logging.root.handlers[:], random.getstate()
 
-before, torch_before = look(), torch.get_rng_state().sum()
-import {module}
-assert look() == before
-assert torch.get_rng_state().sum() == torch_before
+for module in sys.argv[1:]:
+    if os.fork() == 0:
+        before, torch_before = look(), torch.get_rng_state().sum()
+        importlib.import_module(module)
+        alike = look() == before and torch.get_rng_state().sum() == torch_before
+        os._exit(0 if alike else 1)
+    print(module, os.wait()[1])
 """
-    subprocess.run([sys.executable, "-c", script], check=True)
+    done = subprocess.run([sys.executable, "-c", script, *MODULES], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{module} 0" for module in MODULES], done.stderr
 
 
 def test_help_and_version(capsys):

@@ -22,6 +22,22 @@ def commands(page: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines if line.startswith("chiron ")]
 
 
+def run_small(arguments: list[str]) -> int:
+    """That a command works is seen in one epoch; what is learned in it is of no interest."""
+    more = {
+        "train": ["--set", "train.epochs=1", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"],
+        "sweep": ["-q"],
+        "study": ["-q"],
+    }
+    return run([*arguments, *more.get(arguments[0], [])])
+
+
+def write_yaml_blocks(page: str, folder: Path) -> None:
+    """The files that a page shows, with one epoch instead of two."""
+    for name, text in re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
+        (folder / name).write_text(re.sub(r"(epochs[=:] ?)2", r"\g<1>1", text), encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
@@ -66,25 +82,27 @@ def test_own_folder_runs_as_written(tmp_path, monkeypatch):
         shutil.copy(path, tmp_path / "new_images" / path.name)
     (tmp_path / "labels.csv").write_text("\n".join(table), encoding="utf-8")
     for arguments in commands("tutorials/own-folder.md"):
-        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert (tmp_path / "report_to_share.html").is_file()
     assert (tmp_path / "predictions.csv").read_text(encoding="utf-8").count("\n") == 4
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_ham10000_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in commands("tutorials/ham10000.md"):
-        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert (tmp_path / "ham_report.html").is_file()
     assert len((tmp_path / "ham_runs" / "test_ledger.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_multi_label_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in commands("how-to/multi-label.md"):
-        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert "y_true_Lung Opacity" in (tmp_path / "runs/findings/predictions/test.csv").read_text(encoding="utf-8")
 
 
@@ -92,8 +110,7 @@ def test_multi_label_runs_as_written(tmp_path, monkeypatch):
 def test_decide_by_patient_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in commands("how-to/decide-by-patient.md"):
-        short = ["--set", "train.epochs=1", "--set", "train.warmup_epochs=0"] if arguments[0] == "train" else []
-        assert run([*arguments, *short]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert "answer_opacity" in (tmp_path / "patients.csv").read_text(encoding="utf-8")
     assert (tmp_path / "patients_images.csv").is_file()
 
@@ -105,21 +122,17 @@ def test_pretrained_weights_runs_as_written(tmp_path, monkeypatch):
     for block in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
         exec(block, {})
     for arguments in commands(page):
-        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     card = (tmp_path / "runs/transfer/bundle/README.md").read_text(encoding="utf-8")
     assert "First weights: " in card
     assert "from checkpoint.pth.tar (license: not stated)" in card
-
-
-# Two epochs show that a command works; what it learns in them is of no interest.
-SHORT = {"train": ["--set", "train.epochs=2", "--set", "train.warmup_epochs=0", "--threads", "1", "-q"]}
 
 
 @pytest.mark.slow
 def test_train_well_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in commands("how-to/train-well.md"):
-        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert (tmp_path / "runs" / "first" / "report.html").is_file()
 
 
@@ -127,19 +140,18 @@ def test_train_well_runs_as_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", ["audit-data", "keep-names-private"])
 def test_a_how_to_runs_as_written(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    codes = {
-        tuple(arguments): run([*arguments, *SHORT.get(arguments[0], [])]) for arguments in commands(f"how-to/{page}.md")
-    }
+    codes = {tuple(arguments): run_small(arguments) for arguments in commands(f"how-to/{page}.md")}
     refused = [" ".join(arguments) for arguments, code in codes.items() if code not in (0, 1)]
     # the phantoms come without splits, so there is nothing to repair
     assert refused == (["data split audit --repair --out repaired"] if page == "audit-data" else [])
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_compare_models_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in commands("how-to/compare-models.md"):
-        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert "SD over seeds cnn" in (tmp_path / "methods" / "comparison.md").read_text(encoding="utf-8")
     assert (tmp_path / "comparison" / "forest.svg").is_file()
 
@@ -148,10 +160,9 @@ def test_compare_models_runs_as_written(tmp_path, monkeypatch):
 def test_test_externally_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = "how-to/test-externally.md"
-    (block,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / block[0]).write_text(block[1], encoding="utf-8")
+    write_yaml_blocks(page, tmp_path)
     for arguments in commands(page):
-        assert run([*arguments, *SHORT.get(arguments[0], [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     numbers = json.loads((tmp_path / "external/evaluation_metrics.json").read_text(encoding="utf-8"))
     assert [it["attribute"] for it in numbers["strata"]] == ["label_of_data"]
     splits = (tmp_path / "by_sex/test_split.csv").read_text(encoding="utf-8")
@@ -162,22 +173,21 @@ def test_test_externally_runs_as_written(tmp_path, monkeypatch):
 def test_sweeps_and_folds_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = "how-to/sweeps-and-folds.md"
-    for block in re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
-        (tmp_path / block[0]).write_text(block[1], encoding="utf-8")
+    write_yaml_blocks(page, tmp_path)
     for arguments in commands(page):
-        assert run([*arguments, "-q"]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert (tmp_path / "folds/sweep.csv").read_text(encoding="utf-8").count("finished") == 6
     assert (tmp_path / "search/sweep.csv").read_text(encoding="utf-8").count("finished") == 4
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_run_a_study_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = "how-to/run-a-study.md"
-    for block in re.findall(r"```yaml\n# (\S+)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
-        (tmp_path / block[0]).write_text(block[1], encoding="utf-8")
+    write_yaml_blocks(page, tmp_path)
     for arguments in commands(page):
-        assert run([*arguments, *(["-q"] if arguments[0] != "plan" else [])]) == 0, arguments
+        assert run_small(arguments) == 0, arguments
     assert "hybrid is" in (tmp_path / "study/study.md").read_text(encoding="utf-8")
     assert (tmp_path / "study/table.csv").read_text(encoding="utf-8").count("\n") == 7
 

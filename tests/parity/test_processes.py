@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ import polars as pl
 import psutil
 import pytest
 from conftest import TINY_RECIPE, write_class_folders
+from killed_runs import ranks, start_command
 from process_jobs import TORCHRUN, run_job
 
 from chiron.engine.checkpoint import list_checkpoints
@@ -150,17 +150,39 @@ KILLED = TINY_RECIPE.replace(
 )
 
 
-def start(folder, *arguments, several=True):
-    launcher = TORCHRUN if several else [sys.executable]
+HERE = ["--device", "cpu", "--threads", "1"]
+
+
+def start(folder, *arguments):
+    """The command by torchrun in two processes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [*launcher, *CHIRON, *arguments, "--device", "cpu", "--threads", "1"]
+    command = [*TORCHRUN, *CHIRON, *arguments, *HERE]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def train(folder, out, *more, several=True):
-    return start(folder, "train", "recipe.yaml", "--data", "data", "--out", out, *more, several=several)
+def train(folder, out, *more):
+    return start(folder, *training(out), *more)
+
+
+def training(out):
+    return ["train", "recipe.yaml", "--data", "data", "--out", out]
+
+
+def done(folder, monkeypatch, *arguments, size=1):
+    """What the command, in so many processes without torchrun, says on stderr; it must succeed."""
+    monkeypatch.chdir(folder)
+    errors = folder / "errors.txt"
+    errors.write_text("")
+    processes = [
+        start_command([*arguments, *HERE], errors, environment=environment if size > 1 else None)
+        for environment in ranks(size)
+    ]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * size, errors.read_text()
+    return errors.read_text()
 
 
 def weights(run):
@@ -174,14 +196,14 @@ def workers(job):
 
 
 def begun(job, run):
-    """Waits until the job trains."""
+    """Waits until the job of torchrun trains."""
     while job.poll() is None and not list_checkpoints(run / "checkpoints"):
         time.sleep(0.02)
     assert job.poll() is None, job.stderr.read()
 
 
 @pytest.mark.slow
-def test_a_job_writes_one_run_and_talks_once(tmp_path):
+def test_a_job_writes_one_run_and_talks_once(tmp_path, monkeypatch):
     """Scored by two processes and by one: the same images, scores within 1e-5, equal counts."""
     folder = folder_of(tmp_path, TINY_RECIPE, count=53)
     job = train(folder, "run", "--score-test")
@@ -191,8 +213,7 @@ def test_a_job_writes_one_run_and_talks_once(tmp_path):
     assert told.count("epoch 1/2") == told.count("look number 1") == 1
     shutil.copytree(tmp_path / "run", tmp_path / "alone")
     shutil.rmtree(tmp_path / "alone" / "predictions")
-    again = start(folder, "evaluate", "alone", "--split", "test", several=False)
-    assert again.wait() == 0, again.stderr.read()
+    done(folder, monkeypatch, "evaluate", "alone", "--split", "test")
     tables = [pl.read_csv(tmp_path / name / "predictions" / "test.csv").sort("sample_id") for name in ("run", "alone")]
     assert tables[0]["sample_id"].to_list() == tables[1]["sample_id"].to_list()
     assert tables[0]["sample_id"].is_unique().all()
@@ -204,11 +225,10 @@ def test_a_job_writes_one_run_and_talks_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_job_and_it_goes_on(tmp_path):
+def test_a_killed_process_ends_the_job_and_it_goes_on(tmp_path, monkeypatch):
     """With as many processes to the same bytes, with another number it says that it is not."""
     folder = folder_of(tmp_path, KILLED)
-    whole = train(folder, "whole")
-    assert whole.wait() == 0, whole.stderr.read()
+    done(folder, monkeypatch, *training("whole"), size=2)
     job = train(folder, "killed")
     begun(job, tmp_path / "killed")
     first, second = workers(job)
@@ -223,24 +243,25 @@ def test_a_killed_process_ends_the_job_and_it_goes_on(tmp_path):
     assert json.loads((checkpoint / "state.json").read_text())["progress"]["epoch"] < 12
     shutil.copytree(tmp_path / "killed", tmp_path / "fewer")
 
-    resumed = start(folder, "train", "--resume", "--out", "killed")
-    assert resumed.wait() == 0, resumed.stderr.read()
+    done(folder, monkeypatch, "train", "--resume", "--out", "killed", size=2)
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
-    fewer = start(folder, "train", "--resume", "--out", "fewer", several=False)
-    assert fewer.wait() == 0
-    assert "resumed, not byte-equal to an uninterrupted run: processes 2 -> 1" in fewer.stderr.read()
+    told = done(folder, monkeypatch, "train", "--resume", "--out", "fewer")
+    assert "resumed, not byte-equal to an uninterrupted run: processes 2 -> 1" in told
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_job_that_is_told_to_stop_stops_at_one_step(tmp_path, number):
+def test_a_job_that_is_told_to_stop_stops_at_one_step(tmp_path, monkeypatch, number):
     """One process starts alone, is stopped, and two go on; these are told to stop, and end with the same checkpoint."""
     folder = folder_of(tmp_path, KILLED)
-    alone = train(folder, "run", several=False)
-    begun(alone, tmp_path / "run")
-    alone.send_signal(signal.SIGINT)
-    assert alone.wait() == 130
+    monkeypatch.chdir(folder)
+    alone = start_command([*training("run"), *HERE], folder / "errors.txt")
+    while alone.is_alive() and not list_checkpoints(tmp_path / "run" / "checkpoints"):
+        time.sleep(0.02)
+    os.kill(alone.pid, signal.SIGINT)
+    alone.join()
+    assert alone.exitcode == 130, (folder / "errors.txt").read_text()
     before = list_checkpoints(tmp_path / "run" / "checkpoints")[-1].name
     job = start(folder, "train", "--resume", "--out", "run")
     while job.poll() is None and list_checkpoints(tmp_path / "run" / "checkpoints")[-1].name == before:
@@ -255,12 +276,15 @@ def test_a_job_that_is_told_to_stop_stops_at_one_step(tmp_path, number):
 
 
 @pytest.mark.slow
-def test_a_mistake_is_told_once(tmp_path):
+def test_a_mistake_is_told_once(tmp_path, monkeypatch):
     folder = folder_of(tmp_path, TINY_RECIPE)
-    job = train(folder, "run", "--set", "train.epoch=3")
-    _, told = job.communicate()
-    assert told.count("chiron: recipe.yaml: unknown key 'train.epoch'") == 1
-    assert "exitcode  : 2" in told
+    monkeypatch.chdir(folder)
+    command, errors = [*training("run"), "--set", "train.epoch=3", *HERE], folder / "errors.txt"
+    both = [start_command(command, errors, environment=environment) for environment in ranks(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [2, 2]
+    assert errors.read_text().count("chiron: recipe.yaml: unknown key 'train.epoch'") == 1
     job = start(folder, "train", "recipe.yaml", "--data", "nowhere", "--out", "run")
     _, told = job.communicate()  # which only the process that reads the data finds
     assert told.count("chiron: A data source must be a folder") == 1

@@ -15,6 +15,7 @@ from chiron.report.figures import draw_figures, inline_svg
 from chiron.report.gallery import Gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.plots.learning_curves import History, metric_name
+from chiron.report.plots.style import Drawing
 from chiron.report.sections.on_page import sections_of
 from chiron.report.sections.questions import headline
 from chiron.report.tables import (
@@ -54,6 +55,7 @@ def render_report(
     *,
     gallery: Gallery | None = None,
     limits: Sequence[Limit] | None = None,
+    drawings: Sequence[Drawing] | None = None,
     shareable: bool = False,
 ) -> str:
     """The whole report as HTML. The same input gives the same text.
@@ -64,6 +66,7 @@ def render_report(
         history: one mapping an epoch; without it the learning curves are left out.
         gallery: the failures; without them the page has none.
         limits: what `limits_of` found; by default it is asked here. A shareable page needs those of the exact numbers.
+        drawings: the figures, where they are drawn already.
         shareable: say that numbers are coarse and things left out (`report.coarse` and `report.sharing` do it).
     Raises:
         ReportError: the evaluation has another format or lacks a part.
@@ -76,6 +79,7 @@ def render_report(
     try:
         view = _view(evaluation, context, history)
         view |= {
+            "figures": _figures(_drawn(evaluation, context, history) if drawings is None else drawings),
             "limits": limits_of(evaluation, context) if limits is None else limits,
             "gallery": gallery,
             "failures": sentences.failures(gallery) if gallery else {},
@@ -115,7 +119,6 @@ def _view(evaluation: Mapping[str, Any], context: ReportContext, history: Histor
         "per_class": per_class_table(evaluation),
         "multi_label": formats.is_multi_label(evaluation),
         "decisions": decision_rows(evaluation),
-        "figures": _figures(evaluation, context, history),
         "training": _training(context, history),
         "environment": environment_rows(context.environment),
     }
@@ -145,12 +148,11 @@ def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[s
     }
 
 
-def _figures(
-    evaluation: Mapping[str, Any], context: ReportContext, history: History | None
-) -> dict[str, dict[str, Any]]:
-    drawings = draw_figures(
-        evaluation, history, selection_metric=context.selection_metric, best_epoch=context.best_epoch
-    )
+def _drawn(evaluation: Mapping[str, Any], context: ReportContext, history: History | None) -> list[Drawing]:
+    return draw_figures(evaluation, history, selection_metric=context.selection_metric, best_epoch=context.best_epoch)
+
+
+def _figures(drawings: Sequence[Drawing]) -> dict[str, dict[str, Any]]:
     return {
         drawing.name: {
             "number": place,

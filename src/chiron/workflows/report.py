@@ -10,10 +10,11 @@ from chiron.audit.sharing_key import sharing_key
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
 from chiron.report.coarse_parts import shareable_numbers
-from chiron.report.figures import write_figures
+from chiron.report.figures import draw_figures, write_figures
 from chiron.report.gallery import make_gallery
 from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
+from chiron.report.plots.style import Drawing
 from chiron.report.sharing import shareable_context, shareable_gallery, shareable_history
 from chiron.spec.decision import Unit
 from chiron.workflows.numbers import compute_numbers
@@ -78,30 +79,41 @@ def write_results(folder: Path, stored: Stored, *, pictures: bool = True) -> dic
     """Writes numbers, figures and the page, with or without pictures, into `folder` and returns the numbers."""
     numbers = compute_numbers(stored)
     write_text(folder / "evaluation_metrics.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False))
-    write_figures(
+    drawings = draw_figures(
         numbers,
         stored.history or None,
-        folder / "figures",
         selection_metric=stored.context.selection_metric,
         best_epoch=stored.context.best_epoch,
     )
-    write_page(folder / "report.html", stored, numbers, pictures=pictures)
+    write_figures(drawings, folder / "figures")
+    write_page(folder / "report.html", stored, numbers, drawings=drawings, pictures=pictures)
     return numbers
 
 
 def write_page(
-    path: Path, stored: Stored, numbers: dict[str, Any], *, key: bytes | None = None, pictures: bool = True
+    path: Path,
+    stored: Stored,
+    numbers: dict[str, Any],
+    *,
+    drawings: list[Drawing] | None = None,
+    key: bytes | None = None,
+    pictures: bool = True,
 ) -> list[Limit]:
-    """Writes the HTML page, with a key the shareable one, which never has images, and returns the limits on it."""
+    """Writes the HTML page, with a key the shareable one, which never has images, and returns the limits on it.
+
+    The figures of the numbers may be drawn already; those of a shareable page are always drawn of what it shows.
+    """
     exact = None if key is None else (numbers, stored.context)  # only a shareable page shows others than it judges by
     shown: dict[str, Any] = numbers
     context, history = stored.context, stored.history
     gallery = make_gallery(stored.predictions, stored.manifest if pictures and key is None else None)
     if key is not None:
         shown, context = shareable_numbers(numbers), shareable_context(context, key)
-        gallery, history = shareable_gallery(gallery, key), shareable_history(history)
+        gallery, history, drawings = shareable_gallery(gallery, key), shareable_history(history), None
     limits = limits_of(shown, context, exact=exact)
-    page = render_report(shown, context, history, limits=limits, gallery=gallery, shareable=key is not None)
+    page = render_report(
+        shown, context, history, limits=limits, gallery=gallery, drawings=drawings, shareable=key is not None
+    )
     write_text(path, page)
     return limits
 

@@ -31,8 +31,7 @@ def epoch_pixels(images: TrainingImages, num_workers: int, epoch: int) -> torch.
 def test_same_pixels_for_any_number_of_workers(class_folders):
     images = training_images(class_folders)
     alone = epoch_pixels(images, 0, epoch=3)
-    for num_workers in (1, 2):
-        torch.testing.assert_close(epoch_pixels(images, num_workers, epoch=3), alone, rtol=0, atol=0)
+    torch.testing.assert_close(epoch_pixels(images, 2, epoch=3), alone, rtol=0, atol=0)
 
 
 def test_pixels_follow_epoch_sample_and_occurrence(class_folders):
@@ -176,8 +175,7 @@ def test_repeats_differ_and_come_again_after_resuming(class_folders):
 def test_repeats_are_the_same_for_any_number_of_workers(class_folders):
     images = training_images(class_folders)
     alone = balanced_epoch(images, 0)[0]
-    for num_workers in (1, 2):
-        torch.testing.assert_close(balanced_epoch(images, num_workers)[0], alone, rtol=0, atol=0)
+    torch.testing.assert_close(balanced_epoch(images, 2)[0], alone, rtol=0, atol=0)
 
 
 def cut_in_two(rank):

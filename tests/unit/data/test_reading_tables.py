@@ -242,7 +242,7 @@ def test_two_tables_of_labels_need_a_choice(place):
 CELLS = st.sampled_from(["", "0", "1", "0.5", "x", "nan", "-1", "a", "ü"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=6))
 def test_any_cells_are_read_or_refused_in_one_sentence(tmp_path_factory, cells):
     place = Place(tmp_path_factory.mktemp("cells") / "data")

@@ -1,4 +1,8 @@
-"""A small coverage gate: few cells of the simulation, seeds fixed; and what simulated sets are made of."""
+"""A small coverage gate: few cells of the simulation, seeds fixed; and what simulated sets are made of.
+
+The gate over all cells is `benchmarks/validity/coverage.py`; its results are a page in the docs and the data that the
+tool reads.
+"""
 
 import json
 
@@ -13,13 +17,10 @@ gate = script("coverage")
 sets = script("simulated_sets")
 SMALL = [gate.Cell(150, 0.2, "near 1", "equal"), gate.Cell(50, 0.3, "near 1", "equal", 0.7)]
 LARGE = [
-    gate.Cell(150, 0.5, "ordinary", "unequal"),
     gate.Cell(150, classes="three"),
-    gate.Cell(150, 0.2, "near 1", "unequal"),
     gate.Cell(150, 0.2, "ordinary", "tied"),
     gate.Cell(600, 0.1, "near 1", "unequal"),
     gate.Cell(100, 0.3, "near 1", "unequal", 0.7),
-    gate.Cell(600, level="near 1", classes="three"),
 ]
 
 
@@ -43,9 +44,9 @@ def test_default_intervals_hold_the_true_value(cell):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("cell", [*SMALL, *LARGE], ids=str)
+@pytest.mark.parametrize("cell", LARGE, ids=str)
 def test_default_intervals_hold_the_true_value_in_more_sets(cell):
-    assert misses(cell, 300) == []
+    assert misses(cell, 100) == []
 
 
 @pytest.mark.usefixtures("unchecked")

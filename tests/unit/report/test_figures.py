@@ -20,7 +20,8 @@ ODD = ("<b>bold</b> & $x^2$", "_hidden", 'quote " and \n line')
 
 
 def test_figures_are_written_as_svg_and_png(binary, history, tmp_path):
-    written = write_figures(binary, history, tmp_path / "figures", selection_metric="val_auroc", best_epoch=3)
+    drawings = draw_figures(binary, history, selection_metric="val_auroc", best_epoch=3)
+    written = write_figures(drawings, tmp_path / "figures")
     assert list(written) == NAMES
     for name, (svg, png) in written.items():
         assert (svg.name, png.name) == (f"{name}.svg", f"{name}.png")
@@ -40,6 +41,17 @@ def test_figures_are_the_same_each_time(binary, history, binary_figures):
     assert "<dc:date>" not in svg_of(one)
 
 
+def test_a_figure_is_placed_once_for_all_its_files(binary):
+    """Whichever is made first; matplotlib would place the parts anew, at the resolution of each file."""
+    one, other = (draw_figures(binary)[2] for _ in range(2))
+    png, svg = png_of(one), svg_of(one)
+    assert (svg_of(other), png_of(other)) == (svg, png)
+    placed = [axes.get_position().bounds for axes in one.figure.axes]
+    png_of(one)
+    assert [axes.get_position().bounds for axes in one.figure.axes] == placed
+    assert one.figure.get_layout_engine() is None
+
+
 def test_without_history_there_are_no_learning_curves(binary):
     for absent in (None, []):
         assert [drawing.name for drawing in draw_figures(binary, absent)] == NAMES[:-1]
@@ -48,7 +60,7 @@ def test_without_history_there_are_no_learning_curves(binary):
 def test_a_folder_below_a_file_is_one_clear_error(binary, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="must be writable"):
-        write_figures(binary, None, tmp_path / "file" / "figures")
+        write_figures(draw_figures(binary), tmp_path / "file" / "figures")
 
 
 @pytest.mark.parametrize("classes", [LONG[:2], (*LONG, *ODD)], ids=["2", "15"])

@@ -9,6 +9,7 @@ import pytest
 
 from chiron.core.errors import ReportError
 from chiron.report.context import ReportContext
+from chiron.report.figures import draw_figures
 from chiron.report.format import estimate_text, interval_text, number
 from chiron.report.limits import limits_of
 from chiron.report.page import render_report
@@ -141,6 +142,12 @@ def test_foreign_text_is_escaped(evaluation_of, context_of):
 
 def test_same_input_gives_the_same_page(binary, context_of, history, binary_html):
     assert render_report(binary, context_of(), history) == binary_html
+
+
+def test_figures_that_are_drawn_already_are_shown(binary, context_of, history, binary_html):
+    drawings = draw_figures(binary, history, selection_metric="val_auroc", best_epoch=3)
+    assert render_report(binary, context_of(), history, drawings=drawings) == binary_html
+    assert "<figure" not in render_report(binary, context_of(), history, drawings=[])
 
 
 def test_every_figure_has_words_and_a_caption(binary_html):

@@ -91,7 +91,7 @@ MATRICES = st.integers(2, 4).flatmap(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(MATRICES)
 def test_every_number_is_the_exact_one_or_none(cells):
     matrix = np.asarray(cells)

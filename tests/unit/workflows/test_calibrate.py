@@ -22,6 +22,8 @@ from chiron.workflows.report import report
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RECIPE = """\
 about: for tests
 model: {name: chiron_fair_cnn_nano, init: scratch}

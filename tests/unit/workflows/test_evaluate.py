@@ -12,6 +12,8 @@ from chiron.workflows.evaluate import evaluate
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -76,7 +78,8 @@ def test_broken_ledger_is_told_as_unknown(run, tmp_path):
     assert "unknown" in (run.path / "report.html").read_text()
 
 
-def test_run_folder_holds_what_is_promised(run):
+def test_run_folder_holds_what_is_promised(run, monkeypatch):
+    monkeypatch.undo()  # with figures
     evaluate(run.path, device="cpu")
     names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
     assert {

@@ -17,6 +17,8 @@ from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.study import study
 from chiron.workflows.study_plan import make_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PLAN = """\
 question: Is the one with more augmentation better?
 data: data

@@ -2,13 +2,11 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from killed_runs import start_command
 
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.files import claimed
@@ -18,6 +16,8 @@ from chiron.workflows import sweep as module
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.sweep import sweep
 from chiron.workflows.sweep_plan import Plan, run_name
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 FOLDS = """\
 recipe: tiny.yaml
@@ -240,9 +240,9 @@ def test_a_smaller_loss_is_better(tmp_path):
     assert directions == {"loss": False, "brier": False, "auroc": True, "macro_f1": True, "exact_match": True}
 
 
-def command(tmp_path, class_folders) -> list[str]:
-    return [sys.executable, "-m", "chiron.cli.main", "sweep", str(tmp_path / "sweep.yaml"), "--data",
-            str(class_folders), "--out", str(tmp_path / "out"), "--device", "cpu", "--threads", "1", "-q"]  # fmt: skip
+def started(tmp_path, class_folders):
+    arguments = ["sweep", tmp_path / "sweep.yaml", "--data", class_folders, "--out", tmp_path / "out"]
+    return start_command([*arguments, "--device", "cpu", "--threads", "1", "-q"], tmp_path / "errors.txt")
 
 
 @pytest.mark.slow
@@ -252,14 +252,15 @@ def command(tmp_path, class_folders) -> list[str]:
 def test_two_processes_and_a_kill(tmp_path, tiny_recipe, class_folders, text):
     """One of two processes is killed at work; a third takes over, and every run is done once."""
     (tmp_path / "sweep.yaml").write_text(text)
-    both = [subprocess.Popen(command(tmp_path, class_folders)) for _ in range(2)]
+    both = [started(tmp_path, class_folders) for _ in range(2)]
     deadline = time.monotonic() + 120
     while not list((tmp_path / "out").glob("*/recipe.yaml")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.kill(both[0].pid, signal.SIGKILL)
-    both[0].wait()
-    assert both[1].wait() == 0
-    assert subprocess.run(command(tmp_path, class_folders), check=False).returncode == 0
+        time.sleep(0.01)
+    both[0].kill()
+    third = started(tmp_path, class_folders)
+    for process, code in zip((*both, third), (-signal.SIGKILL, 0, 0), strict=True):
+        process.join()
+        assert process.exitcode == code, (tmp_path / "errors.txt").read_text()
     runs = json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]
     assert [run["status"] for run in runs] == ["finished"] * (4 if "grid" in text else 3)
     assert len({run["run"] for run in runs}) == len(runs)

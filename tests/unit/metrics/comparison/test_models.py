@@ -89,6 +89,8 @@ def test_without_evidence_the_possible_differences_are_told(models):
     )
 
 
+# Without checks of shapes, which take longer than the 400 resamples.
+@pytest.mark.usefixtures("unchecked")
 def test_f1_is_no_share_of_the_same_rows(models):
     """The rows that F1 counts differ between models, so McNemar's test of one model's rows is not its test."""
     y_true, y_prob, ids = models
