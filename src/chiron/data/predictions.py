@@ -166,7 +166,7 @@ class Predictions:
             raise DataError(f"A predictions table must be a readable CSV file. Got {error} at {path}.") from error
         facts: dict[str, Any] = {}
         if path.with_suffix(".json").is_file():
-            facts = _read_facts(path.with_suffix(".json"))
+            facts = read_facts(path.with_suffix(".json"))
         found = [c.split("_", 1)[1] for c in frame.columns if c.startswith("logit_")] or [
             c.split("_", 1)[1] for c in frame.columns if c.startswith("prob_")
         ]
@@ -176,8 +176,12 @@ class Predictions:
         return cls(_typed(frame, classes, path), classes, positive, facts)
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
-    """What Chiron wrote beside a table; a file of another program's is left alone."""
+def read_facts(path: Path) -> dict[str, Any]:
+    """What Chiron wrote beside a table; a file of another program's is left alone.
+
+    Raises:
+        DataError: it is not JSON.
+    """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

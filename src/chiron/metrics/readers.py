@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from chiron.metrics.binary_question import BinaryQuestion
 from chiron.metrics.holm import holm
-from chiron.metrics.question import Question
 from chiron.metrics.raters import kappa, mcnemar
 
 MOST_CUTS = 10  # points of a rating that are told
@@ -25,7 +25,7 @@ class Answers:
 
 
 def reader_numbers(
-    question: Question, answers: Sequence[Answers], *, num_resamples: int = 2000
+    question: BinaryQuestion, answers: Sequence[Answers], *, num_resamples: int = 2000
 ) -> list[dict[str, Any]]:
     """One entry a reader, on the images that the reader answered; `p_adjusted` is Holm's over all tests of all readers.
 
@@ -44,7 +44,7 @@ def adjust_tests(entries: Sequence[dict[str, Any]]) -> None:
         test["p_adjusted"] = adjusted
 
 
-def _of_reader(question: Question, answers: Answers, num_resamples: int) -> dict[str, Any]:
+def _of_reader(question: BinaryQuestion, answers: Answers, num_resamples: int) -> dict[str, Any]:
     model, value = question.part(answers.given), answers.value[answers.given]
     entry: dict[str, Any] = {
         "question": question.name,
@@ -71,12 +71,12 @@ def _of_reader(question: Question, answers: Answers, num_resamples: int) -> dict
     }
 
 
-def _point(person: Question) -> dict[str, Any]:
+def _point(person: BinaryQuestion) -> dict[str, Any]:
     """A point on the ROC: sensitivity, and 1 - specificity as its specificity."""
     return {"sensitivity": asdict(person.sensitivity()), "specificity": asdict(person.specificity())}
 
 
-def _paired(model: Question, person: Question, side: Bool[np.ndarray, "n"]) -> dict[str, Any] | None:
+def _paired(model: BinaryQuestion, person: BinaryQuestion, side: Bool[np.ndarray, "n"]) -> dict[str, Any] | None:
     """The test on one side, null where the side has no image."""
     if not side.any():
         return None

@@ -116,7 +116,7 @@ def evaluate(
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if unit is not None:  # told before test is looked at
             require_unit(part_of(Manifest.load(run.path), chosen).frame, unit)
-        if world.any(world.is_main and not is_scored(run, chosen)):
+        if world.any(world.is_main and not run.is_scored(chosen)):
             score_run(run, chosen, device=device, threads=threads)
         return world.by_main(lambda: evaluate_run(run, split=chosen, asked=asked)) or _evaluated_elsewhere(run.path)
     folder = Path(out) if out is not None else Path("evaluation")
@@ -149,12 +149,6 @@ def _refuse_idle(of_other_data: Mapping[str, bool]) -> None:
 def _evaluated_elsewhere(folder: Path) -> Evaluated:
     """What the main process has written."""
     return Evaluated(folder, RunFolder(folder).read_metrics())
-
-
-def is_scored(run: RunFolder, split: str) -> bool:
-    """Whether the split has a table of the run's bundle as it is: another decision is another bundle."""
-    table, bundle_id = run.predictions(split), run.read_facts().get("bundle_id")
-    return table.is_file() and Predictions.load(table).facts.get("bundle_id") == bundle_id
 
 
 def score_run(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
-from chiron.metrics.question import Question
+from chiron.metrics.binary_question import BinaryQuestion
 from chiron.metrics.readers import Answers, reader_numbers
 
 
@@ -14,7 +14,7 @@ def drawn(n: int = 120):
     score = np.clip(0.5 + 0.2 * rng.normal(size=n) + 0.2 * (2 * positive - 1), 0.01, 0.99)
     worse = np.where(rng.uniform(size=n) < 0.7, positive, ~positive).astype(float)
     rating = np.clip(np.round(2 + positive * 1.5 + rng.normal(size=n)), 1, 5)
-    return Question("sick", positive, score, score >= 0.5, np.arange(n)), worse, rating
+    return BinaryQuestion("sick", positive, score, score >= 0.5, np.arange(n)), worse, rating
 
 
 def test_points_and_agreement_on_the_images_that_were_read():

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from chiron.metrics.question import Question
+from chiron.metrics.binary_question import BinaryQuestion
 from chiron.metrics.subgroups import COUNTS_ONLY, Attribute, simultaneous_confidence, subgroup_numbers
 
 
 def drawn(
     seed: int = 0, *, n: int = 600, shares=(0.5, 0.5), error_of_last: float = 0.1, group_size: int = 1
-) -> tuple[Question, Attribute]:
+) -> tuple[BinaryQuestion, Attribute]:
     """Right answers in 90 % of images, in the last group of the attribute in 1 - `error_of_last`."""
     rng = np.random.default_rng(seed)
     num_groups = n // group_size
@@ -23,7 +23,7 @@ def drawn(
     called = positive == right
     score = np.clip(0.5 + 0.2 * rng.uniform(size=n) * np.where(called, 1, -1), 0, 1)
     names = tuple("abcdefgh"[: len(shares)])
-    return Question("sick", positive, score, called, patient), Attribute("tone", names, index)
+    return BinaryQuestion("sick", positive, score, called, patient), Attribute("tone", names, index)
 
 
 def test_two_groups_are_newcombes_interval():
@@ -57,7 +57,9 @@ def test_limits_grow_with_the_number_of_groups_and_are_never_of_width_zero():
     two = subgroup_numbers(question, [pair])[0]["groups"]["a"]["difference_to_rest"]["sensitivity"]
     assert many["value"] == two["value"]
     assert many["high"] - many["low"] > 1.1 * (two["high"] - two["low"])
-    perfect = Question("sick", question.positive, question.positive * 0.5, question.positive, question.group_index)
+    perfect = BinaryQuestion(
+        "sick", question.positive, question.positive * 0.5, question.positive, question.group_index
+    )
     for entry in subgroup_numbers(perfect, [attribute])[0]["groups"].values():
         for difference in entry["difference_to_rest"].values():
             assert difference["value"] == 0
@@ -66,7 +68,7 @@ def test_limits_grow_with_the_number_of_groups_and_are_never_of_width_zero():
 
 def test_images_of_a_patient_are_not_independent():
     question, attribute = drawn(n=600, group_size=3)
-    apart = Question("sick", question.positive, question.score, question.called, np.arange(600))
+    apart = BinaryQuestion("sick", question.positive, question.score, question.called, np.arange(600))
     widths = []
     for asked in (question, apart):
         difference = subgroup_numbers(asked, [attribute])[0]["groups"]["a"]["difference_to_rest"]["specificity"]
@@ -123,7 +125,7 @@ def test_few_patients_with_many_images_are_not_tested(patients):
     positive[:40], attribute.index[:] = np.arange(40) < 12, np.arange(200) < 40
     groups[:12] = np.arange(12) % patients
     right = (question.called == question.positive) & (np.arange(200) > 2)
-    question = Question("sick", positive, question.score, positive == right, groups)
+    question = BinaryQuestion("sick", positive, question.score, positive == right, groups)
     (entry,) = subgroup_numbers(question, [attribute])
     assert entry["groups"]["b"]["positives"] == 12
     assert entry["interaction"]["p_value"] is None
@@ -160,7 +162,7 @@ def test_the_order_of_rows_changes_nothing():
     shuffled = Attribute("tone", attribute.groups, attribute.index[order])
     arrays = (question.positive[order], question.score[order], question.called[order], question.group_index[order])
     one = subgroup_numbers(question, [attribute])[0]
-    other = subgroup_numbers(Question("sick", *arrays), [shuffled])[0]
+    other = subgroup_numbers(BinaryQuestion("sick", *arrays), [shuffled])[0]
     for name, entry in one["groups"].items():
         for metric, difference in entry["difference_to_rest"].items():
             assert difference["low"] == pytest.approx(other["groups"][name]["difference_to_rest"][metric]["low"])

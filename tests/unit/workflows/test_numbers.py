@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from chiron.data.predictions import Predictions
-from chiron.metrics.questions import question_numbers
+from chiron.metrics.clinical_questions import question_numbers
 from chiron.spec.decision import Calibration, Decision, Threshold
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows.numbers import compute_numbers

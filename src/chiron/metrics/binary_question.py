@@ -1,4 +1,4 @@
-"""`Question`: one question that is answered yes or no, asked of images, and its numbers on any part of them."""
+"""`BinaryQuestion`: one question that is answered yes or no, asked of images, and its numbers on any part of them."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ NO_POSITIVE, NO_NEGATIVE = "no image here has the answer yes", "no image here ha
 
 
 @dataclass(frozen=True)
-class Question:
+class BinaryQuestion:
     """The reference answer, the model's score and its answer at the decision that is judged, one a row.
 
     Two classes ask for the positive one; of more classes, and of several labels an image, each class is a question.
@@ -29,7 +29,7 @@ class Question:
     groups_given: bool = True
     confidence: float = 0.95
 
-    def part(self, rows: Bool[np.ndarray, "n"]) -> "Question":
+    def part(self, rows: Bool[np.ndarray, "n"]) -> "BinaryQuestion":
         """The same question, asked of these rows alone."""
         fields = ("positive", "score", "called", "group_index")
         return replace(self, **{name: getattr(self, name)[rows] for name in fields})
