@@ -44,18 +44,31 @@ def subgroup_numbers(
     """One entry an attribute: the numbers of its groups, differences to the rest, and one test of interaction.
 
     Groups with at least ten positives and ten negatives (as their rest) are compared; the others have counts only.
-    `p_value` asks whether sensitivity and specificity are the same in all compared groups; `p_adjusted` is Holm's over
-    the attributes. The order of the rows does not matter.
+    `p_value` asks whether sensitivity and specificity are the same in all compared groups; `p_adjusted` is that of
+    `adjust_interactions` for this question alone. The order of the rows does not matter.
 
     Args:
         question: on all rows.
         seed: names the draws of the simultaneous intervals.
     """
     told = [_of_attribute(question, attribute, seed) for attribute in attributes]
-    tested = [entry["interaction"] for entry in told if entry["interaction"]["p_value"] is not None]
-    for test, adjusted in zip(tested, holm([test["p_value"] for test in tested])[0], strict=True):
-        test["p_adjusted"] = adjusted
+    adjust_interactions(told)
     return told
+
+
+def adjust_interactions(entries: Sequence[dict[str, Any]]) -> None:
+    """Sets `p_adjusted` of every test to Holm's over the attributes, of all questions together.
+
+    The planned attributes are one family: a test of it that cannot be made counts, and what was not planned does not
+    make it weaker. All others are a second family, of the tests that could be made, as no plan says how many they are.
+    Several questions ask the same attribute several times, so that the chance of a false alarm grows with them too.
+    """
+    for planned in (True, False):
+        tests = [entry["interaction"] for entry in entries if entry["planned"] is planned]
+        family = [test for test in tests if planned or test["p_value"] is not None]
+        p_values = [np.nan if test["p_value"] is None else test["p_value"] for test in family]
+        for test, adjusted in zip(family, holm(p_values)[0], strict=True):
+            test["p_adjusted"] = None if np.isnan(adjusted) else adjusted
 
 
 def part_numbers(question: BinaryQuestion, rows: Bool[np.ndarray, "n"]) -> dict[str, Any]:

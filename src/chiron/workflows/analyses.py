@@ -20,7 +20,7 @@ from chiron.metrics.binary_question import BinaryQuestion
 from chiron.metrics.cases import number_groups
 from chiron.metrics.multi_label import THRESHOLD
 from chiron.metrics.readers import Answers, adjust_tests, class_agreement, reader_numbers
-from chiron.metrics.subgroups import Attribute, part_numbers, subgroup_numbers
+from chiron.metrics.subgroups import Attribute, adjust_interactions, part_numbers, subgroup_numbers
 from chiron.metrics.worst_case import worst_case
 from chiron.spec.decision import questions_of
 from chiron.workflows.stored import Stored
@@ -84,6 +84,7 @@ def subgroups(stored: Stored) -> list[dict[str, Any]]:
             for name, (groups, index) in divided.items()
         ]
         told += [{"question": asked.question.name, **it} for it in subgroup_numbers(asked.question, attributes)]
+    adjust_interactions(told)  # the tests of all questions are one family
     absent = [name for name in planned if name not in scored.columns]
     return told + [{"attribute": name, "planned": True, "note": "no such column in these data"} for name in absent]
 

@@ -1,11 +1,19 @@
 """Subgroups: intervals against statsmodels and Sidak, the test by simulation, and what may not be said."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from chiron.metrics.binary_question import BinaryQuestion
-from chiron.metrics.subgroups import COUNTS_ONLY, Attribute, simultaneous_confidence, subgroup_numbers
+from chiron.metrics.subgroups import (
+    COUNTS_ONLY,
+    Attribute,
+    adjust_interactions,
+    simultaneous_confidence,
+    subgroup_numbers,
+)
 
 
 def drawn(
@@ -142,6 +150,36 @@ def test_one_test_an_attribute_and_holm_over_them():
     assert second["interaction"]["p_adjusted"] >= second["interaction"]["p_value"] > 0.05
     assert third["interaction"]["p_value"] is None
     assert "two groups" in third["interaction"]["note"]
+
+
+def test_what_was_not_planned_does_not_weaken_the_plan():
+    question, tone = drawn(n=900, shares=(0.5, 0.5), error_of_last=0.1)
+    columns = np.random.default_rng(5).integers(2, size=(4, 900))
+    others = [Attribute(f"column {k}", ("x", "y"), column) for k, column in enumerate(columns)]
+    planned = dataclasses.replace(tone, planned=True)
+    alone = subgroup_numbers(question, [planned])[0]["interaction"]
+    first, *rest = (entry["interaction"] for entry in subgroup_numbers(question, [planned, *others]))
+    assert first["p_adjusted"] == alone["p_adjusted"] == alone["p_value"]
+    smallest = min(rest, key=lambda test: test["p_value"])
+    assert smallest["p_adjusted"] == pytest.approx(min(1, 4 * smallest["p_value"]))
+
+
+def test_a_planned_test_that_cannot_be_made_counts():
+    question, tone = drawn(n=900, shares=(0.5, 0.5), error_of_last=0.1)
+    lonely = Attribute("site", ("here",), np.zeros(900, np.int64), planned=True)
+    first, second = subgroup_numbers(question, [dataclasses.replace(tone, planned=True), lonely])
+    assert first["interaction"]["p_adjusted"] == pytest.approx(min(1, 2 * first["interaction"]["p_value"]))
+    assert second["interaction"]["p_adjusted"] is None
+
+
+def test_attributes_of_several_questions_are_one_family():
+    question, tone = drawn(n=900, shares=(0.5, 0.5), error_of_last=0.1)
+    turned = BinaryQuestion("well", ~question.positive, 1 - question.score, ~question.called, question.group_index)
+    told = [entry for asked in (question, turned) for entry in subgroup_numbers(asked, [tone])]
+    p_value = told[0]["interaction"]["p_value"]
+    assert told[0]["interaction"]["p_adjusted"] == p_value
+    adjust_interactions(told)
+    assert [it["interaction"]["p_adjusted"] for it in told] == pytest.approx([min(1, 2 * p_value)] * 2)
 
 
 def test_no_sentence_says_that_there_is_no_gap():

@@ -80,7 +80,7 @@ def _of_shares(
     error, degrees = float(np.sqrt(share_variance(change, groups))), len(np.unique(groups)) - 1
     clustered = "clustered " if degrees + 1 < len(groups) else ""
     if tuple(weight_of.values()) != DIFFERENCE:
-        return _by_t(value, error, degrees, f"paired {clustered}shares, t")
+        return by_t(value, error, degrees, f"paired {clustered}shares, t")
     shares = paired_shares(successes[0], successes[1], groups)
     return Contrast(
         value,
@@ -101,7 +101,7 @@ def _of_aurocs(number: ComparedNumber, resamples: PairedResamples, weight_of: Ma
     found = auroc_contrast(shared.y_true == index, scores, list(weight_of.values()), shared.group_index)
     error = float(np.sqrt(max(0.0, found.variance)))
     degrees = number.smallest(shared)[0] - 1
-    return _by_t(found.value, error, degrees, f"paired {'clustered ' if has_groups(shared) else ''}DeLong, t")
+    return by_t(found.value, error, degrees, f"paired {'clustered ' if has_groups(shared) else ''}DeLong, t")
 
 
 def _of_resamples(
@@ -117,7 +117,7 @@ def _of_resamples(
     if undefined > LARGEST_UNDEFINED_SHARE * len(drawn):
         reason = f"{undefined} of {len(drawn)} resamples leave {number.name} undefined"
         return Contrast(value, np.nan, degrees, np.nan, test, test, _no_limits, note=reason)
-    plain = _by_t(value, float(defined.std(ddof=1)), degrees, test)
+    plain = by_t(value, float(defined.std(ddof=1)), degrees, test)
     if plain.note or plain.error <= ROUNDING:
         return plain
     left_out = resamples.left_out(number, weight_of)
@@ -130,8 +130,13 @@ def _of_resamples(
     return Contrast(value, plain.error, degrees, plain.p_value, test, method, limits)
 
 
-def _by_t(value: float, error: float, degrees_of_freedom: int, test: str) -> Contrast:
-    """The test and the limits that a standard error gives."""
+def by_t(value: float, error: float, degrees_of_freedom: int, test: str) -> Contrast:
+    """The test and the limits that a standard error gives.
+
+    Args:
+        error: NaN where it is unknown.
+        test: what the test is called.
+    """
     if np.isnan(error) or degrees_of_freedom < 1:
         reason = "fewer than two groups on a side"
         return Contrast(value, np.nan, degrees_of_freedom, np.nan, test, test, _no_limits, note=reason)
