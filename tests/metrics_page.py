@@ -124,7 +124,9 @@ FUNCTIONS = """\
   Lau and Zhou 2007, doi:10.1002/sim.2677). Sensitivity and specificity are taken to carry over; each estimate says so.
 - `chiron.metrics.net_benefit.net_benefits(y_prob, positive, groups, thresholds=[...], prevalence=None)`: TP / n −
   FP / n × t / (1 − t) of the model, of treating all (none is 0), and of the model over the better of both, paired
-  (Vickers and Elkin 2006, doi:10.1177/0272989X06295361); cluster bootstrap, BCa.
+  (Vickers and Elkin 2006, doi:10.1177/0272989X06295361); cluster bootstrap, BCa. `net_benefits_at(...,
+  prevalences=[...])` gives a curve at each prevalence; an evaluation has them beside PPV and NPV, at the stated
+  prevalence and over a range.
 
 ## Not here, and why
 - A micro-averaged AUROC of one class an image: it ranks outputs of different classes against each other. Where an

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
+from chiron.metrics.comparison.compared_number import find_number
 from chiron.metrics.comparison.contrast import ROUNDING, contrast
 from chiron.metrics.comparison.mcnemar import mcnemar_p, paired_shares, share_variance
 from chiron.metrics.comparison.methods import seeds_and_cases, t_p_value
 from chiron.metrics.comparison.paired import pair_cases
 from chiron.metrics.comparison.paired_auroc import auroc_contrast
-from chiron.metrics.comparison.question import ask
 from chiron.metrics.comparison.resamples import PairedResamples
 from chiron.metrics.intervals.auroc import placements
 from chiron.metrics.metric import registered_metrics
@@ -127,10 +127,10 @@ def resampled_p_values(rng: np.random.Generator, cell: Cell) -> dict[str, float]
     prob = [probability(score, cell["prevalence"]) for score in scores]
     both = {name: np.stack([1 - one, one], axis=1) for name, one in zip("ab", prob, strict=True)}
     paired = pair_cases(positive.astype(int), both, classes=("n", "p"), positive="p", groups=groups.tolist())
-    questions = [ask(name, paired.shared, METRICS) for name in RESAMPLED]
+    compared = [find_number(name, paired.shared, METRICS) for name in RESAMPLED]
     seed = int(rng.integers(2**31))
-    resamples = PairedResamples(paired, [q.metric for q in questions], num_resamples=NUM_RESAMPLES, seed=seed)
-    return {q.name: contrast(q, resamples, {"a": -1.0, "b": 1.0}).p_value for q in questions}
+    resamples = PairedResamples(paired, [it.metric for it in compared], num_resamples=NUM_RESAMPLES, seed=seed)
+    return {it.name: contrast(it, resamples, {"a": -1.0, "b": 1.0}).p_value for it in compared}
 
 
 def seeds_p_values(rng: np.random.Generator, cell: Cell) -> dict[str, float]:

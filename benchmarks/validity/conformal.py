@@ -124,7 +124,8 @@ PARTS = {
             for n in (49, 100, 500)
             for score, drawn_ in (("lac", False), ("aps", True), ("aps", False), ("raps", True))
             for by in ("all", "class")
-        ],
+        ]
+        + [{"score": "raps", "by": by, "randomized": False, "n": n} for n in (49, 100, 500) for by in ("all", "class")],
     ),
     "groups": (in_groups, [{"groups": n, "counted": how} for n in (40, 100) for how in ("by group", "as if single")]),
     "CV+": (cv_plus, [{"n": n} for n in (60, 200)]),

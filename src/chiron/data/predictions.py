@@ -122,11 +122,7 @@ class Predictions:
         """
         if self.row_groups is not None:
             return list(self.row_groups)
-        names = ["group_id"] if "group_id" in self.frame.columns else ["patient_id", "unit_id"]
-        columns = [self.frame[name].cast(pl.String).to_list() for name in names if name in self.frame.columns]
-        if not any(not is_blank(value) for column in columns for value in column):
-            return None
-        return connected_groups(self.frame["sample_id"].cast(pl.String).to_list(), columns)
+        return groups_of_rows(self.frame)
 
     @property
     def groups(self) -> list[str] | None:
@@ -166,7 +162,7 @@ class Predictions:
             raise DataError(f"A predictions table must be a readable CSV file. Got {error} at {path}.") from error
         facts: dict[str, Any] = {}
         if path.with_suffix(".json").is_file():
-            facts = _read_facts(path.with_suffix(".json"))
+            facts = read_facts(path.with_suffix(".json"))
         found = [c.split("_", 1)[1] for c in frame.columns if c.startswith("logit_")] or [
             c.split("_", 1)[1] for c in frame.columns if c.startswith("prob_")
         ]
@@ -176,8 +172,21 @@ class Predictions:
         return cls(_typed(frame, classes, path), classes, positive, facts)
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
-    """What Chiron wrote beside a table; a file of another program's is left alone."""
+def groups_of_rows(frame: pl.DataFrame) -> list[str] | None:
+    """The group of every row of a table, from group_id or else from patients and units; None without any of them."""
+    names = ["group_id"] if "group_id" in frame.columns else ["patient_id", "unit_id"]
+    columns = [frame[name].cast(pl.String).to_list() for name in names if name in frame.columns]
+    if not any(not is_blank(value) for column in columns for value in column):
+        return None
+    return connected_groups(frame["sample_id"].cast(pl.String).to_list(), columns)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What Chiron wrote beside a table; a file of another program's is left alone.
+
+    Raises:
+        DataError: it is not JSON.
+    """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ from chiron.data.manifest_columns import UNCERTAIN
 from chiron.data.predictions import (
     STATUSES,
     Predictions,
+    groups_of_rows,
     member_column_sets,
     reference_columns,
     score_kind,
@@ -21,6 +22,7 @@ from chiron.data.predictions import (
 from chiron.decide.combine import combine_logits
 from chiron.decide.members import probabilities
 from chiron.spec.decision import Calibration, Decision, Unit
+from chiron.spec.labels import LabelSpace
 
 UNIT_COLUMNS = {"unit": "unit_id", "patient": "patient_id"}
 NUM_IMAGES = "num_images"  # column of a table of units: images whose outputs were combined
@@ -56,10 +58,10 @@ def at_unit(predictions: Predictions, decision: Decision) -> Units:
     units = _Rows.of(names)
     frame = _carried(predictions, units).with_columns(
         _status(predictions.frame, units),
-        *_labels(predictions, units, decision),
+        *_labels(predictions.frame, predictions.classes, predictions.positive, units, decision),
         *_scores(predictions, units, decision),
     )
-    made = replace(predictions, frame=frame, row_groups=_groups(predictions, units, decision.unit))
+    made = replace(predictions, frame=frame, row_groups=_groups(predictions.group_of_rows, units, decision.unit))
     return Units(made, tuple(names), num_blank)
 
 
@@ -75,6 +77,23 @@ def require_unit(frame: pl.DataFrame, unit: Unit) -> None:
             f"An answer for each {unit} needs the column {column}. Got a table that does not say it for any image. "
             "Add the column to the table, or use --unit image (in a recipe: decision.unit)."
         )
+
+
+def require_answers(references: pl.DataFrame, labels: LabelSpace, decision: Decision) -> None:
+    """Stops at images of which `at_unit` could make no units once they are scored; to be asked before they are.
+
+    Args:
+        references: ids, references and status as a table of predictions has them.
+    Raises:
+        DataError: as for `at_unit`.
+    """
+    if decision.unit == "image":
+        return
+    require_unit(references, decision.unit)
+    ids = references[UNIT_COLUMNS[decision.unit]].to_list()
+    units = _Rows.of(unit_names(references["sample_id"].to_list(), ids)[0])
+    _labels(references, labels.names, labels.positive, units, decision)
+    _groups(groups_of_rows(references), units, decision.unit)
 
 
 def unit_names(sample_ids: Sequence[object], ids: Sequence[object]) -> tuple[list[str], int]:
@@ -134,21 +153,23 @@ def _status(frame: pl.DataFrame, units: _Rows) -> pl.Series:
     return pl.Series("status", [order[place] for place in rank], pl.String)
 
 
-def _labels(predictions: Predictions, units: _Rows, decision: Decision) -> list[pl.Series]:
+def _labels(
+    frame: pl.DataFrame, classes: tuple[str, ...], positive: str | None, units: _Rows, decision: Decision
+) -> list[pl.Series]:
     """The reference label of every unit, from its images with status ok."""
-    is_ok = (predictions.frame["status"] == "ok").to_numpy()
-    if not predictions.is_multi_label:
-        found = units.gather(predictions.frame["y_true"].to_list(), is_ok)
+    is_ok = (frame["status"] == "ok").to_numpy()
+    if "y_true" in frame.columns:
+        found = units.gather(frame["y_true"].to_list(), is_ok)
         if decision.unit_label == "any_positive":
-            labels = [_any_positive(own, predictions) for own in found]
+            labels = [_any_positive(own, classes, positive) for own in found]
         else:
-            labels = [_one_label(own, predictions.classes, decision) for own in found]
+            labels = [_one_label(own, classes, decision) for own in found]
         _require_one_label(units, found, labels, decision)
         return [pl.Series("y_true", labels, pl.String)]
     columns = []
-    for name in reference_columns(predictions.classes):
-        known = is_ok & predictions.frame[name].is_not_null().to_numpy()
-        found = units.gather(predictions.frame[name].to_list(), known)
+    for name in reference_columns(classes):
+        known = is_ok & frame[name].is_not_null().to_numpy()
+        found = units.gather(frame[name].to_list(), known)
         if decision.unit_label == "any_positive":
             codes: list[object] = [next((code for code in (1, UNCERTAIN, 0) if code in own), None) for own in found]
         else:
@@ -158,13 +179,13 @@ def _labels(predictions: Predictions, units: _Rows, decision: Decision) -> list[
     return columns
 
 
-def _any_positive(labels: list[object], predictions: Predictions) -> object:
-    if predictions.positive is None or len(predictions.classes) != 2:
+def _any_positive(labels: list[object], classes: tuple[str, ...], positive: str | None) -> object:
+    if positive is None or len(classes) != 2:
         raise DataError(
             "decision.unit_label any_positive needs a positive class of two, or several labels an image. "
-            f"Got {len(predictions.classes)} classes. Use same or most."
+            f"Got {len(classes)} classes. Use same or most."
         )
-    return predictions.positive if predictions.positive in labels else next(iter(labels), None)
+    return positive if positive in labels else next(iter(labels), None)
 
 
 def _one_label(labels: list[object], order: Sequence[object], decision: Decision) -> object:
@@ -192,9 +213,8 @@ def _require_one_label(units: _Rows, found: list[list[object]], labels: Sequence
         )
 
 
-def _groups(predictions: Predictions, units: _Rows, unit: str) -> tuple[str, ...] | None:
+def _groups(of_images: list[str] | None, units: _Rows, unit: str) -> tuple[str, ...] | None:
     """The group of every unit, called as in the table of images, so that both resample alike."""
-    of_images = predictions.group_of_rows
     if of_images is None:
         return None
     found = units.gather(of_images, np.ones(len(of_images), dtype=bool))

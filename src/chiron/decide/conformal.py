@@ -5,6 +5,11 @@ about units drawn with their groups. A part with too few groups has no quantile:
 subgroup gets every class. The promise is an average over calibration sets: one of n units covers with a share that
 itself has the distribution Beta(k, n + 1 - k).
 
+The classifier gives no randomizer, so its APS and RAPS are the deterministic ones: equal outputs get equal sets,
+whatever an image is called and wherever it is scored, and no set holds less for a drawn number. They cover at least
+1 - alpha as the randomized ones do, more where scores tie (the last class always scores 1), with larger sets;
+`docs/reference/validity/decisions.md` has both side by side. The randomizer is for that gate.
+
 Sources: Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world, chapter 2 (by class: Vovk 2012,
 arXiv:1209.2673); CV+: Romano, Sesia and Candès 2020, arXiv:2006.02544, and Barber et al. 2021, arXiv:1905.02928.
 """
@@ -46,7 +51,7 @@ def fit_conformal(
         alpha: share of sets that may miss the reference class.
         by: `all`, `class` (the share holds for each reference class) or a column's name (for each of its values).
         by_values: that column.
-        randomizer: a number in [0, 1) a unit, derived from its name; None makes APS and RAPS cautious.
+        randomizer: a number in [0, 1) a unit; None gives the deterministic APS and RAPS.
     Raises:
         DecisionError: a column is named without its values, or an array does not fit.
     """

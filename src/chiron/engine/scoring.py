@@ -109,6 +109,11 @@ def score_manifest(
     return Predictions(table, classifier.labels.names, classifier.labels.positive, facts)
 
 
+def reference_table(manifest: Manifest, labels: LabelSpace) -> pl.DataFrame:
+    """Ids, references and status of all rows, as the table of predictions has them once images are scored."""
+    return manifest.frame.select(*ID_COLUMNS, *_references(manifest, labels), _status(manifest, labels).alias("status"))
+
+
 def _logit_columns(logits: Float[np.ndarray, "members n classes"], classifier: Classifier) -> list[pl.Series]:
     """The mean of the networks, and each of them where they were calibrated one by one."""
     names = classifier.labels.names

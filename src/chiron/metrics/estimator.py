@@ -13,9 +13,9 @@ from chiron.metrics.intervals.auroc import auroc_interval
 from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval, left_out_weights, resampled_weights
 from chiron.metrics.intervals.precision_mean import precision_mean_interval
-from chiron.metrics.intervals.proportion import proportion_interval
 from chiron.metrics.intervals.ratio import Rate, ratio_interval
-from chiron.metrics.intervals.table import RULES, Rule, region_note, requested_methods, rule_for
+from chiron.metrics.intervals.table import Rule, region_note, requested_methods, rule_for
+from chiron.metrics.means import Rows, share_estimate
 from chiron.metrics.metric import Basis, Family, Metric
 from chiron.metrics.statistics import StatisticKey, Statistics
 
@@ -52,7 +52,8 @@ class Estimator:
         self._values = statistics.of_data()
         self._resampled = statistics.of_blocks(resampled_weights(cases.num_groups, num_resamples, **sizes))
         self._left_out = statistics.of_blocks(left_out_weights(cases.num_groups, **sizes))
-        self._unit = "groups" if cases.groups_given else "images"
+        self._rows = Rows(cases.group_index, cases.groups_given, num_resamples, confidence, seed)
+        self._unit = self._rows.unit
         self._num_groups = cases.groups_among(self._all_rows())  # fewer than the cases' own where they are a part
 
     def overall(self, metric: Metric) -> Estimate:
@@ -119,12 +120,9 @@ class Estimator:
         self, success: Bool[np.ndarray, "n"], counted: Bool[np.ndarray, "n"], positive_groups: int | None = None
     ) -> Estimate:
         """The share of `success` among the rows that count (at least one), with its interval."""
-        rate = self._rate(counted & success, counted)
-        successes, totals = rate.successes, rate.totals
         exact = self._requested.get(Family.PROPORTION) == "clopper_pearson"
-        interval = proportion_interval(successes, totals, confidence=self.confidence, exact=exact)
-        note = region_note(RULES[Family.PROPORTION], int((totals > 0).sum()), f"{self._unit} counted")
-        return self._estimate(successes.sum() / totals.sum(), interval, counted, positive_groups, note)
+        rows = self._rows.part(counted)
+        return share_estimate(success[counted], rows, exact=exact, positive_groups=positive_groups)
 
     def undefined_reason(self, metric: Metric, index: int) -> str | None:
         """Why a metric is undefined for a class; None where it is defined."""
@@ -211,14 +209,4 @@ class Estimator:
     def _estimate(
         self, value: float, interval: Interval, rows: np.ndarray, positive_groups: int | None, note: str | None
     ) -> Estimate:
-        notes = [text for text in (note, interval.note) if text]
-        return Estimate(
-            value=None if np.isnan(value) else float(value),
-            low=interval.low,
-            high=interval.high,
-            method=interval.method if self.cases.groups_given else f"{interval.method}; every image its own group",
-            num_images=int(rows.sum()),
-            num_groups=self.cases.groups_among(rows),
-            num_positive_groups=positive_groups,
-            note="; ".join(notes) or None,
-        )
+        return self._rows.part(rows).estimate(value, interval, note, positive_groups)

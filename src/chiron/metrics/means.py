@@ -1,7 +1,7 @@
-"""Estimates of a share and of a mean over rows that come in groups, for whatever is counted row by row."""
+"""`Rows` in groups, and estimates of a share and of a mean over them, for whatever is counted row by row."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -34,15 +34,17 @@ class Rows:
     @property
     def num_groups(self) -> int:
         """Number of groups with a row."""
-        return len(np.unique(self.group_index))
+        return int(np.count_nonzero(np.bincount(self.group_index)))
 
     def part(self, kept: Bool[np.ndarray, "n"]) -> "Rows":
         """The rows that are kept, their groups numbered anew."""
-        index = np.unique(self.group_index[kept], return_inverse=True)[1]
-        return Rows(index, self.groups_given, self.num_resamples, self.confidence, self.seed)
+        there = np.bincount(self.group_index[kept]) > 0
+        return replace(self, group_index=(np.cumsum(there) - 1)[self.group_index[kept]])
 
-    def estimate(self, value: float, interval: Interval, note: str | None) -> Estimate:
-        """A value with its interval, and the sizes of these rows."""
+    def estimate(
+        self, value: float, interval: Interval, note: str | None, positive_groups: int | None = None
+    ) -> Estimate:
+        """A value with its interval, and the sizes of these rows; null where the value is not finite."""
         notes = [text for text in (note, interval.note) if text]
         return Estimate(
             value=float(value) if np.isfinite(value) else None,
@@ -51,6 +53,7 @@ class Rows:
             method=interval.method if self.groups_given else f"{interval.method}; every image its own group",
             num_images=len(self.group_index),
             num_groups=self.num_groups,
+            num_positive_groups=positive_groups,
             note="; ".join(notes) or None,
         )
 
@@ -74,15 +77,29 @@ def rows_of(
     return Rows(index, groups is not None, num_resamples, confidence, seed)
 
 
-def share_estimate(success: Bool[np.ndarray, "n"], rows: Rows) -> Estimate:
-    """The share of rows that succeed: Wilson, with groups on their effective number."""
+def share_estimate(
+    success: Bool[np.ndarray, "n"],
+    rows: Rows,
+    *,
+    exact: bool = False,
+    positive_groups: int | None = None,
+    if_empty: str = "no image to count",
+) -> Estimate:
+    """The share of rows that succeed: Wilson, with groups on their effective number.
+
+    Args:
+        exact: Clopper-Pearson in place of Wilson.
+        positive_groups: groups with an image of the class, where the share is of one.
+        if_empty: why there is no share where there are no rows.
+    """
     if not len(success):
-        return rows.estimate(np.nan, Interval(None, None, RULES[Family.PROPORTION].method), "no image to count")
+        no_limits = Interval(None, None, RULES[Family.PROPORTION].method)
+        return rows.estimate(np.nan, no_limits, if_empty, positive_groups)
     totals = np.bincount(rows.group_index)
     successes = np.bincount(rows.group_index[success], minlength=len(totals))
-    interval = proportion_interval(successes, totals, confidence=rows.confidence)
+    interval = proportion_interval(successes, totals, confidence=rows.confidence, exact=exact)
     note = region_note(RULES[Family.PROPORTION], rows.num_groups, f"{rows.unit} counted")
-    return rows.estimate(success.mean(), interval, note)
+    return rows.estimate(success.mean(), interval, note, positive_groups)
 
 
 def mean_estimate(values: Float[np.ndarray, "n"], rows: Rows, *, upper_bound: float = np.inf) -> Estimate:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -46,35 +47,61 @@ def net_benefits(
     Limits by the cluster bootstrap, one set of resamples for all thresholds.
 
     Args:
-        y_prob: calibrated probability of being positive; a case is treated at the threshold and above.
-        positive: true for a case that is positive by the reference standard.
-        groups: one id a case, equal for cases that are not independent; None: every case is its own group.
-        thresholds: between 0 and 1, both left out; a range of them gives a decision curve.
         prevalence: of the population meant; None: that of these cases.
+        y_prob, positive, groups, thresholds, num_resamples, confidence, seed: as for `net_benefits_at`.
     Raises:
         MetricError: an array, a threshold or the prevalence is not what it must be, or a kind of case is missing.
     Source: Vickers and Elkin 2006, doi:10.1177/0272989X06295361; at a stated prevalence the same with both rates.
     """
+    how: dict[str, Any] = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
+    return net_benefits_at(y_prob, positive, groups, thresholds=thresholds, prevalences=[prevalence], **how)[0]
+
+
+def net_benefits_at(
+    y_prob: Float[np.ndarray, "n"],
+    positive: BinaryLabels,
+    groups: Sequence[Hashable] | None,
+    *,
+    thresholds: Sequence[float],
+    prevalences: Sequence[float | None],
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[list[NetBenefit]]:
+    """A curve of `net_benefits` at each prevalence, from one set of resamples for all.
+
+    Args:
+        y_prob: calibrated probability of being positive; a case is treated at the threshold and above.
+        positive: true for a case that is positive by the reference standard.
+        groups: one id a case, equal for cases that are not independent; None: every case is its own group.
+        thresholds: between 0 and 1, both left out; a range of them gives a decision curve.
+        prevalences: of the populations meant; None: that of these cases.
+    Raises:
+        MetricError: as for `net_benefits`.
+    """
     is_positive, scores = check_scores(positive, y_prob)
-    _check(is_positive, thresholds, prevalence)
+    _check(is_positive, thresholds, prevalences)
     group_index = np.arange(len(scores)) if groups is None else number_groups(groups, len(scores))
-    curve = _Curve(is_positive, scores, group_index, np.asarray(thresholds, dtype=np.float64), prevalence)
+    curve = _Curve(is_positive, scores, group_index, np.asarray(thresholds, dtype=np.float64), prevalences)
     sizes = {"num_rows": len(scores), "seed": seed}
     drawn = resampled_weights(curve.num_groups, num_resamples, **sizes)
-    resampled = np.concatenate([curve(block) for block in drawn], axis=2)
-    left_out = np.concatenate([curve(block) for block in left_out_weights(curve.num_groups, **sizes)], axis=2)
+    resampled = np.concatenate([curve(block) for block in drawn], axis=3)
+    left_out = np.concatenate([curve(block) for block in left_out_weights(curve.num_groups, **sizes)], axis=3)
     values = curve(np.ones((curve.num_groups, 1), dtype=np.int32))[..., 0]
     told = _Told(is_positive, group_index, groups is not None, confidence)
-    found = []
-    for t, threshold in enumerate(thresholds):
-        model, treat_all, over = (told.estimate(values[k, t], resampled[k, t], left_out[k, t]) for k in range(3))
-        if prevalence is not None:
-            treat_all = replace(treat_all, method="by definition", note="known, as the prevalence is stated")
-        found.append(NetBenefit(threshold, model, treat_all, over))
+    found: list[list[NetBenefit]] = []
+    for p, prevalence in enumerate(prevalences):
+        found.append([])
+        for t, threshold in enumerate(thresholds):
+            places = [(p, kind, t) for kind in range(3)]
+            model, treat_all, over = (told.estimate(values[at], resampled[at], left_out[at]) for at in places)
+            if prevalence is not None:
+                treat_all = replace(treat_all, method="by definition", note="known, as the prevalence is stated")
+            found[p].append(NetBenefit(threshold, model, treat_all, over))
     return found
 
 
-def _check(is_positive: np.ndarray, thresholds: Sequence[float], prevalence: float | None) -> None:
+def _check(is_positive: np.ndarray, thresholds: Sequence[float], prevalences: Sequence[float | None]) -> None:
     if is_positive.all() or not is_positive.any():
         raise MetricError(
             f"Net benefit needs positive and negative cases. Got {int(is_positive.sum())} positive of "
@@ -85,8 +112,8 @@ def _check(is_positive: np.ndarray, thresholds: Sequence[float], prevalence: flo
             f"A threshold probability must lie between 0 and 1. Got {wrong[0]}. Give the probability from which on one "
             "would treat."
         )
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise MetricError(f"A prevalence must lie between 0 and 1. Got {prevalence}. Give a share, 0.05 for 5 %.")
+    if outside := [value for value in prevalences if value is not None and not 0 < value < 1]:
+        raise MetricError(f"A prevalence must lie between 0 and 1. Got {outside[0]}. Give a share, 0.05 for 5 %.")
 
 
 class _Curve:
@@ -98,11 +125,11 @@ class _Curve:
         y_prob: Float[np.ndarray, "n"],
         group_index: Int[np.ndarray, "n"],
         thresholds: Float[np.ndarray, "thresholds"],
-        prevalence: float | None,
+        prevalences: Sequence[float | None],
     ) -> None:
         self.num_groups = int(group_index.max()) + 1
         self._odds = (thresholds / (1 - thresholds))[:, np.newaxis]
-        self._prevalence = prevalence
+        self._prevalences = prevalences
         ascending = np.argsort(thresholds)
         self._place = np.argsort(ascending)
         reached = np.searchsorted(thresholds[ascending], y_prob, side="right")  # thresholds that the case reaches
@@ -110,16 +137,32 @@ class _Curve:
             self._sums(reached[side], group_index[side], len(thresholds)) for side in (is_positive, ~is_positive)
         )
 
-    def __call__(self, weights: Int[np.ndarray, "groups resamples"]) -> Float[np.ndarray, "3 thresholds resamples"]:
+    def __call__(
+        self, weights: Int[np.ndarray, "groups resamples"]
+    ) -> Float[np.ndarray, "prevalences 3 thresholds resamples"]:
         """Net benefit of the model, of treating all, and of the model over the better one of all and none."""
         (tp, num_positive), (fp, num_negative) = (self._reached(sums, weights) for sums in (self._tp, self._fp))
+        num_cases = num_positive + num_negative
         with np.errstate(divide="ignore", invalid="ignore"):  # resamples without a kind of case are NaN
-            if self._prevalence is None:
-                num_cases = num_positive + num_negative
-                share, found, alarmed = num_positive / num_cases, tp / num_cases, fp / num_cases
-            else:
-                share = np.where((num_positive > 0) & (num_negative > 0), self._prevalence, np.nan)
-                found, alarmed = share * (tp / num_positive), (1 - share) * (fp / num_negative)
+            rates = tp / num_positive, fp / num_negative
+            own = self._curves(num_positive / num_cases, tp / num_cases, fp / num_cases)
+        has_both = (num_positive > 0) & (num_negative > 0)
+        curves = []
+        for prevalence in self._prevalences:
+            if prevalence is None:
+                curves.append(own)
+                continue
+            share = np.where(has_both, prevalence, np.nan)
+            curves.append(self._curves(share, share * rates[0], (1 - share) * rates[1]))
+        return np.stack(curves)
+
+    def _curves(
+        self,
+        share: Float[np.ndarray, "resamples"],
+        found: Float[np.ndarray, "thresholds resamples"],
+        alarmed: Float[np.ndarray, "thresholds resamples"],
+    ) -> Float[np.ndarray, "3 thresholds resamples"]:
+        """From the shares of cases that are positive, that are found, and that are false alarms."""
         model, treat_all = found - alarmed * self._odds, share - (1 - share) * self._odds
         return np.stack([model, treat_all, model - np.maximum(treat_all, 0)])
 

@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from chiron.metrics.binary_question import BinaryQuestion
+from chiron.metrics.comparison.contrast import DIFFERENCE, by_t
+from chiron.metrics.comparison.finding import or_none
+from chiron.metrics.comparison.paired_auroc import auroc_contrast
 from chiron.metrics.holm import holm
-from chiron.metrics.question import Question
+from chiron.metrics.intervals.table import RULES, region_note
+from chiron.metrics.metric import Family
 from chiron.metrics.raters import kappa, mcnemar
 
 MOST_CUTS = 10  # points of a rating that are told
@@ -25,12 +30,13 @@ class Answers:
 
 
 def reader_numbers(
-    question: Question, answers: Sequence[Answers], *, num_resamples: int = 2000
+    question: BinaryQuestion, answers: Sequence[Answers], *, num_resamples: int = 2000
 ) -> list[dict[str, Any]]:
     """One entry a reader, on the images that the reader answered; `p_adjusted` is Holm's over all tests of all readers.
 
     Yes or no: sensitivity and specificity of reader and model on the same images, paired tests between them at the
-    model's decision, and kappa with reference and model. A rating: AUROC of both, and a point for each cut.
+    model's decision, and kappa with reference and model. A rating: AUROC of both, a paired test between them, and a
+    point for each cut.
     """
     told = [_of_reader(question, reader, num_resamples) for reader in answers if reader.given.any()]
     adjust_tests(told)
@@ -40,11 +46,12 @@ def reader_numbers(
 def adjust_tests(entries: Sequence[dict[str, Any]]) -> None:
     """Sets `p_adjusted` of every test to Holm's over all of them, also of several questions."""
     tests = [test for entry in entries for test in entry.get("model_against_reader", {}).values() if test is not None]
-    for test, adjusted in zip(tests, holm([test["p_value"] for test in tests])[0], strict=True):
-        test["p_adjusted"] = adjusted
+    p_values = [np.nan if test["p_value"] is None else test["p_value"] for test in tests]
+    for test, adjusted in zip(tests, holm(p_values)[0], strict=True):
+        test["p_adjusted"] = or_none(adjusted)
 
 
-def _of_reader(question: Question, answers: Answers, num_resamples: int) -> dict[str, Any]:
+def _of_reader(question: BinaryQuestion, answers: Answers, num_resamples: int) -> dict[str, Any]:
     model, value = question.part(answers.given), answers.value[answers.given]
     entry: dict[str, Any] = {
         "question": question.name,
@@ -55,7 +62,11 @@ def _of_reader(question: Question, answers: Answers, num_resamples: int) -> dict
     }
     if answers.is_rating:
         person = replace(model, score=value)
-        entry |= {"auroc": asdict(person.auroc()), "model_auroc": asdict(model.auroc())}
+        entry |= {
+            "auroc": asdict(person.auroc()),
+            "model_auroc": asdict(model.auroc()),
+            "model_against_reader": {"auroc": _paired_auroc(model, person)},
+        }
         cuts = np.unique(value)[1:]  # at the lowest rating every image is called
         shown = cuts[np.unique(np.linspace(0, len(cuts) - 1, MOST_CUTS).round().astype(int))] if len(cuts) else cuts
         return entry | {"points": [_point(replace(model, called=value >= cut)) | {"from": float(cut)} for cut in shown]}
@@ -71,12 +82,12 @@ def _of_reader(question: Question, answers: Answers, num_resamples: int) -> dict
     }
 
 
-def _point(person: Question) -> dict[str, Any]:
+def _point(person: BinaryQuestion) -> dict[str, Any]:
     """A point on the ROC: sensitivity, and 1 - specificity as its specificity."""
     return {"sensitivity": asdict(person.sensitivity()), "specificity": asdict(person.specificity())}
 
 
-def _paired(model: Question, person: Question, side: Bool[np.ndarray, "n"]) -> dict[str, Any] | None:
+def _paired(model: BinaryQuestion, person: BinaryQuestion, side: Bool[np.ndarray, "n"]) -> dict[str, Any] | None:
     """The test on one side, null where the side has no image."""
     if not side.any():
         return None
@@ -92,6 +103,31 @@ def _paired(model: Question, person: Question, side: Bool[np.ndarray, "n"]) -> d
         "p_value": paired.p_value,
         "p_adjusted": None,
         "method": paired.method,
+        "note": None,
+    }
+
+
+def _paired_auroc(model: BinaryQuestion, person: BinaryQuestion) -> dict[str, Any] | None:
+    """DeLong's test of the model's score against a rating of the same images, null where an answer has no image."""
+    sides = [len(np.unique(model.group_index[side])) for side in (model.positive, ~model.positive)]
+    if not min(sides):
+        return None
+    found = auroc_contrast(model.positive, [person.score, model.score], DIFFERENCE, model.group_index)
+    clustered = "" if model.num_groups == len(model.positive) else "clustered "
+    error = float(np.sqrt(max(0.0, found.variance)))  # NaN with one group on a side
+    tested = by_t(found.value, error, min(sides) - 1, f"paired {clustered}DeLong, t")
+    low, high = tested.limits(model.confidence) or (None, None)
+    notes = [tested.note, region_note(RULES[Family.AUROC], min(sides), "groups of the smaller side")]
+    return {
+        "model_only_right": None,
+        "reader_only_right": None,
+        "difference": tested.value,
+        "low": low,
+        "high": high,
+        "p_value": or_none(tested.p_value),
+        "p_adjusted": None,
+        "method": tested.test,
+        "note": "; ".join(note for note in notes if note) or None,
     }
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import special
 
+from chiron.metrics.binary_question import BinaryQuestion
 from chiron.metrics.estimate import Estimate
 from chiron.metrics.holm import holm
 from chiron.metrics.intervals.auroc import placements
 from chiron.metrics.intervals.proportion import design_effect
-from chiron.metrics.question import Question
 
 MIN_CASES = 10  # positives and negatives of a subgroup; below, counts only
 METRICS = ("sensitivity", "specificity", "auroc")
@@ -38,25 +38,40 @@ class Attribute:
         return self.index == self.groups.index(group)
 
 
-def subgroup_numbers(question: Question, attributes: Sequence[Attribute], *, seed: int = 0) -> list[dict[str, Any]]:
+def subgroup_numbers(
+    question: BinaryQuestion, attributes: Sequence[Attribute], *, seed: int = 0
+) -> list[dict[str, Any]]:
     """One entry an attribute: the numbers of its groups, differences to the rest, and one test of interaction.
 
     Groups with at least ten positives and ten negatives (as their rest) are compared; the others have counts only.
-    `p_value` asks whether sensitivity and specificity are the same in all compared groups; `p_adjusted` is Holm's over
-    the attributes. The order of the rows does not matter.
+    `p_value` asks whether sensitivity and specificity are the same in all compared groups; `p_adjusted` is that of
+    `adjust_interactions` for this question alone. The order of the rows does not matter.
 
     Args:
         question: on all rows.
         seed: names the draws of the simultaneous intervals.
     """
     told = [_of_attribute(question, attribute, seed) for attribute in attributes]
-    tested = [entry["interaction"] for entry in told if entry["interaction"]["p_value"] is not None]
-    for test, adjusted in zip(tested, holm([test["p_value"] for test in tested])[0], strict=True):
-        test["p_adjusted"] = adjusted
+    adjust_interactions(told)
     return told
 
 
-def part_numbers(question: Question, rows: Bool[np.ndarray, "n"]) -> dict[str, Any]:
+def adjust_interactions(entries: Sequence[dict[str, Any]]) -> None:
+    """Sets `p_adjusted` of every test to Holm's over the attributes, of all questions together.
+
+    The planned attributes are one family: a test of it that cannot be made counts, and what was not planned does not
+    make it weaker. All others are a second family, of the tests that could be made, as no plan says how many they are.
+    Several questions ask the same attribute several times, so that the chance of a false alarm grows with them too.
+    """
+    for planned in (True, False):
+        tests = [entry["interaction"] for entry in entries if entry["planned"] is planned]
+        family = [test for test in tests if planned or test["p_value"] is not None]
+        p_values = [np.nan if test["p_value"] is None else test["p_value"] for test in family]
+        for test, adjusted in zip(family, holm(p_values)[0], strict=True):
+            test["p_adjusted"] = None if np.isnan(adjusted) else adjusted
+
+
+def part_numbers(question: BinaryQuestion, rows: Bool[np.ndarray, "n"]) -> dict[str, Any]:
     """Counts and all numbers of one part of the images, as plain values."""
     part = question.part(rows)
     positives = int(part.positive.sum())
@@ -81,7 +96,7 @@ def gap_sentence(metric: str, difference: Estimate, group: str) -> str:
     return f"{metric}, {group} against the rest: a gap up to {largest:.3f} cannot be excluded{found}"
 
 
-def _of_attribute(question: Question, attribute: Attribute, seed: int) -> dict[str, Any]:
+def _of_attribute(question: BinaryQuestion, attribute: Attribute, seed: int) -> dict[str, Any]:
     groups = {name: attribute.rows(name) for name in attribute.groups}
     groups = {name: rows for name, rows in groups.items() if rows.any()}
     compared = [name for name, rows in groups.items() if _has_enough(question, rows) and _has_enough(question, ~rows)]
@@ -108,19 +123,19 @@ def _of_attribute(question: Question, attribute: Attribute, seed: int) -> dict[s
     }
 
 
-def _has_enough(question: Question, rows: Bool[np.ndarray, "n"]) -> bool:
+def _has_enough(question: BinaryQuestion, rows: Bool[np.ndarray, "n"]) -> bool:
     positives = int((question.positive & rows).sum())
     return min(positives, int(rows.sum()) - positives) >= MIN_CASES
 
 
-def _has_enough_apart(question: Question, rows: Bool[np.ndarray, "n"]) -> bool:
+def _has_enough_apart(question: BinaryQuestion, rows: Bool[np.ndarray, "n"]) -> bool:
     """Whether the positives come from enough groups of images that are not independent, and the negatives too."""
     sides = (question.positive & rows, ~question.positive & rows)
     return min(len(np.unique(question.group_index[side])) for side in sides) >= MIN_CASES
 
 
 def _differences(
-    question: Question, groups: dict[str, Bool[np.ndarray, "n"]], metric: str, seed: int
+    question: BinaryQuestion, groups: dict[str, Bool[np.ndarray, "n"]], metric: str, seed: int
 ) -> dict[str, Estimate]:
     """Each group less all other images, with limits that hold for all groups of the attribute together.
 
@@ -139,7 +154,7 @@ def _differences(
 
 
 def _difference(
-    question: Question, rows: Bool[np.ndarray, "n"], metric: str, confidence: float, num_compared: int
+    question: BinaryQuestion, rows: Bool[np.ndarray, "n"], metric: str, confidence: float, num_compared: int
 ) -> Estimate:
     inside, rest = (getattr(question.part(side), metric)(confidence) for side in (rows, ~rows))
     value = inside.value - rest.value
@@ -184,12 +199,12 @@ def simultaneous_confidence(influence: Float[np.ndarray, "compared _groups"], *,
     return float(2 * special.ndtr(max(largest, alone)) - 1)  # drawn numbers may fall below what a single one needs
 
 
-def _influence(question: Question, rows: Bool[np.ndarray, "n"], metric: str) -> Float[np.ndarray, "_groups"]:
+def _influence(question: BinaryQuestion, rows: Bool[np.ndarray, "n"], metric: str) -> Float[np.ndarray, "_groups"]:
     """What each group of images adds to (inside - rest), to first order."""
     return _of_part(question, rows, metric) - _of_part(question, ~rows, metric)
 
 
-def _of_part(question: Question, rows: Bool[np.ndarray, "n"], metric: str) -> Float[np.ndarray, "_groups"]:
+def _of_part(question: BinaryQuestion, rows: Bool[np.ndarray, "n"], metric: str) -> Float[np.ndarray, "_groups"]:
     num_groups = int(question.group_index.max()) + 1
     added = np.zeros(num_groups)
     if metric == "auroc":
@@ -206,7 +221,7 @@ def _of_part(question: Question, rows: Bool[np.ndarray, "n"], metric: str) -> Fl
     return np.bincount(question.group_index[counted], weights=(right - right.mean()) / len(right), minlength=num_groups)
 
 
-def _interaction(question: Question, groups: dict[str, Bool[np.ndarray, "n"]]) -> dict[str, Any]:
+def _interaction(question: BinaryQuestion, groups: dict[str, Bool[np.ndarray, "n"]]) -> dict[str, Any]:
     """Whether the rates of right answers of both sides are the same in all groups: one test, both sides together.
 
     Pearson's statistic with each group's number divided by its design effect, compared with an F distribution. How much
@@ -228,7 +243,9 @@ def _interaction(question: Question, groups: dict[str, Bool[np.ndarray, "n"]]) -
     return {"p_value": p_value, "p_adjusted": None, "method": method, "note": None}
 
 
-def _heterogeneity(question: Question, groups: dict[str, Bool[np.ndarray, "n"]], side: Bool[np.ndarray, "n"]) -> float:
+def _heterogeneity(
+    question: BinaryQuestion, groups: dict[str, Bool[np.ndarray, "n"]], side: Bool[np.ndarray, "n"]
+) -> float:
     """Sum of squared deviations from the common share, each in standard errors under that share."""
     right = question.called == question.positive
     numbers, shares = [], []

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from chiron.metrics.question import Question
+from chiron.metrics.binary_question import BinaryQuestion
 
 
 def worst_case(
-    question: Question, failed_positive: Bool[np.ndarray, "failed"], failed_group: Int[np.ndarray, "failed"]
+    question: BinaryQuestion, failed_positive: Bool[np.ndarray, "failed"], failed_group: Int[np.ndarray, "failed"]
 ) -> dict[str, Any]:
     """Sensitivity and specificity as scored, and with every failed case counted as a wrong answer.
 

@@ -1,5 +1,6 @@
 """A comparison as words and a Markdown table, from its JSON values alone."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,12 +27,20 @@ def comparison_rows(numbers: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def difference_text(row: Mapping[str, Any]) -> str:
-    """`+0.012 (−0.003 to +0.027)`, or the difference alone where it has no interval."""
+    """`+0.012 (−0.003 to +0.027)`, of ratios `×1.20 (0.95 to 1.51)`; alone where it has no interval."""
     if row["difference"] is None:
         return "not defined"
     limits = interval_of(row)
+    if is_ratio(row):
+        ratio = f"×{number(math.exp(row['difference']))}"
+        return ratio if limits is None else f"{ratio} ({' to '.join(number(math.exp(limit)) for limit in limits)})"
     plain = _signed(row["difference"])
     return plain if limits is None else f"{plain} ({_signed(limits[0])} to {_signed(limits[1])})"
+
+
+def is_ratio(row: Mapping[str, Any]) -> bool:
+    """Whether the difference is one of logarithms, which is told as the ratio of the two numbers."""
+    return row.get("scale") == "log"
 
 
 def interval_of(row: Mapping[str, Any]) -> tuple[float, float] | None:

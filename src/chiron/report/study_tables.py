@@ -143,6 +143,9 @@ def study_page(study: Study) -> str:
     ]
     if study["comparison"] is not None:
         parts += [f"## Planned comparison: {metric_title(study['metric'])}\n", _comparison(study)]
+    if study["untested"]:
+        told = [f"- {row['second']} against {row['first']}: no verdict: {row['reason']}." for row in study["untested"]]
+        parts += [f"## Planned comparison: {metric_title(study['metric'])}\n", "\n".join(told) + "\n"]
     parts.append(_exploratory(study))
     parts += ["## What differs between the models\n", _differences(study)]
     return "\n".join(parts)

@@ -16,11 +16,11 @@ from chiron.data.columns import known_roles
 from chiron.data.manifest_columns import ColumnRole
 from chiron.data.predictions import REFERENCE_PREFIX, Predictions
 from chiron.decide.members import question_score
+from chiron.metrics.binary_question import BinaryQuestion
 from chiron.metrics.cases import number_groups
 from chiron.metrics.multi_label import THRESHOLD
-from chiron.metrics.question import Question
 from chiron.metrics.readers import Answers, adjust_tests, class_agreement, reader_numbers
-from chiron.metrics.subgroups import Attribute, part_numbers, subgroup_numbers
+from chiron.metrics.subgroups import Attribute, adjust_interactions, part_numbers, subgroup_numbers
 from chiron.metrics.worst_case import worst_case
 from chiron.spec.decision import questions_of
 from chiron.workflows.stored import Stored
@@ -34,7 +34,7 @@ _NO_REFERENCE = "the reference of a case is not known, so it counts as wrong for
 class Asked:
     """A question, the classes that answer it with yes, and which scored rows it is asked of."""
 
-    question: Question
+    question: BinaryQuestion
     classes: tuple[str, ...]
     rows: Bool[np.ndarray, "scored"]
 
@@ -61,7 +61,7 @@ def asked_of(predictions: Predictions, *, confidence: float) -> Iterator[Asked]:
             called = score >= threshold.value
         if rows.any():
             groups = _group_index(predictions)
-            whole = Question(name, positive, score, called, groups, predictions.groups is not None, confidence)
+            whole = BinaryQuestion(name, positive, score, called, groups, predictions.groups is not None, confidence)
             yield Asked(whole.part(rows), classes, rows)
 
 
@@ -84,6 +84,7 @@ def subgroups(stored: Stored) -> list[dict[str, Any]]:
             for name, (groups, index) in divided.items()
         ]
         told += [{"question": asked.question.name, **it} for it in subgroup_numbers(asked.question, attributes)]
+    adjust_interactions(told)  # the tests of all questions are one family
     absent = [name for name in planned if name not in scored.columns]
     return told + [{"attribute": name, "planned": True, "note": "no such column in these data"} for name in absent]
 

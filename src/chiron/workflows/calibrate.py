@@ -15,7 +15,7 @@ from chiron.spec.reading import read_recipe, recipe_yaml
 from chiron.spec.recipe import Recipe
 from chiron.workflows.data import label_space
 from chiron.workflows.decision import fit_decision, require_decision, splits_needed, where_to_fit
-from chiron.workflows.evaluate import evaluate_run, is_scored, score_run
+from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.overfit import refuse_overfit_check
 from chiron.workflows.run_folder import RunFolder, open_run
 from chiron.workflows.shareable import shareable_recipe
@@ -70,11 +70,11 @@ def calibrate(
         )
     require_decision(recipe, manifest, label_space(recipe, manifest))
     for split in splits_needed(recipe.decision, fitted_on):
-        if not is_scored(run, split):
+        if not run.is_scored(split):
             score_run(run, split, device=device, threads=threads)
     done = decide_run(run, recipe, manifest)
     write_text(run.recipe, recipe_yaml(recipe))
-    if not is_scored(run, "val"):
+    if not run.is_scored("val"):
         score_run(run, "val", device=device, threads=threads)
     evaluate_run(run, split="val")
     run.write_facts(status="finished")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,24 @@ import numpy as np
 
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_bytes, write_text
+from chiron.metrics.comparison.compared_number import CLASS_MARK
 from chiron.metrics.comparison.folds import Fold, FoldComparison, compare_folds
 from chiron.metrics.comparison.methods import MethodComparison, compare_methods
 from chiron.metrics.comparison.models import ModelComparison, compare_models
-from chiron.metrics.comparison.question import CLASS_MARK
 from chiron.report.comparison_table import comparison_markdown
 from chiron.report.figures import png_of, svg_of
 from chiron.report.plots import forest
 from chiron.report.plots.style import figure_style
 from chiron.spec.decision import Unit
-from chiron.workflows.compared_tables import CommonCases, common_cases, find_methods, find_sources, fold_sources
+from chiron.workflows.compared_tables import (
+    CommonCases,
+    Source,
+    common_cases,
+    find_methods,
+    find_sources,
+    fold_sources,
+    num_trained_on,
+)
 
 FORMAT = 1
 QUESTIONS = {
@@ -43,6 +51,7 @@ class Settings:
     margin: float | None = None
     exact: bool = False
     unit: Unit | None = None  # what a case is; by default what the models' own decisions say
+    untested: Mapping[str, str] = field(default_factory=dict)  # methods of a plan without numbers to test, and why
     num_resamples: int = 2000
     confidence: float = 0.95
 
@@ -103,14 +112,14 @@ def _of_models(
 ) -> dict[str, Any]:
     sources, chosen = find_sources(targets, split)
     cases = common_cases(sources, positive=positive, common=common, unit=settings.unit)
-    question = _question_of(cases, settings)
+    asked = _one_label(cases, settings)
     compared = compare_models(
-        question.y_true,
-        question.y_prob,
-        groups=question.groups,
+        asked.y_true,
+        asked.y_prob,
+        groups=asked.groups,
         exact=settings.exact,
         num_resamples=settings.num_resamples,
-        **question.options(settings),
+        **asked.options(settings),
     )
     models = [{"name": source.name, "source": str(source.path)} for source in sources]
     return _numbers("models", models, compared, [cases], settings, chosen)
@@ -130,31 +139,38 @@ def _of_methods(
         )
         for fold in folds
     ]
-    questions = [_question_of(cases, settings) for cases in loaded]
-    options = questions[0].options(settings)
+    asked = [_one_label(cases, settings) for cases in loaded]
+    options = asked[0].options(settings) | {"untested": settings.untested}
     by_method = [
-        {name: [question.y_prob[source.name] for source in sources] for name, sources in fold.items()}
-        for fold, question in zip(folds, questions, strict=True)
+        {name: [of_fold.y_prob[source.name] for source in sources] for name, sources in fold.items()}
+        for fold, of_fold in zip(folds, asked, strict=True)
     ]
     models = [{"name": name, "source": [str(one.path) for one in sources]} for name, sources in methods.items()]
     if len(folds) > 1:
         parts = [
-            Fold(question.y_true, y_prob, question.groups)
-            for question, y_prob in zip(questions, by_method, strict=True)
+            Fold(one.y_true, y_prob, one.groups, _test_share(cases, fold))
+            for one, y_prob, cases, fold in zip(asked, by_method, loaded, folds, strict=True)
         ]
         return _numbers("folds", models, compare_folds(parts, **options), loaded, settings, chosen)
     compared = compare_methods(
-        questions[0].y_true,
+        asked[0].y_true,
         by_method[0],
-        groups=questions[0].groups,
+        groups=asked[0].groups,
         num_resamples=settings.num_resamples,
         **options,
     )
     return _numbers("seeds", models, compared, loaded, settings, chosen)
 
 
+def _test_share(cases: CommonCases, fold: Mapping[str, Sequence[Source]]) -> float | None:
+    """Cases of the fold over those that its networks learned from, at most; None where a table does not tell."""
+    learned = [num_trained_on(source, cases.unit) for sources in fold.values() for source in sources]
+    known = [count for count in learned if count]
+    return len(cases.ids) / min(known) if len(known) == len(learned) else None
+
+
 @dataclass(frozen=True)
-class _Question:
+class _OneLabel:
     """Cases as the statistics take them: one label a case."""
 
     y_true: np.ndarray
@@ -176,14 +192,14 @@ class _Question:
         }
 
 
-def _question_of(cases: CommonCases, settings: Settings) -> _Question:
+def _one_label(cases: CommonCases, settings: Settings) -> _OneLabel:
     metrics = settings.metrics or (("auroc",) if len(cases.classes) == 2 else ("macro_auroc",))
     if cases.is_multi_label:
-        return _question_of_one_class(cases, settings.metrics)
-    return _Question(cases.y_true, cases.y_prob, cases.groups, cases.classes, cases.positive, metrics)
+        return _of_one_class(cases, settings.metrics)
+    return _OneLabel(cases.y_true, cases.y_prob, cases.groups, cases.classes, cases.positive, metrics)
 
 
-def _question_of_one_class(cases: CommonCases, metrics: tuple[str, ...]) -> _Question:
+def _of_one_class(cases: CommonCases, metrics: tuple[str, ...]) -> _OneLabel:
     """Of several labels an image: one class against its absence.
 
     Raises:
@@ -202,7 +218,7 @@ def _question_of_one_class(cases: CommonCases, metrics: tuple[str, ...]) -> _Que
     y_prob = {model: prob[assessed, place] for model, prob in cases.y_prob.items()}
     both = {model: np.stack([prob, 1 - prob], axis=1) for model, prob in y_prob.items()}
     groups = None if cases.groups is None else [cases.groups[k] for k in assessed]
-    return _Question(absent, both, groups, (name, f"no {name}"), name, metrics)
+    return _OneLabel(absent, both, groups, (name, f"no {name}"), name, metrics)
 
 
 def _numbers(

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float
 
 from chiron.core.errors import DataError, SpecError
 from chiron.data.groups import connected_groups
+from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
-from chiron.data.units import at_unit
+from chiron.data.units import UNIT_COLUMNS, at_unit, unit_names
 from chiron.spec.decision import Unit
 from chiron.workflows.run_folder import RunFolder, is_run
 from chiron.workflows.stored import RUN_SPLITS, require_of_bundle
@@ -156,6 +158,19 @@ def fold_sources(methods: Mapping[str, Sequence[Source]]) -> list[dict[str, list
             f"{', '.join(lacking)}. Train the folds that lack, with the same split for all methods."
         )
     return folds
+
+
+def num_trained_on(source: Source, unit: Unit) -> int | None:
+    """Cases of the split `train` of the run that made a table; None of a table from elsewhere.
+
+    Cases of val choose an epoch and teach no weight, so they do not count.
+    """
+    folder = source.path.parent.parent
+    if not is_run(folder):
+        return None
+    rows = Manifest.load(folder).select("train").frame.filter(pl.col("status") == "ok")
+    ids = rows["sample_id"].to_list()
+    return len(ids) if unit == "image" else len(set(unit_names(ids, rows[UNIT_COLUMNS[unit]].to_list())[0]))
 
 
 def _named(target: str) -> tuple[str, Path]:

@@ -11,9 +11,9 @@ from chiron.data.units import Units
 from chiron.decide.members import sets_of
 from chiron.metrics.abstention import risk_coverage
 from chiron.metrics.calibration_fit import calibration_fit
+from chiron.metrics.clinical_questions import question_numbers
 from chiron.metrics.means import rows_of
 from chiron.metrics.prediction_sets import evaluate_prediction_sets
-from chiron.metrics.questions import question_numbers
 from chiron.spec.decision import Decision
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows.decision import values_of

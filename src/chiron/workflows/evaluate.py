@@ -13,9 +13,9 @@ from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.data.private import Privacy, is_private
 from chiron.data.unchanged import require_unchanged
-from chiron.data.units import require_unit
+from chiron.data.units import require_answers
 from chiron.engine.runtime import start_runtime
-from chiron.engine.scoring import score_manifest
+from chiron.engine.scoring import reference_table, score_manifest
 from chiron.spec.decision import Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
@@ -114,10 +114,8 @@ def evaluate(
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
-        if unit is not None:  # told before test is looked at
-            require_unit(part_of(Manifest.load(run.path), chosen).frame, unit)
-        if world.any(world.is_main and not is_scored(run, chosen)):
-            score_run(run, chosen, device=device, threads=threads)
+        if world.any(world.is_main and not run.is_scored(chosen)):
+            score_run(run, chosen, unit=unit, device=device, threads=threads)
         return world.by_main(lambda: evaluate_run(run, split=chosen, asked=asked)) or _evaluated_elsewhere(run.path)
     folder = Path(out) if out is not None else Path("evaluation")
     world.by_main(lambda: require_new(folder, force=force))
@@ -151,16 +149,11 @@ def _evaluated_elsewhere(folder: Path) -> Evaluated:
     return Evaluated(folder, RunFolder(folder).read_metrics())
 
 
-def is_scored(run: RunFolder, split: str) -> bool:
-    """Whether the split has a table of the run's bundle as it is: another decision is another bundle."""
-    table, bundle_id = run.predictions(split), run.read_facts().get("bundle_id")
-    return table.is_file() and Predictions.load(table).facts.get("bundle_id") == bundle_id
-
-
 def score_run(
     run: RunFolder,
     split: str,
     *,
+    unit: Unit | None = None,
     device: str = "auto",
     threads: int | None = None,
     hide: Sequence[Path | None] = (),
@@ -168,7 +161,10 @@ def score_run(
     """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger.
 
     Args:
+        unit: what one answer will be for; by default what the bundle says.
         hide: paths of the command that the ledger must not name where the run keeps no names.
+    Raises:
+        DataError: images changed, or cannot be made units: they name none, or those of one have different labels.
     """
     recipe, manifest = read_recipe(str(run.recipe)), Manifest.load(run.path)
     part = part_of(manifest, split)
@@ -180,6 +176,8 @@ def score_run(
             f"A split to score must be one that no network was trained on. Got cal of the cross-fitted {run.path}, "
             "which every network but one learned from. Score val or test."
         )
+    decision = classifier.decision if unit is None else classifier.decision.model_copy(update={"unit": unit})
+    require_answers(reference_table(part, classifier.labels), classifier.labels, decision)  # told before the look
     looks = None
     if split in {"test", "external"}:
         hidden = hide if is_private(manifest) else ()

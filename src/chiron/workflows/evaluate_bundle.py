@@ -14,9 +14,9 @@ from chiron.data.attributes import subgroup_columns
 from chiron.data.manifest import Manifest
 from chiron.data.private import Privacy, is_private
 from chiron.data.reading import read_dataset
-from chiron.data.units import require_unit
+from chiron.data.units import require_answers, require_unit
 from chiron.engine.runtime import start_runtime
-from chiron.engine.scoring import score_manifest
+from chiron.engine.scoring import reference_table, score_manifest
 from chiron.workflows.external import External, map_labels, overlap_of, without_overlap
 from chiron.workflows.look import enter_look, headline_split, now, part_of
 from chiron.workflows.privacy import as_kept
@@ -38,7 +38,7 @@ def score_other_data(
     """Scores the images and stores table, manifest and words, from which the report is written; returns the table.
 
     Raises:
-        DataError: classes that the bundle does not know, or nothing to score.
+        DataError: classes that the bundle does not know, nothing to score, or images of one unit with other labels.
         LeakError: training has seen some of the images, and nobody said what to do about them.
     """
     runtime = start_runtime(device=device, threads=threads)
@@ -49,9 +49,14 @@ def score_other_data(
     def read() -> tuple[Manifest, Overlap]:
         manifest = as_kept(_with_classes_of(classifier, read_dataset(data, layout), how.labels_map), privacy, folder)
         subgroup_columns(manifest.frame.columns, {}, how.subgroups)
-        require_unit(manifest.frame, how.unit or classifier.decision.unit)
+        decision = (
+            classifier.decision if how.unit is None else classifier.decision.model_copy(update={"unit": how.unit})
+        )
+        require_unit(manifest.frame, decision.unit)
         found = overlap_of(bundle, part_of(manifest, split or headline_split(manifest)))
-        manifest = without_overlap(manifest, found, how.when_seen)  # all told before anything is written
+        manifest = without_overlap(manifest, found, how.when_seen)
+        references = reference_table(part_of(manifest, split or headline_split(manifest)), classifier.labels)
+        require_answers(references, classifier.labels, decision)  # all told before anything is written
         manifest.save(folder)
         return manifest, found
 

@@ -16,6 +16,7 @@ from typing import Any
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_text
 from chiron.data.copies.pairs import DUPLICATES
+from chiron.data.predictions import read_facts
 from chiron.data.split_tables import TABLES
 from chiron.version import __version__
 
@@ -100,6 +101,13 @@ class RunFolder:
     def predictions(self, split: str) -> Path:
         """The table of one split."""
         return self.path / "predictions" / f"{split}.csv"
+
+    def is_scored(self, split: str) -> bool:
+        """Whether the split has a table of the run's bundle as it is: another decision is another bundle."""
+        table, bundle_id = self.predictions(split), self.read_facts().get("bundle_id")
+        facts = table.with_suffix(".json")
+        made_by = read_facts(facts).get("bundle_id") if table.is_file() and facts.is_file() else None
+        return made_by is not None and made_by == bundle_id
 
     def fold(self, number: int) -> "RunFolder":
         """Where the network of a fold of cross-fitting keeps its checkpoints, history and predictions."""

@@ -31,7 +31,7 @@ from chiron.workflows.one_run import DONE, claimed_run, state_of, status_of, tra
 from chiron.workflows.run_folder import RunFolder, command_line
 from chiron.workflows.study_plan import PlannedRun, Study, arm_changes, keep_plan, make_study
 from chiron.workflows.study_results import write_study
-from chiron.workflows.study_scores import baseline_folder, is_scored, rehearse
+from chiron.workflows.study_scores import baseline_folder, rehearse
 from chiron.workflows.sweep import run_sweep
 from chiron.workflows.weights import with_input_of_weights
 
@@ -161,7 +161,7 @@ def _score(study: Study) -> None:
     command = _command(study, Manifest.load(finished[0].folder))
     record_plan(study.project, study=study.study_id, plan=study.plan_hash, contents=contents, command=command)
     for run in finished:
-        if not is_scored(run):
+        if not RunFolder(run.folder).is_scored("test"):
             log.info("scoring %s", run.folder.name)
             how: dict[str, Any] = {"device": study.device, "threads": study.threads}
             score_run(RunFolder(run.folder), "test", hide=(study.data,), **how)

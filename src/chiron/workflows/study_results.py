@@ -9,9 +9,9 @@ from chiron.audit.ledger import EnteredPlan
 from chiron.core.files import write_text
 from chiron.report.study_tables import latex_table, study_page, table_cells
 from chiron.workflows.run_folder import RunFolder, library_versions
-from chiron.workflows.study_compare import exploratory_differences, planned_comparison, write_forest
+from chiron.workflows.study_compare import exploratory_differences, planned_comparison, untested_pairs, write_forest
 from chiron.workflows.study_plan import Study, differing_keys
-from chiron.workflows.study_scores import arm_row, baseline_folder, baseline_row, is_scored, run_row, subgroup_rows
+from chiron.workflows.study_scores import arm_row, baseline_folder, baseline_row, run_row, scored_arms, subgroup_rows
 
 
 def write_study(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def write_study(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
 def gather(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
     """Everything that the tables show."""
     plan, scored = study.plan, entered is not None
-    arms = [name for name in plan.arms if any(run.arm == name and is_scored(run) for run in study.runs)]
+    comparison = planned_comparison(study) if scored else None
+    arms = scored_arms(study)
     return {
         "study": study.study_id,
         "question": plan.question,
@@ -56,7 +57,8 @@ def gather(study: Study, entered: EnteredPlan | None) -> dict[str, Any]:
         "runs": [run_row(study, run) for run in study.runs],
         "arms": [arm_row(study, name) for name in plan.arms] if scored else [],
         "baselines": _baselines(study) if scored else [],
-        "comparison": planned_comparison(study) if scored else None,
+        "comparison": comparison,
+        "untested": untested_pairs(study) if scored and comparison is None else [],
         "forest_text": None,
         "exploratory": exploratory_differences(study) if scored else [],
         "subgroups": [row for name in arms for row in subgroup_rows(study, name)] if scored else [],

@@ -79,20 +79,26 @@ def run_row(study: Study, run: PlannedRun, split: str = "test") -> dict[str, Any
         "best_epoch": facts.get("best_epoch"),
         "results": {},
     }
-    if is_scored(run, split):
+    if RunFolder(run.folder).is_scored(split):
         row["results"] = {name: _estimate(study, name, run.folder, split) for name in study.plan.metrics}
     return row
 
 
-def is_scored(run: PlannedRun, split: str = "test") -> bool:
-    """Whether the run has a table of the split."""
-    return RunFolder(run.folder).predictions(split).is_file()
+def scored_runs(study: Study) -> list[PlannedRun]:
+    """The trainings of which test has been scored by the bundle as it is, in the order of the plan."""
+    return [run for run in study.runs if RunFolder(run.folder).is_scored("test")]
+
+
+def scored_arms(study: Study) -> list[str]:
+    """The arms with a training among them, in the order of the plan."""
+    scored = {run.arm for run in scored_runs(study)}
+    return [name for name in study.plan.arms if name in scored]
 
 
 def arm_row(study: Study, arm: str) -> dict[str, Any]:
     """One arm: what its network is and was given, and the mean of its trainings."""
     recipe, asked = study.recipes[arm], study.plan.arms[arm]
-    scored = [run for run in study.runs if run.arm == arm and is_scored(run)]
+    scored = [run for run in scored_runs(study) if run.arm == arm]
     row: dict[str, Any] = {
         "arm": arm,
         "recipe": Path(asked.recipe).name if Path(asked.recipe).is_file() else asked.recipe,
@@ -139,7 +145,8 @@ def _mean(study: Study, arm: str, metric: str) -> dict[str, Any] | None:
 
 def arm_cases(study: Study, arm: str, metric: str, fold: int | None) -> list[Cases]:
     """What the metric is computed of in every scored training of an arm, in the order of the seeds."""
-    return [cases_for(metric, run.folder)[0] for run in study.runs_of(arm, fold) if is_scored(run)]
+    runs = [run for run in scored_runs(study) if (run.arm, run.fold) == (arm, fold)]
+    return [cases_for(metric, run.folder)[0] for run in runs]
 
 
 def baseline_row(study: Study, name: str) -> dict[str, Any]:
@@ -166,7 +173,8 @@ def subgroup_rows(study: Study, arm: str) -> list[dict[str, Any]]:
     """The primary metric of an arm by the values of the plan's columns; few images are counts alone."""
     rows = []
     for column in study.plan.subgroups:
-        tables = [_table(run.folder, "test") for run in study.runs_of(arm, study.folds[0]) if is_scored(run)]
+        runs = [run for run in scored_runs(study) if (run.arm, run.fold) == (arm, study.folds[0])]
+        tables = [_table(run.folder, "test") for run in runs]
         values = tables[0].scored[column].cast(pl.String).fill_null("(missing)") if tables else pl.Series([])
         for value in sorted(values.unique()):
             chosen = (values == value).to_numpy()

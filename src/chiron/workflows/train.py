@@ -25,7 +25,7 @@ from chiron.workflows.check import check_recipe
 from chiron.workflows.cross_fit import cross_fit
 from chiron.workflows.data import label_space
 from chiron.workflows.decision import splits_needed, unfitted_decision, where_to_fit
-from chiron.workflows.evaluate import evaluate_run, is_scored, score_run
+from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.make_bundle import data_counts, make_bundle
 from chiron.workflows.overfit import note_overfit
 from chiron.workflows.run_folder import RunFolder
@@ -98,7 +98,7 @@ def train(
             return run
         _decide(run, settings, manifest, world, device=device, threads=threads)
     for split in ("val", "test") if score_test else ("val",):
-        if world.any(world.is_main and not is_scored(run, split)):
+        if world.any(world.is_main and not run.is_scored(split)):
             score_run(run, split, device=device, threads=threads, hide=typed)
     world.by_main(lambda: _finish(run, "test" if score_test else "val"))
     return run
@@ -189,7 +189,7 @@ def _already_finished(
     """Nothing is trained twice; a test split that was not asked for before can still be scored."""
     log.info("this run is finished")
     world = runtime.world
-    if world.any(world.is_main and score_test and not is_scored(run, "test")):
+    if world.any(world.is_main and score_test and not run.is_scored("test")):
         score_run(run, "test", device=device, threads=threads, hide=typed)
         world.by_main(lambda: evaluate_run(run, split="test"))
     return run

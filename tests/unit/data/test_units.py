@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from chiron.core.errors import DataError
 from chiron.data.predictions import Predictions
-from chiron.data.units import at_unit, unit_names
+from chiron.data.units import at_unit, require_answers, unit_names
 from chiron.spec.decision import Decision
+from chiron.spec.labels import LabelSpace
 
 PATIENT = Decision(unit="patient")
 
@@ -156,3 +157,24 @@ def test_images_without_a_unit_are_never_joined(ids):
     for k, value in enumerate(ids):
         same = [other for other, name in enumerate(names) if name == names[k]]
         assert same == ([other for other, it in enumerate(ids) if it == value] if value else [k])
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision", "message"),
+    [
+        ({"y_true": ["cat", "dog", "dog", "dog", None]}, PATIENT, r"Got different ones in 1 of 3: p2 \(cat, dog\)"),
+        ({"group_id": ["g1", "g1", "g2", "g3", "g1"]}, PATIENT, "Got several groups in 1: p2"),
+        ({"patient_id": [None] * 5}, PATIENT, "needs the column patient_id"),
+    ],
+)
+def test_what_cannot_become_units_is_told_without_scores(changes, decision, message):
+    """The same refusals as those of the scored table."""
+    frame = table(**changes)
+    with pytest.raises(DataError, match=message):
+        at_unit(Predictions(frame, ("cat", "dog"), "dog"), decision)
+    labels = LabelSpace(names=("cat", "dog"), positive="dog")
+    references = frame.drop("logit_cat", "logit_dog")
+    with pytest.raises(DataError, match=message):
+        require_answers(references, labels, decision)
+    require_answers(references, labels, Decision())
+    require_answers(table().drop("logit_cat", "logit_dog"), labels, decision)

@@ -16,6 +16,8 @@ from chiron.decide.conformal import (
     prediction_sets,
 )
 from chiron.decide.conformal_scores import aps, lac, raps
+from chiron.decide.members import sets_of
+from chiron.spec.decision import Decision
 
 CLASSES = ("a", "b", "c", "d")
 HOW = {"classes": CLASSES, "alpha": 0.1, "fitted_on": "cal"}
@@ -57,6 +59,49 @@ def test_mean_coverage_and_its_spread_are_the_exact_ones(random, score):
     exact = stats.betabinom(num_test, rank, num_cal + 1 - rank)
     assert np.std(shares) == pytest.approx(exact.std() / num_test, rel=0.15)
     assert np.mean(np.array(shares) * num_test < exact.ppf(0.05)) == pytest.approx(0.05, abs=0.04)
+
+
+@pytest.mark.parametrize("score", ["aps", "raps"])
+def test_deterministic_sets_cover_and_are_larger(random, score):
+    """What a bundle gives: at least 1 - alpha without an upper bound, for sets that no drawn number makes smaller."""
+    shares, sizes = [], []
+    for _ in range(150):
+        probs, y_true, numbers = drawn(random, 300)
+        cal, test = slice(None, 100), slice(100, None)
+        for used in (None, numbers):
+            conformal = fit_conformal(
+                probs[cal], y_true[cal], None, score=score, by="all",
+                randomizer=None if used is None else used[cal], **HOW
+            )  # fmt: skip
+            randomizer = None if used is None else used[test]
+            sets = prediction_sets(probs[test], conformal, classes=CLASSES, randomizer=randomizer)
+            sizes.append(sets.sum(axis=1).mean())
+            shares.append(sets[np.arange(200), y_true[test]].mean())
+    certain, alpha = shares[::2], HOW["alpha"]
+    assert np.mean(certain) >= 1 - alpha - 3 * np.std(certain) / np.sqrt(len(certain))
+    assert np.mean(sizes[::2]) > np.mean(sizes[1::2])
+
+
+@pytest.mark.parametrize("score", ["aps", "raps"])
+def test_where_outputs_tie_deterministic_sets_cover_more_and_never_less(random, score):
+    """A network that is sure of everything and wrong in every fifth case: all classes score 1, and all enter."""
+    y_true = random.integers(0, 2, 400)
+    called = np.where(random.random(400) < 0.2, 1 - y_true, y_true)
+    probs = np.stack([1.0 - called, called], axis=1)
+    how = {"score": score, "by": "all", "alpha": 0.1, "classes": ("a", "b"), "fitted_on": "cal"}
+    conformal = fit_conformal(probs[:200], y_true[:200], None, **how)
+    assert prediction_sets(probs[200:], conformal, classes=("a", "b")).all()
+
+
+def test_a_bundles_sets_are_those_of_the_outputs_alone(random):
+    """Equal outputs, equal sets: nothing is drawn from a name or a place."""
+    probs, y_true, _ = drawn(random, 120)
+    conformal = fit_conformal(probs, y_true, None, score="aps", by="all", **HOW)
+    decision = Decision(conformal=conformal)
+    logits = np.log(np.maximum(np.repeat(probs[:5], 3, axis=0), 1e-12))[np.newaxis]
+    sets = sets_of(logits, decision, CLASSES)
+    assert (sets.reshape(5, 3, -1) == sets[::3][:, np.newaxis]).all()
+    assert (sets[::3] == prediction_sets(probs[:5], conformal, classes=CLASSES)).all()
 
 
 def test_by_class_and_by_group_each_part_is_covered(random):

@@ -5,7 +5,7 @@ import pytest
 
 from chiron.core.errors import MetricError
 from chiron.metrics.intervals.bootstrap import resampled_weights
-from chiron.metrics.net_benefit import _Curve, net_benefits
+from chiron.metrics.net_benefit import _Curve, net_benefits, net_benefits_at
 
 THRESHOLDS = [0.5, 0.05, 0.2]  # in any order
 
@@ -29,9 +29,9 @@ def naive(prob, positive, threshold, prevalence=None):
 @pytest.mark.parametrize("prevalence", [None, 0.03])
 def test_every_resample_equals_the_naive_formula(prevalence):
     prob, positive, groups = data()
-    curve = _Curve(positive, prob, groups, np.array(THRESHOLDS), prevalence)
+    curve = _Curve(positive, prob, groups, np.array(THRESHOLDS), [0.5, prevalence])
     (weights,) = resampled_weights(70, 6, num_rows=200, seed=0)
-    mine = curve(weights[: curve.num_groups])
+    mine = curve(weights[: curve.num_groups])[1]
     for r, column in enumerate(weights.T):
         rows = np.repeat(np.arange(200), column[groups])
         for t, threshold in enumerate(THRESHOLDS):
@@ -54,6 +54,14 @@ def test_estimates_of_the_data():
             assert "cluster bootstrap" in it.method
     assert found[0].treat_all.value < 0
     assert found[0].treat_all.low < 0
+
+
+def test_curves_at_several_prevalences_are_those_of_one_each():
+    prob, positive, groups = data()
+    how = {"thresholds": THRESHOLDS, "num_resamples": 200}
+    several = net_benefits_at(prob, positive, groups.tolist(), prevalences=[None, 0.05, 0.4], **how)
+    for prevalence, curve in zip((None, 0.05, 0.4), several, strict=True):
+        assert curve == net_benefits(prob, positive, groups.tolist(), prevalence=prevalence, **how)
 
 
 def test_copies_inside_groups_do_not_narrow_it():

@@ -1,16 +1,24 @@
 """Subgroups: intervals against statsmodels and Sidak, the test by simulation, and what may not be said."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from chiron.metrics.question import Question
-from chiron.metrics.subgroups import COUNTS_ONLY, Attribute, simultaneous_confidence, subgroup_numbers
+from chiron.metrics.binary_question import BinaryQuestion
+from chiron.metrics.subgroups import (
+    COUNTS_ONLY,
+    Attribute,
+    adjust_interactions,
+    simultaneous_confidence,
+    subgroup_numbers,
+)
 
 
 def drawn(
     seed: int = 0, *, n: int = 600, shares=(0.5, 0.5), error_of_last: float = 0.1, group_size: int = 1
-) -> tuple[Question, Attribute]:
+) -> tuple[BinaryQuestion, Attribute]:
     """Right answers in 90 % of images, in the last group of the attribute in 1 - `error_of_last`."""
     rng = np.random.default_rng(seed)
     num_groups = n // group_size
@@ -23,7 +31,7 @@ def drawn(
     called = positive == right
     score = np.clip(0.5 + 0.2 * rng.uniform(size=n) * np.where(called, 1, -1), 0, 1)
     names = tuple("abcdefgh"[: len(shares)])
-    return Question("sick", positive, score, called, patient), Attribute("tone", names, index)
+    return BinaryQuestion("sick", positive, score, called, patient), Attribute("tone", names, index)
 
 
 def test_two_groups_are_newcombes_interval():
@@ -57,7 +65,9 @@ def test_limits_grow_with_the_number_of_groups_and_are_never_of_width_zero():
     two = subgroup_numbers(question, [pair])[0]["groups"]["a"]["difference_to_rest"]["sensitivity"]
     assert many["value"] == two["value"]
     assert many["high"] - many["low"] > 1.1 * (two["high"] - two["low"])
-    perfect = Question("sick", question.positive, question.positive * 0.5, question.positive, question.group_index)
+    perfect = BinaryQuestion(
+        "sick", question.positive, question.positive * 0.5, question.positive, question.group_index
+    )
     for entry in subgroup_numbers(perfect, [attribute])[0]["groups"].values():
         for difference in entry["difference_to_rest"].values():
             assert difference["value"] == 0
@@ -66,7 +76,7 @@ def test_limits_grow_with_the_number_of_groups_and_are_never_of_width_zero():
 
 def test_images_of_a_patient_are_not_independent():
     question, attribute = drawn(n=600, group_size=3)
-    apart = Question("sick", question.positive, question.score, question.called, np.arange(600))
+    apart = BinaryQuestion("sick", question.positive, question.score, question.called, np.arange(600))
     widths = []
     for asked in (question, apart):
         difference = subgroup_numbers(asked, [attribute])[0]["groups"]["a"]["difference_to_rest"]["specificity"]
@@ -123,7 +133,7 @@ def test_few_patients_with_many_images_are_not_tested(patients):
     positive[:40], attribute.index[:] = np.arange(40) < 12, np.arange(200) < 40
     groups[:12] = np.arange(12) % patients
     right = (question.called == question.positive) & (np.arange(200) > 2)
-    question = Question("sick", positive, question.score, positive == right, groups)
+    question = BinaryQuestion("sick", positive, question.score, positive == right, groups)
     (entry,) = subgroup_numbers(question, [attribute])
     assert entry["groups"]["b"]["positives"] == 12
     assert entry["interaction"]["p_value"] is None
@@ -140,6 +150,36 @@ def test_one_test_an_attribute_and_holm_over_them():
     assert second["interaction"]["p_adjusted"] >= second["interaction"]["p_value"] > 0.05
     assert third["interaction"]["p_value"] is None
     assert "two groups" in third["interaction"]["note"]
+
+
+def test_what_was_not_planned_does_not_weaken_the_plan():
+    question, tone = drawn(n=900, shares=(0.5, 0.5), error_of_last=0.1)
+    columns = np.random.default_rng(5).integers(2, size=(4, 900))
+    others = [Attribute(f"column {k}", ("x", "y"), column) for k, column in enumerate(columns)]
+    planned = dataclasses.replace(tone, planned=True)
+    alone = subgroup_numbers(question, [planned])[0]["interaction"]
+    first, *rest = (entry["interaction"] for entry in subgroup_numbers(question, [planned, *others]))
+    assert first["p_adjusted"] == alone["p_adjusted"] == alone["p_value"]
+    smallest = min(rest, key=lambda test: test["p_value"])
+    assert smallest["p_adjusted"] == pytest.approx(min(1, 4 * smallest["p_value"]))
+
+
+def test_a_planned_test_that_cannot_be_made_counts():
+    question, tone = drawn(n=900, shares=(0.5, 0.5), error_of_last=0.1)
+    lonely = Attribute("site", ("here",), np.zeros(900, np.int64), planned=True)
+    first, second = subgroup_numbers(question, [dataclasses.replace(tone, planned=True), lonely])
+    assert first["interaction"]["p_adjusted"] == pytest.approx(min(1, 2 * first["interaction"]["p_value"]))
+    assert second["interaction"]["p_adjusted"] is None
+
+
+def test_attributes_of_several_questions_are_one_family():
+    question, tone = drawn(n=900, shares=(0.5, 0.5), error_of_last=0.1)
+    turned = BinaryQuestion("well", ~question.positive, 1 - question.score, ~question.called, question.group_index)
+    told = [entry for asked in (question, turned) for entry in subgroup_numbers(asked, [tone])]
+    p_value = told[0]["interaction"]["p_value"]
+    assert told[0]["interaction"]["p_adjusted"] == p_value
+    adjust_interactions(told)
+    assert [it["interaction"]["p_adjusted"] for it in told] == pytest.approx([min(1, 2 * p_value)] * 2)
 
 
 def test_no_sentence_says_that_there_is_no_gap():
@@ -160,7 +200,7 @@ def test_the_order_of_rows_changes_nothing():
     shuffled = Attribute("tone", attribute.groups, attribute.index[order])
     arrays = (question.positive[order], question.score[order], question.called[order], question.group_index[order])
     one = subgroup_numbers(question, [attribute])[0]
-    other = subgroup_numbers(Question("sick", *arrays), [shuffled])[0]
+    other = subgroup_numbers(BinaryQuestion("sick", *arrays), [shuffled])[0]
     for name, entry in one["groups"].items():
         for metric, difference in entry["difference_to_rest"].items():
             assert difference["low"] == pytest.approx(other["groups"][name]["difference_to_rest"][metric]["low"])

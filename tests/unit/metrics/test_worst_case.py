@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from chiron.metrics.question import Question
+from chiron.metrics.binary_question import BinaryQuestion
 from chiron.metrics.worst_case import worst_case
 
 
 def test_every_failed_case_is_wrong():
     positive = np.repeat([True, False], [20, 30])
     called = np.concatenate([np.ones(18, bool), np.zeros(2, bool), np.zeros(27, bool), np.ones(3, bool)])
-    question = Question("sick", positive, called * 0.6, called, np.arange(50))
+    question = BinaryQuestion("sick", positive, called * 0.6, called, np.arange(50))
     told = worst_case(question, np.array([True, True, True, False]), np.arange(50, 54))
     assert (told["failed_positives"], told["failed_negatives"]) == (3, 1)
     assert told["sensitivity"]["value"] == pytest.approx(18 / 20)

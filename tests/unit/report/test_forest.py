@@ -81,3 +81,19 @@ def test_the_table_and_the_words(comparison):
     assert "auroc: too few cases" in text
     assert "Left out, as other tables lack them: 3 of b." in text
     assert "val was used to choose or to fit" in text
+
+
+def test_a_ratio_is_told_as_one(comparison):
+    comparison["comparisons"][0] |= {
+        "metric": "positive_likelihood_ratio",
+        "scale": "log",
+        "difference": np.log(2),
+        "simultaneous": [np.log(1.5), np.log(3)],
+        "margin": None,
+    }
+    assert difference_text(comparison["comparisons"][0]) == "×2.000 (1.500 to 3.000)"
+    assert "| ×2.000 (1.500 to 3.000) |" in comparison_markdown(comparison)
+    with figure_style():
+        drawing = forest.draw(comparison)
+    labels = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+    assert [", log ratio" in label for label in labels] == [True, False]

@@ -112,7 +112,10 @@ def test_every_class_is_a_question_and_of_several_labels_the_assessed_images_cou
             **{f"prob_{name}": probs[:, k] for k, name in enumerate("abc")},
         }
     )
-    assert [it["question"] for it in analyses.subgroups(stored(frame, ("a", "b", "c"), None))] == ["a", "b", "c"]
+    told = analyses.subgroups(stored(frame, ("a", "b", "c"), None))
+    assert [it["question"] for it in told] == ["a", "b", "c"]
+    smallest = min((it["interaction"] for it in told), key=lambda test: test["p_value"])
+    assert smallest["p_adjusted"] == pytest.approx(min(1, 3 * smallest["p_value"]))
     several = pl.DataFrame(
         {
             "sample_id": [f"i{k}" for k in range(60)],

@@ -1,6 +1,8 @@
 """`chiron compare` on tables, runs, methods and folds."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,6 +10,7 @@ import pytest
 from scipy import special
 
 from chiron.core.errors import DataError, SpecError
+from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.metrics.comparison.models import compare_models
 from chiron.workflows.compare import Settings, compare
@@ -147,6 +150,33 @@ def test_methods_over_folds_are_not_pooled(tmp_path):
     (tmp_path / "hybrid-3.csv").unlink()
     with pytest.raises(DataError, match=r"4 folds.*hybrid"):
         compare(targets, methods=True, positive="sick", settings=FAST)
+
+
+def write_run(folder, **table):
+    """A run folder as far as a comparison reads it: test cases, and 90 for training and 30 for choosing the epoch."""
+    write_table(folder / "predictions" / "test.csv", **table)
+    facts = {"classes": ["well", "sick"], "positive": "sick", "bundle_id": "b"}
+    (folder / "predictions" / "test.json").write_text(json.dumps(facts))
+    (folder / "run.json").write_text(json.dumps({"bundle_id": "b"}))
+    (folder / "recipe.yaml").write_text("")
+    splits = ["train"] * 90 + ["val"] * 30
+    names, patients = [f"t{k}" for k in range(120)], [f"q{k // 2}" for k in range(120)]
+    ids = {"sample_id": names, "patient_id": patients, "group_id": patients, "path": names}
+    frame = pl.DataFrame(ids | {"label": ["well"] * 120, "split": splits})
+    Manifest(frame, ("well", "sick"), Path("/nowhere"), "table").save(folder)
+
+
+def test_folds_of_runs_count_the_cases_that_taught(tmp_path):
+    """50 images test and 90 taught: 50 / 90 stands where 50 / 150 of all other folds would; of patients 25 / 45."""
+    for k in range(4):
+        for name, strength in (("cnn", 1), ("hybrid", 3)):
+            rows = range(50 * k, 50 * k + 50)
+            write_run(tmp_path / f"{name}-{k}", strength=strength, seed=10 * strength + k, rows=rows)
+    targets = [f"{name}={tmp_path}/{name}-*" for name in ("cnn", "hybrid")]
+    for unit, share in (("image", 50 / 90), ("patient", 25 / 45)):
+        (row,) = compare(targets, methods=True, settings=replace(FAST, unit=unit))["comparisons"]
+        differences = np.array(row["second_values"]) - np.array(row["first_values"])
+        assert row["error"] == pytest.approx(np.sqrt((1 / 4 + share) * differences.var(ddof=1)))
 
 
 def test_one_of_several_labels_is_compared_on_its_assessed_images(tmp_path, random):

@@ -1,12 +1,16 @@
 import json
 import shutil
+from dataclasses import replace
 
+import polars as pl
 import pytest
 from conftest import TINY_RECIPE, write_class_folders
 from PIL import Image
 
 from chiron.audit.ledger import LEDGER
+from chiron.classifier import load
 from chiron.core.errors import DataError, SpecError
+from chiron.data.manifest import Manifest
 from chiron.spec.layout import Layout
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.run_folder import RunFolder
@@ -53,6 +57,24 @@ def test_scoring_is_one_look_and_recomputing_is_none(run, tmp_path):
     assert looks(tmp_path) == 1
     assert again.numbers == first.numbers
     assert first.numbers["split"] == "test"
+
+
+def test_images_of_one_patient_with_other_labels_are_told_before_the_look(run, tmp_path):
+    manifest = Manifest.load(run.path)
+    is_test = pl.col("split") == "test"
+    patients = pl.when(is_test).then(pl.lit("p1")).otherwise(pl.col("sample_id")).alias("patient_id")
+    groups = pl.when(is_test).then(pl.lit("g1")).otherwise(pl.col("group_id")).alias("group_id")
+    replace(manifest, frame=manifest.frame.with_columns(patients, groups)).save(run.path)
+    with pytest.raises(DataError, match="Images of one patient must have one label"):
+        evaluate(run.path, unit="patient", device="cpu")
+    assert looks(tmp_path) == 0
+    assert not run.predictions("test").exists()
+    classifier = load(run.bundle)
+    classifier.decision = classifier.decision.model_copy(update={"unit": "patient"})
+    classifier.save(run.bundle)
+    with pytest.raises(DataError, match="Images of one patient must have one label"):  # also of the bundle's own unit
+        evaluate(run.path, device="cpu")
+    assert looks(tmp_path) == 0
 
 
 def test_the_stored_table_alone_gives_the_same_numbers(run, tmp_path):

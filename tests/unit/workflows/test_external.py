@@ -79,6 +79,23 @@ def test_a_unit_that_the_data_do_not_name_is_told_before_they_are_looked_at(bund
     assert evaluate(bundle, unit="image", **how).numbers["num_images"] == 24
 
 
+def test_images_of_one_unit_with_other_labels_are_told_before_they_are_looked_at(bundle, tmp_path):
+    data = foreign(tmp_path / "data")
+    names = sorted(str(path.relative_to(data)) for path in data.rglob("*.png"))
+    table = pl.DataFrame({"image": names, "label": [name.split("/")[0] for name in names]})
+    patients = [f"p{k % 12}" for k in range(24)]  # each has an image of either class
+    table.with_columns(pl.Series("patient_id", patients)).write_csv(data / "images.csv")
+    how = {"data": data / "images.csv", "out": tmp_path / "out", "device": "cpu", "split": "all"}
+    with pytest.raises(DataError, match=r"must have one label\. Got different ones in 12 of 12"):
+        evaluate(bundle, unit="patient", **how)
+    assert not (tmp_path / LEDGER).exists()
+    assert not (tmp_path / "out").exists()
+    classifier = load(bundle)
+    classifier.decision = classifier.decision.model_copy(update={"unit": "patient", "unit_label": "any_positive"})
+    classifier.save(bundle, known=read_known_images(bundle))
+    assert evaluate(bundle, **how).numbers["num_images"] == 12
+
+
 def test_a_map_is_a_mapping_of_names(tmp_path):
     (tmp_path / "map.yaml").write_text("0: sick\n'1': null\n")
     assert read_labels_map(tmp_path / "map.yaml") == {"0": "sick", "1": None}

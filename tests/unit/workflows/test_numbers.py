@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from chiron.data.predictions import Predictions
-from chiron.metrics.questions import question_numbers
+from chiron.metrics.clinical_questions import question_numbers
 from chiron.spec.decision import Calibration, Decision, Threshold
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows.numbers import compute_numbers
@@ -98,6 +98,9 @@ def test_a_frozen_threshold_decides_and_its_promise_stands_beside(tmp_path):
     assert not any(it["stated"] for it in told["at_prevalence"])
     at_20 = next(it for it in told["net_benefit"] if it["threshold"] == 0.2)
     assert at_20["model"]["value"] == pytest.approx(2 / 6 - 1 / 6 * 0.25)  # two found, one false alarm
+    elsewhere = {it["prevalence"]: it["points"] for it in told["net_benefit_at_prevalence"]}
+    at_20 = next(it for it in elsewhere[0.05] if it["threshold"] == 0.2)
+    assert at_20["model"]["value"] == pytest.approx(0.05 * 2 / 3 - 0.95 * 1 / 3 * 0.25)
     other = numbers_of(tmp_path, frame, "patient", decision)
     assert "fitted for the image" in other["unit"]["note"]
 
@@ -136,6 +139,16 @@ def test_the_prevalence_of_use_is_that_of_the_question_or_of_all_its_classes(tmp
     told = compute_numbers(replace(stored, context=context))["questions"]["ill"]
     assert [it["prevalence"] for it in told["at_prevalence"] if it["stated"]] == [0.03]
     assert told["net_benefit"] == []  # the probabilities were never calibrated
+    assert told["net_benefit_at_prevalence"] == []
+    decision = Decision(calibration=Calibration(method="temperature", parameters=({"temperature": (1.0,)},)))
+    Predictions(frame, ("ill", "well"), "ill", {"decision": decision.model_dump(mode="json")}).save(tmp_path / "c.csv")
+    stored = stored_table(tmp_path / "c.csv")
+    context = replace(stored.context, clinic_prevalence={"ill": 0.03})
+    told = compute_numbers(replace(stored, context=context))["questions"]["ill"]
+    curves = {it["prevalence"]: it for it in told["net_benefit_at_prevalence"]}
+    assert list(curves) == [it["prevalence"] for it in told["at_prevalence"]]
+    assert [share for share, it in curves.items() if it["stated"]] == [0.03]
+    assert curves[0.03]["points"][0]["treat_all"]["value"] == pytest.approx(0.03 - 0.97 * 0.01 / 0.99)
 
 
 def test_a_finding_that_nobody_was_assessed_for_is_no_question_here(random):

@@ -2,19 +2,25 @@
 
 import csv
 import json
+from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 from conftest import TINY_RECIPE, write_class_folders
+from scipy import special
 
 from chiron.audit.ledger import LEDGER, entered_plans, record_look
 from chiron.core.errors import EngineError, SpecError
 from chiron.data.manifest import Manifest
+from chiron.data.predictions import Predictions
 from chiron.report.study_tables import latex_table, table_notes
 from chiron.spec.library import packaged_studies
 from chiron.spec.study import read_study
 from chiron.workflows import one_run
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.study import study
+from chiron.workflows.study_compare import exploratory_differences, planned_comparison, untested_pairs
 from chiron.workflows.study_plan import make_study
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -89,6 +95,79 @@ def test_the_hash_of_a_plan_is_of_what_its_files_say_and_not_of_where_they_lie(t
 
     assert hash_of("a") == hash_of("b")
     assert hash_of("a2", lr="2e-3") != hash_of("a3")
+
+
+def scored_as_planned(study_, lacking):
+    """Tables of test as trainings would have left them, but for those of `lacking` (arm, fold)."""
+    for run in study_.runs:
+        random = np.random.default_rng([run.seed, len(run.arm), run.fold or 0])
+        y_true = np.tile([0, 1], 40)
+        prob = special.expit((2 if run.arm == "strong" else 1) * (2 * y_true - 1) + random.normal(size=80))
+        names = [f"{run.fold}-{k}" for k in range(80)]
+        frame = pl.DataFrame(
+            {
+                "sample_id": names,
+                "y_true": [("no", "yes")[k] for k in y_true],
+                "status": ["ok"] * 80,
+                "logit_no": np.log1p(-prob),
+                "logit_yes": np.log(prob),
+            }
+        )
+        table = Predictions(frame, ("no", "yes"), "yes", {"bundle_id": "b"})
+        if (run.arm, run.fold) not in lacking:
+            table.save(RunFolder(run.folder).predictions("test"))
+            (run.folder / "recipe.yaml").write_text("")
+            RunFolder(run.folder).write_facts(bundle_id="b")
+            taught = pl.DataFrame({"sample_id": ["t"], "path": ["t"], "label": ["no"], "split": ["train"]})
+            Manifest(taught, ("no", "yes"), Path("/nowhere"), "table").save(run.folder)
+
+
+def planned(tmp_path, text):
+    (tmp_path / "tiny.yaml").write_text(TINY_RECIPE)
+    (tmp_path / "study.yaml").write_text(text)
+    write_class_folders(tmp_path / "data", count=4)
+    return make_study(read_study(tmp_path / "study.yaml"), tmp_path / "data", tmp_path / "out", device="cpu", threads=1)
+
+
+THREE_ARMS = PLAN.replace("[[strong, mild]]", "[[strong, mild], [other, mild]]").replace(
+    "  mild:", "  other: {recipe: tiny.yaml}\n  mild:"
+)
+
+
+def test_an_arm_without_trainings_counts_in_the_planned_family(tmp_path):
+    made = planned(tmp_path, THREE_ARMS)
+    scored_as_planned(made, {("other", None)})
+    comparison = planned_comparison(made)
+    strong, other = comparison["comparisons"]
+    assert comparison["family"]["size"] == 2
+    assert strong["adjusted_p"] == pytest.approx(2 * strong["p_value"])
+    assert (other["second"], other["p_value"]) == ("other", None)
+    assert other["words"] == "auroc: no verdict: no training of other has been scored"
+    assert exploratory_differences(made) == []  # of the arm that lacks there is nothing to tell
+
+
+def test_without_the_reference_the_pairs_are_listed(tmp_path):
+    made = planned(tmp_path, THREE_ARMS)
+    scored_as_planned(made, {("mild", None), ("other", None)})
+    assert planned_comparison(made) is None
+    assert untested_pairs(made) == [
+        {"first": "mild", "second": "strong", "reason": "no training of mild has been scored"},
+        {
+            "first": "mild",
+            "second": "other",
+            "reason": "no training of mild has been scored; no training of other has been scored",
+        },
+    ]
+
+
+def test_an_arm_that_lacks_a_fold_is_untested_and_the_others_are_compared(tmp_path):
+    made = planned(tmp_path, THREE_ARMS.replace("seeds: [0, 1, 2]", "seeds: [0]\nfolds: 4"))
+    scored_as_planned(made, {("other", 1), ("other", 3)})
+    comparison = planned_comparison(made)
+    strong, other = comparison["comparisons"]
+    assert (comparison["kind"], comparison["family"]["size"]) == ("folds", 2)
+    assert strong["adjusted_p"] == pytest.approx(min(1, 2 * strong["p_value"]))
+    assert other["note"] == "no training of other of fold 1, 3 has been scored"
 
 
 @pytest.mark.slow

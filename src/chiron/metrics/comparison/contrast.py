@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from chiron.metrics.cases import Cases
+from chiron.metrics.comparison.compared_number import ComparedNumber, Road
 from chiron.metrics.comparison.mcnemar import (
     PairedShares,
     mcnemar_p,
@@ -19,7 +20,6 @@ from chiron.metrics.comparison.mcnemar import (
     share_variance,
 )
 from chiron.metrics.comparison.paired_auroc import auroc_contrast
-from chiron.metrics.comparison.question import Question, Road
 from chiron.metrics.comparison.resamples import PairedResamples
 from chiron.metrics.intervals.bootstrap import LARGEST_UNDEFINED_SHARE, bca_limits
 
@@ -48,38 +48,39 @@ class Contrast:
 
 
 def contrast(
-    question: Question, resamples: PairedResamples, weight_of: Mapping[str, float], *, exact: bool = False
+    number: ComparedNumber, resamples: PairedResamples, weight_of: Mapping[str, float], *, exact: bool = False
 ) -> Contrast:
-    """The sum of `weight_of` times the number of each model, by the default test of the question.
+    """The sum of `weight_of` times the number of each model, by its default test; of ratios their logs.
 
     Args:
         weight_of: weight of each model that takes part, in order.
         exact: McNemar's exact test in place of mid-p.
     """
-    values = [resamples.values[name][question.key][0] for name in weight_of]
+    values = [resamples.of_data(number, name) for name in weight_of]
+    if not np.isfinite(values).all():
+        state = "undefined, or 0, for a model" if number.is_ratio else "not defined for every model"
+        reason = f"{number.name} is {state} here"
+        return Contrast(np.nan, np.nan, 0, np.nan, "none", "none", _no_limits, note=reason)
     value = float(np.dot(values, list(weight_of.values())))
-    if np.isnan(value):
-        reason = f"{question.name} is not defined for every model here"
-        return Contrast(value, np.nan, 0, np.nan, "none", "none", _no_limits, note=reason)
-    if question.road == Road.MCNEMAR:
-        return _of_shares(question, resamples, weight_of, value, exact=exact)
-    if question.road == Road.DELONG:
-        return _of_aurocs(question, resamples, weight_of)
-    return _of_resamples(question, resamples, weight_of, value)
+    if number.road == Road.MCNEMAR:
+        return _of_shares(number, resamples, weight_of, value, exact=exact)
+    if number.road == Road.DELONG:
+        return _of_aurocs(number, resamples, weight_of)
+    return _of_resamples(number, resamples, weight_of, value)
 
 
 def _of_shares(
-    question: Question, resamples: PairedResamples, weight_of: Mapping[str, float], value: float, *, exact: bool
+    number: ComparedNumber, resamples: PairedResamples, weight_of: Mapping[str, float], value: float, *, exact: bool
 ) -> Contrast:
     shared = resamples.paired.shared
-    counted = question.successes(shared)[1]
-    successes = [question.successes(resamples.paired.of_model[name])[0][counted] for name in weight_of]
+    counted = number.successes(shared)[1]
+    successes = [number.successes(resamples.paired.of_model[name])[0][counted] for name in weight_of]
     groups = shared.group_index[counted]
     change = np.einsum("m,mn->n", np.array(list(weight_of.values())), np.stack(successes))
     error, degrees = float(np.sqrt(share_variance(change, groups))), len(np.unique(groups)) - 1
     clustered = "clustered " if degrees + 1 < len(groups) else ""
     if tuple(weight_of.values()) != DIFFERENCE:
-        return _by_t(value, error, degrees, f"paired {clustered}shares, t")
+        return by_t(value, error, degrees, f"paired {clustered}shares, t")
     shares = paired_shares(successes[0], successes[1], groups)
     return Contrast(
         value,
@@ -93,43 +94,49 @@ def _of_shares(
     )
 
 
-def _of_aurocs(question: Question, resamples: PairedResamples, weight_of: Mapping[str, float]) -> Contrast:
-    shared, index = resamples.paired.shared, question.key[1]
+def _of_aurocs(number: ComparedNumber, resamples: PairedResamples, weight_of: Mapping[str, float]) -> Contrast:
+    shared, index = resamples.paired.shared, number.key[1]
     assert index is not None  # an AUROC is of one class
     scores = [resamples.paired.of_model[name].y_prob[:, index] for name in weight_of]
     found = auroc_contrast(shared.y_true == index, scores, list(weight_of.values()), shared.group_index)
     error = float(np.sqrt(max(0.0, found.variance)))
-    degrees = question.smallest(shared)[0] - 1
-    return _by_t(found.value, error, degrees, f"paired {'clustered ' if has_groups(shared) else ''}DeLong, t")
+    degrees = number.smallest(shared)[0] - 1
+    return by_t(found.value, error, degrees, f"paired {'clustered ' if has_groups(shared) else ''}DeLong, t")
 
 
 def _of_resamples(
-    question: Question, resamples: PairedResamples, weight_of: Mapping[str, float], value: float
+    number: ComparedNumber, resamples: PairedResamples, weight_of: Mapping[str, float], value: float
 ) -> Contrast:
     shared = resamples.paired.shared
-    drawn = resamples.drawn(question.key, weight_of)
+    drawn = resamples.drawn(number, weight_of)
     defined = drawn[np.isfinite(drawn)]
-    degrees = question.smallest(shared)[0] - 1
-    test = f"paired {'cluster ' if has_groups(shared) else ''}bootstrap's standard error, t"
+    degrees = number.smallest(shared)[0] - 1
+    scale = ", log scale" if number.is_ratio else ""
+    test = f"paired {'cluster ' if has_groups(shared) else ''}bootstrap's standard error{scale}, t"
     undefined = len(drawn) - len(defined)
     if undefined > LARGEST_UNDEFINED_SHARE * len(drawn):
-        reason = f"{undefined} of {len(drawn)} resamples lack a class"
+        reason = f"{undefined} of {len(drawn)} resamples leave {number.name} undefined"
         return Contrast(value, np.nan, degrees, np.nan, test, test, _no_limits, note=reason)
-    plain = _by_t(value, float(defined.std(ddof=1)), degrees, test)
+    plain = by_t(value, float(defined.std(ddof=1)), degrees, test)
     if plain.note or plain.error <= ROUNDING:
         return plain
-    left_out = resamples.left_out(question.key, weight_of)
+    left_out = resamples.left_out(number, weight_of)
 
     def limits(confidence: float) -> Limits:
         return bca_limits(value, defined, left_out, confidence=confidence) or plain.limits(confidence)
 
     has_bca = bca_limits(value, defined, left_out) is not None
-    method = test.replace("'s standard error, t", ", BCa") if has_bca else test
+    method = test.replace(f"'s standard error{scale}, t", f"{scale}, BCa") if has_bca else test
     return Contrast(value, plain.error, degrees, plain.p_value, test, method, limits)
 
 
-def _by_t(value: float, error: float, degrees_of_freedom: int, test: str) -> Contrast:
-    """The test and the limits that a standard error gives."""
+def by_t(value: float, error: float, degrees_of_freedom: int, test: str) -> Contrast:
+    """The test and the limits that a standard error gives.
+
+    Args:
+        error: NaN where it is unknown.
+        test: what the test is called.
+    """
     if np.isnan(error) or degrees_of_freedom < 1:
         reason = "fewer than two groups on a side"
         return Contrast(value, np.nan, degrees_of_freedom, np.nan, test, test, _no_limits, note=reason)

@@ -6,6 +6,28 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
+from chiron.metrics.comparison.finding import Levels
+
+
+def family_levels(
+    drawn: Sequence[Float[np.ndarray, "resamples"]], values: Sequence[float], *, confidence: float, num_untested: int
+) -> Levels:
+    """The levels of a family's intervals, for a test (1 - alpha) and for equivalence (1 - 2 alpha).
+
+    A comparison of the plan that could not be tested keeps its part of alpha, as it does in Holm's adjustment: leaving
+    it out would make the others look surer than the plan allows.
+
+    Args:
+        drawn, values: of the comparisons that have an interval, as for `simultaneous_level`.
+        num_untested: comparisons without one.
+    """
+    tested = len(drawn) / (len(drawn) + num_untested) if drawn else 1.0
+    own = [1 - tested * (1 - level) for level in (confidence, 2 * confidence - 1)]
+    if num_untested == 0:
+        own = [confidence, 2 * confidence - 1]
+    outer, inner = (simultaneous_level(drawn, values, confidence=it) if len(drawn) > 1 else it for it in own)
+    return Levels(confidence, outer, inner)
+
 
 def simultaneous_level(
     drawn: Sequence[Float[np.ndarray, "resamples"]], values: Sequence[float], *, confidence: float

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from chiron.core.errors import MetricError
+from chiron.metrics.comparison.compared_number import ComparedNumber
 from chiron.metrics.comparison.verdict import Judged, Limits, Verdict, WithinMargin, judge, judge_margin
 from chiron.metrics.holm import holm
 
@@ -16,6 +18,9 @@ IDENTICAL: Verdict = "identical predictions"
 class Finding:
     """The difference second - first of one number, its interval and test, and what may be said.
 
+    With `scale: log` (likelihood ratios) difference and limits are of the logarithms: exp(difference) is the ratio
+    second / first, and the values of methods are geometric means over seeds or folds.
+
     `low` and `high` are of this difference alone; `simultaneous` holds for all comparisons of the family together and
     is null where there is but one. What is undefined is null, with the reason in `note`.
     """
@@ -25,6 +30,7 @@ class Finding:
     second: str
     first_value: float | None
     second_value: float | None
+    scale: Literal["plain", "log"]
     difference: float | None
     low: float | None
     high: float | None
@@ -44,8 +50,7 @@ class Finding:
 class Tested:
     """One comparison before its family is known; NaN and None where something is undefined."""
 
-    metric: str
-    sign: int
+    number: ComparedNumber
     first: str
     second: str
     values: tuple[float, float]
@@ -56,6 +61,22 @@ class Tested:
     method: str
     note: str | None  # why there is no verdict
     identical: bool = False
+
+
+def without_numbers(number: ComparedNumber, first: str, second: str, first_value: float, reason: str) -> Tested:
+    """A comparison of the plan that has no numbers: it counts in the family, and is told with the reason."""
+    return Tested(
+        number=number,
+        first=first,
+        second=second,
+        values=(first_value, float("nan")),
+        difference=float("nan"),
+        limits=lambda _: None,
+        p_value=float("nan"),
+        test="none",
+        method="none",
+        note=reason,
+    )
 
 
 @dataclass(frozen=True)
@@ -71,11 +92,16 @@ def findings(family: Sequence[Tested], levels: Levels, margin: float | None) -> 
     """Every comparison judged: p-values adjusted by Holm, intervals simultaneous where there are several.
 
     Raises:
-        MetricError: the margin is not above 0.
+        MetricError: the margin is not above 0, or a number is a ratio, which has no margin.
     """
     if margin is not None and not margin > 0:
         raise MetricError(
             f"A margin must be above 0. Got {margin}. Declare the largest difference that does not matter."
+        )
+    if margin is not None and (ratios := [it.number.name for it in family if it.number.is_ratio]):
+        raise MetricError(
+            f"A margin is of numbers that are subtracted. Got {ratios[0]}, which is compared as a ratio. Leave the "
+            "margin out, or compare sensitivity and specificity."
         )
     adjusted, _ = holm([tested.p_value for tested in family])
     return [
@@ -89,7 +115,8 @@ def _judged(tested: Tested, adjusted: float, levels: Levels, margin: float | Non
     judged = judge(
         tested.first,
         tested.second,
-        sign=tested.sign,
+        sign=tested.number.sign,
+        is_ratio=tested.number.is_ratio,
         limits=together,
         p_value=or_none(adjusted),
         alpha=1 - levels.confidence,
@@ -98,7 +125,7 @@ def _judged(tested: Tested, adjusted: float, levels: Levels, margin: float | Non
     within = None
     if margin is not None:
         names = {"first": tested.first, "second": tested.second}
-        within = judge_margin(margin, sign=tested.sign, inner=inner, outer=together, reason=tested.note, **names)
+        within = judge_margin(margin, sign=tested.number.sign, inner=inner, outer=together, reason=tested.note, **names)
     return _finding(tested, levels, judged, within, alone, together, adjusted)
 
 
@@ -119,11 +146,12 @@ def _finding(
 ) -> Finding:
     has_family = levels.outer != levels.confidence
     return Finding(
-        metric=tested.metric,
+        metric=tested.number.name,
         first=tested.first,
         second=tested.second,
         first_value=or_none(tested.values[0]),
         second_value=or_none(tested.values[1]),
+        scale="log" if tested.number.is_ratio else "plain",
         difference=or_none(tested.difference),
         low=alone[0] if alone else None,
         high=alone[1] if alone else None,
@@ -135,7 +163,7 @@ def _finding(
         method=IDENTICAL if tested.identical else tested.method,
         margin=within,
         verdict=judged.verdict,
-        words=f"{tested.metric}: {judged.words}",
+        words=f"{tested.number.name}: {judged.words}",
         note=None if tested.identical else tested.note,
     )
 

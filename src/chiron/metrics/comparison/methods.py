@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import special
 
+from chiron.metrics.comparison.compared_number import ComparedNumber, find_number
 from chiron.metrics.comparison.contrast import ROUNDING, Contrast, contrast
-from chiron.metrics.comparison.family import simultaneous_level
-from chiron.metrics.comparison.finding import Finding, Levels, Tested, findings
+from chiron.metrics.comparison.family import family_levels
+from chiron.metrics.comparison.finding import Finding, Levels, Tested, findings, without_numbers
 from chiron.metrics.comparison.models import reference_of
 from chiron.metrics.comparison.paired import PairedCases, pair_cases
-from chiron.metrics.comparison.question import Question, ask
 from chiron.metrics.comparison.resamples import PairedResamples
 from chiron.metrics.comparison.verdict import Limits
 from chiron.metrics.evaluation import require_settings
@@ -28,7 +28,10 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class MethodComparison:
-    """A finding about two methods: the number of each seed, how much seeds vary, and how much the cases leave open."""
+    """A finding about two methods: the number of each seed, how much seeds vary, and how much the cases leave open.
+
+    Standard deviations and errors are on the scale of the difference.
+    """
 
     finding: Finding
     first_values: list[float]
@@ -70,9 +73,9 @@ def seeds_and_cases(
 
 @dataclass(frozen=True)
 class _Pair:
-    """One question about one pair of methods."""
+    """One number of one pair of methods."""
 
-    question: Question
+    number: ComparedNumber
     first: str
     second: str
     runs: Mapping[str, list[str]]
@@ -104,6 +107,7 @@ def compare_methods(
     metrics: Sequence[str],
     reference: str | None = None,
     margin: float | None = None,
+    untested: Mapping[str, str] | None = None,
     num_resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -113,6 +117,8 @@ def compare_methods(
     Args:
         y_prob: probabilities of each seed of each method, by the method's name; all for the rows of `y_true`.
         groups, metrics, reference, margin: as for `compare_models`.
+        untested: further methods that a plan names and that have no numbers, with the reason. They are told after the
+            others and count in the family.
     Raises:
         MetricError: an argument is not what it must be.
     """
@@ -122,17 +128,25 @@ def compare_methods(
     of_run = {name: prob for method, names in runs.items() for name, prob in zip(names, y_prob[method], strict=True)}
     paired = pair_cases(y_true, of_run, classes=classes, positive=positive, groups=groups)
     known = registered_metrics()
-    questions = [ask(name, paired.shared, known) for name in dict.fromkeys(metrics)]
-    resamples = PairedResamples(paired, [q.metric for q in questions], num_resamples=num_resamples, seed=seed)
+    numbers = [find_number(name, paired.shared, known) for name in dict.fromkeys(metrics)]
+    resamples = PairedResamples(paired, [number.metric for number in numbers], num_resamples=num_resamples, seed=seed)
     pairs = [
-        _pair(question, reference, other, runs, resamples)
-        for question in questions
-        for other in y_prob
-        if other != reference
+        _pair(number, reference, other, runs, resamples) for number in numbers for other in y_prob if other != reference
     ]
-    levels = _levels(pairs, resamples, confidence, seed)
-    told = findings([_tested(pair, paired) for pair in pairs], levels, margin)
-    return [_with_seeds(pair, finding, paired) for pair, finding in zip(pairs, told, strict=True)]
+    family = [_tested(pair, paired) for pair in pairs]
+    without = [
+        without_numbers(number, reference, other, number.off_scale(_mean(number, runs[reference], resamples)), reason)
+        for number in numbers
+        for other, reason in (untested or {}).items()
+    ]
+    levels = _levels(pairs, family, len(without), resamples, confidence, seed)
+    told = findings([*family, *without], levels, margin)
+    found = [_with_seeds(pair, finding, paired) for pair, finding in zip(pairs, told[: len(pairs)], strict=True)]
+    return found + [_without_seeds(finding, paired) for finding in told[len(pairs) :]]
+
+
+def _mean(number: ComparedNumber, names: Sequence[str], resamples: PairedResamples) -> float:
+    return float(np.mean([resamples.of_data(number, name) for name in names]))
 
 
 def _weights(runs: Mapping[str, list[str]], first: str, second: str) -> dict[str, float]:
@@ -142,38 +156,41 @@ def _weights(runs: Mapping[str, list[str]], first: str, second: str) -> dict[str
 
 
 def _pair(
-    question: Question, first: str, second: str, runs: Mapping[str, list[str]], resamples: PairedResamples
+    number: ComparedNumber, first: str, second: str, runs: Mapping[str, list[str]], resamples: PairedResamples
 ) -> _Pair:
-    values = {
-        method: [float(resamples.values[name][question.key][0]) for name in runs[method]] for method in (first, second)
-    }
-    found = contrast(question, resamples, _weights(runs, first, second))
-    return _Pair(question, first, second, runs, found, values)
+    values = {method: [resamples.of_data(number, name) for name in runs[method]] for method in (first, second)}
+    found = contrast(number, resamples, _weights(runs, first, second))
+    return _Pair(number, first, second, runs, found, values)
 
 
-def _levels(pairs: Sequence[_Pair], resamples: PairedResamples, confidence: float, seed: int) -> Levels:
+def _levels(
+    pairs: Sequence[_Pair],
+    family: Sequence[Tested],
+    num_without: int,
+    resamples: PairedResamples,
+    confidence: float,
+    seed: int,
+) -> Levels:
     """Draws of cases with draws of the methods' means over seeds on top; the reference's is the same for all pairs.
 
     Three seeds do not show how two numbers vary together, so each number has draws of its own: no family needs a higher
     level than one whose numbers do not.
     """
-    wide = 2 * confidence - 1
-    moving = [pair for pair in pairs if pair.num_seeds >= FEWEST_SEEDS and pair.spread.error > 0]
-    if len(moving) < 2:
-        return Levels(confidence, confidence, wide)
+    tested = [(pair, it.p_value) for pair, it in zip(pairs, family, strict=True) if not it.identical]
+    moving = [pair for pair, p_value in tested if not np.isnan(p_value)]
     drawn = []
-    for pair in moving:
-        of_cases = resamples.drawn(pair.question.key, _weights(pair.runs, pair.first, pair.second))
+    for pair in moving if len(tested) + num_without > 1 else []:
+        of_cases = resamples.drawn(pair.number, _weights(pair.runs, pair.first, pair.second))
         of_seeds = [_seed_draws(pair, method, resamples.num_resamples, seed) for method in (pair.first, pair.second)]
         drawn.append(of_cases + of_seeds[1] - of_seeds[0])
     values = [pair.contrast.value for pair in moving]
-    outer, inner = (simultaneous_level(drawn, values, confidence=level) for level in (confidence, wide))
-    return Levels(confidence, outer, inner)
+    num_untested = len(tested) - len(moving) + num_without
+    return family_levels(drawn, values, confidence=confidence, num_untested=num_untested)
 
 
 def _seed_draws(pair: _Pair, method: str, count: int, seed: int) -> Float[np.ndarray, "resamples"]:
-    place, number = list(pair.runs).index(method), [*pair.question.name.encode()]
-    normal = np.random.default_rng([seed, 7, place, *number]).standard_normal(count)
+    place, letters = list(pair.runs).index(method), [*pair.number.name.encode()]
+    normal = np.random.default_rng([seed, 7, place, *letters]).standard_normal(count)
     return normal * np.std(pair.values[method], ddof=1) / np.sqrt(len(pair.values[method]))
 
 
@@ -185,23 +202,23 @@ def _tested(pair: _Pair, paired: PairedCases) -> Tested:
         few = f"each method needs at least {FEWEST_SEEDS} seeds, and has {counts}"
     copied = [method for method in (pair.first, pair.second) if _has_copies(paired, pair.runs[method])]
     copies = f"runs of {' and '.join(copied)} give identical predictions, so they are not several seeds"
-    region = region_note(pair.question.rule, *pair.question.smallest(shared))
+    region = region_note(pair.number.rule, *pair.number.smallest(shared))
     all_runs = [name for method in (pair.first, pair.second) for name in pair.runs[method]]
     undefined = pair.contrast.note if np.isnan(pair.contrast.error) else None
     identical = paired.identical(all_runs)
     stop = few or (copies if copied and not identical else None) or undefined
-    means = [float(np.mean(values)) for values in pair.of_both]
+    scale = ", log scale" if pair.number.is_ratio else ""
+    means = [pair.number.off_scale(float(np.mean(values))) for values in pair.of_both]
     return Tested(
-        metric=pair.question.name,
-        sign=pair.question.sign,
+        number=pair.number,
         first=pair.first,
         second=pair.second,
         values=(means[0], means[1]),
         difference=pair.contrast.value,
         limits=lambda confidence: None if stop else t_limits(pair.contrast.value, spread, confidence),
         p_value=np.nan if stop else 1.0 if identical else t_p_value(pair.contrast.value, spread),
-        test="t of cases and seeds (Welch-Satterthwaite)",
-        method="t of cases and seeds" if shared.groups_given else "t of cases and seeds; every image its own group",
+        test=f"t of cases and seeds{scale} (Welch-Satterthwaite)",
+        method=f"t of cases and seeds{scale}{'' if shared.groups_given else '; every image its own group'}",
         note="; ".join(note for note in (stop, region) if note) or None,
         identical=identical and not stop,
     )
@@ -232,13 +249,30 @@ def _with_seeds(pair: _Pair, finding: Finding, paired: PairedCases) -> MethodCom
     known = not np.isnan(spread.error)
     return MethodComparison(
         finding=finding,
-        first_values=pair.of_both[0],
-        second_values=pair.of_both[1],
+        first_values=[pair.number.off_scale(value) for value in pair.of_both[0]],
+        second_values=[pair.number.off_scale(value) for value in pair.of_both[1]],
         first_seed_sd=sds[0],
         second_seed_sd=sds[1],
         case_error=None if np.isnan(pair.contrast.error) else pair.contrast.error,
         error=spread.error if known else None,
         degrees_of_freedom=float(spread.degrees_of_freedom) if known else None,
+        num_images=shared.num_images,
+        num_groups=shared.groups_among(np.ones(shared.num_images, dtype=bool)),
+    )
+
+
+def _without_seeds(finding: Finding, paired: PairedCases) -> MethodComparison:
+    """A comparison of the plan that has no numbers."""
+    shared = paired.shared
+    return MethodComparison(
+        finding=finding,
+        first_values=[],
+        second_values=[],
+        first_seed_sd=None,
+        second_seed_sd=None,
+        case_error=None,
+        error=None,
+        degrees_of_freedom=None,
         num_images=shared.num_images,
         num_groups=shared.groups_among(np.ones(shared.num_images, dtype=bool)),
     )

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from chiron.core.errors import MetricError
+from chiron.metrics.comparison.compared_number import ComparedNumber, Road, find_number
 from chiron.metrics.comparison.contrast import Contrast, contrast
-from chiron.metrics.comparison.family import simultaneous_level
+from chiron.metrics.comparison.family import family_levels
 from chiron.metrics.comparison.finding import Finding, Levels, Tested, findings
 from chiron.metrics.comparison.paired import pair_cases
-from chiron.metrics.comparison.question import Question, Road, ask
 from chiron.metrics.comparison.resamples import PairedResamples
 from chiron.metrics.evaluation import require_settings
 from chiron.metrics.intervals.table import region_note
@@ -31,9 +31,9 @@ class ModelComparison:
 
 @dataclass(frozen=True)
 class _Pair:
-    """One question about one pair of models."""
+    """One number of one pair of models."""
 
-    question: Question
+    number: ComparedNumber
     first: str
     second: str
     contrast: Contrast
@@ -75,21 +75,22 @@ def compare_models(
     paired = pair_cases(y_true, y_prob, classes=classes, positive=positive, groups=groups)
     reference = reference_of(reference, list(y_prob))
     known = registered_metrics()
-    questions = [ask(name, paired.shared, known) for name in dict.fromkeys(metrics)]
-    resamples = PairedResamples(paired, [q.metric for q in questions], num_resamples=num_resamples, seed=seed)
+    numbers = [find_number(name, paired.shared, known) for name in dict.fromkeys(metrics)]
+    resamples = PairedResamples(paired, [number.metric for number in numbers], num_resamples=num_resamples, seed=seed)
     pairs = [
         _Pair(
-            question,
+            number,
             reference,
             other,
-            contrast(question, resamples, {reference: -1.0, other: 1.0}, exact=exact),
+            contrast(number, resamples, {reference: -1.0, other: 1.0}, exact=exact),
             paired.identical([reference, other]),
         )
-        for question in questions
+        for number in numbers
         for other in y_prob
         if other != reference
     ]
-    told = findings([_tested(pair, resamples) for pair in pairs], _levels(pairs, resamples, confidence), margin)
+    family = [_tested(pair, resamples) for pair in pairs]
+    told = findings(family, _levels(pairs, resamples, confidence), margin)
     return [_with_rows(pair, finding, resamples) for pair, finding in zip(pairs, told, strict=True)]
 
 
@@ -105,23 +106,19 @@ def reference_of(reference: str | None, names: Sequence[str]) -> str:
 
 
 def _levels(pairs: Sequence[_Pair], resamples: PairedResamples, confidence: float) -> Levels:
-    wide = 2 * confidence - 1
-    moving = [pair for pair in pairs if not pair.identical and not np.isnan(pair.contrast.p_value)]
-    if len(moving) < 2:
-        return Levels(confidence, confidence, wide)
-    drawn = [resamples.drawn(pair.question.key, pair.weight_of) for pair in moving]
+    different = [pair for pair in pairs if not pair.identical]
+    moving = [pair for pair in different if not np.isnan(pair.contrast.p_value)]
+    drawn = [resamples.drawn(pair.number, pair.weight_of) for pair in moving] if len(different) > 1 else []
     values = [pair.contrast.value for pair in moving]
-    outer, inner = (simultaneous_level(drawn, values, confidence=level) for level in (confidence, wide))
-    return Levels(confidence, outer, inner)
+    return family_levels(drawn, values, confidence=confidence, num_untested=len(different) - len(moving))
 
 
 def _tested(pair: _Pair, resamples: PairedResamples) -> Tested:
-    question, found, shared = pair.question, pair.contrast, resamples.paired.shared
-    first, second = (float(resamples.values[name][question.key][0]) for name in (pair.first, pair.second))
-    region = region_note(question.rule, *question.smallest(shared))
+    number, found, shared = pair.number, pair.contrast, resamples.paired.shared
+    first, second = (float(resamples.values[name][number.key][0]) for name in (pair.first, pair.second))
+    region = region_note(number.rule, *number.smallest(shared))
     return Tested(
-        metric=question.name,
-        sign=question.sign,
+        number=number,
         first=pair.first,
         second=pair.second,
         values=(first, second),
@@ -138,8 +135,8 @@ def _tested(pair: _Pair, resamples: PairedResamples) -> Tested:
 def _with_rows(pair: _Pair, finding: Finding, resamples: PairedResamples) -> ModelComparison:
     shared, shares = resamples.paired.shared, pair.contrast.shares
     rows = np.ones(shared.num_images, dtype=bool)
-    if pair.question.road == Road.MCNEMAR:
-        rows = pair.question.successes(shared)[1]
+    if pair.number.road == Road.MCNEMAR:
+        rows = pair.number.successes(shared)[1]
     return ModelComparison(
         finding=finding,
         num_images=int(rows.sum()),

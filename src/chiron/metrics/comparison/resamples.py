@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from chiron.metrics.cases import Cases
+from chiron.metrics.comparison.compared_number import ComparedNumber
 from chiron.metrics.comparison.paired import PairedCases
 from chiron.metrics.intervals.bootstrap import left_out_weights, resampled_weights
 from chiron.metrics.metric import Metric
-from chiron.metrics.statistics import StatisticKey, Statistics, StatisticValues
+from chiron.metrics.statistics import Statistics, StatisticValues
 
 
 class PairedResamples:
@@ -30,21 +31,25 @@ class PairedResamples:
         """Each model's numbers on the data themselves."""
         return {name: statistics.of_data() for name, statistics in self._statistics.items()}
 
-    def drawn(self, key: StatisticKey, weight_of: Mapping[str, float]) -> Float[np.ndarray, "resamples"]:
-        """A weighted sum over models on every resample; NaN where a class is missing."""
+    def of_data(self, number: ComparedNumber, name: str) -> float:
+        """A model's number on the data, on the scale of its differences."""
+        return float(number.on_scale(self.values[name][number.key])[0])
+
+    def drawn(self, number: ComparedNumber, weight_of: Mapping[str, float]) -> Float[np.ndarray, "resamples"]:
+        """A weighted sum over models on every resample, on the number's scale; not finite where one is undefined."""
         for name in weight_of:
             if name not in self._drawn:
                 blocks = resampled_weights(self._shared.num_groups, self.num_resamples, **self._sizes)
                 self._drawn[name] = self._statistics[name].of_blocks(blocks)
-        return np.sum([weight * self._drawn[name][key] for name, weight in weight_of.items()], axis=0)
+        return _summed(number, self._drawn, weight_of)
 
-    def left_out(self, key: StatisticKey, weight_of: Mapping[str, float]) -> Float[np.ndarray, "sets"]:
+    def left_out(self, number: ComparedNumber, weight_of: Mapping[str, float]) -> Float[np.ndarray, "sets"]:
         """The weighted sum with each set of groups left out."""
         for name in weight_of:
             if name not in self._left_out:
                 blocks = left_out_weights(self._shared.num_groups, **self._sizes)
                 self._left_out[name] = self._statistics[name].of_blocks(blocks)
-        return np.sum([weight * self._left_out[name][key] for name, weight in weight_of.items()], axis=0)
+        return _summed(number, self._left_out, weight_of)
 
     @property
     def _shared(self) -> Cases:
@@ -53,3 +58,12 @@ class PairedResamples:
     @property
     def _sizes(self) -> dict[str, int]:
         return {"num_rows": self._shared.num_images, "seed": self._seed}
+
+
+def _summed(
+    number: ComparedNumber, values: Mapping[str, StatisticValues], weight_of: Mapping[str, float]
+) -> Float[np.ndarray, "values"]:
+    with np.errstate(invalid="ignore"):  # two logs of 0
+        return np.sum(
+            [weight * number.on_scale(values[name][number.key]) for name, weight in weight_of.items()], axis=0
+        )

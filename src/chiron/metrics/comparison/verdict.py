@@ -6,6 +6,8 @@ Differences are turned so that more is better before they are judged, so that on
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 Verdict = Literal["better", "worse", "no evidence of a difference", "identical predictions", "no verdict"]
 Limits = tuple[float, float] | None
 
@@ -34,12 +36,21 @@ class WithinMargin:
 
 
 def judge(
-    first: str, second: str, *, sign: int, limits: Limits, p_value: float | None, alpha: float, reason: str | None
+    first: str,
+    second: str,
+    *,
+    sign: int,
+    is_ratio: bool = False,
+    limits: Limits,
+    p_value: float | None,
+    alpha: float,
+    reason: str | None,
 ) -> Judged:
     """The verdict on `second` against `first`.
 
     Args:
         sign: 1 where more of the number is better, -1 where less is.
+        is_ratio: the limits are of the logarithm of second / first, and told as ratios.
         limits: of the difference second - first, of the family where there are several comparisons.
         p_value: adjusted for the family.
         reason: why there can be no verdict, for example too few cases.
@@ -48,10 +59,11 @@ def judge(
         return Judged("no verdict", f"no verdict: {reason or 'there is no valid test here'}")
     low, high = sorted(sign * limit for limit in limits)
     if p_value < alpha and low > 0:
-        return Judged("better", f"{second} is better than {first}, by at least {low:.4f} ({_p(p_value)})")
+        return Judged("better", f"{second} is better than {first}, by at least {_size(low, is_ratio)} ({_p(p_value)})")
     if p_value < alpha and high < 0:
-        return Judged("worse", f"{second} is worse than {first}, by at least {-high:.4f} ({_p(p_value)})")
-    span = f"differences from {limits[0]:+.4f} to {limits[1]:+.4f} remain possible"
+        return Judged("worse", f"{second} is worse than {first}, by at least {_size(-high, is_ratio)} ({_p(p_value)})")
+    ends = [f"{np.exp(limit):.3f}" if is_ratio else f"{limit:+.4f}" for limit in limits]
+    span = f"{'ratios' if is_ratio else 'differences'} from {ends[0]} to {ends[1]} remain possible"
     return Judged("no evidence of a difference", f"no evidence of a difference ({span})")
 
 
@@ -72,6 +84,10 @@ def judge_margin(
     words = f"{second} is {'equivalent' if equivalent else 'not shown to be equivalent'} to {first} within {margin:g}"
     words += f", and {'not inferior' if not_inferior else 'not shown to be not inferior'} by that margin"
     return WithinMargin(margin, equivalent, [inner[0], inner[1]], not_inferior, words)
+
+
+def _size(difference: float, is_ratio: bool) -> str:
+    return f"a factor of {np.exp(difference):.3f}" if is_ratio else f"{difference:.4f}"
 
 
 def _p(p_value: float) -> str:

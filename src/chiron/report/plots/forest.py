@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from chiron.report.comparison_table import difference_text, interval_of
+from chiron.report.comparison_table import difference_text, interval_of, is_ratio
 from chiron.report.format import level
 from chiron.report.plots.style import BLUE, INK, MUTED, PALE, VERMILLION, Drawing, new_figure, short_labels
 
@@ -52,7 +52,10 @@ def _draw(rows: list[Mapping[str, Any]], reference: str) -> Any:
             color=INK,
             annotation_clip=False,
         )
-    labels = short_labels([f"{row['metric']}  {row['second']}" for row in rows], width=34)
+    scale = [", log ratio" if is_ratio(row) else "" for row in rows]
+    labels = short_labels(
+        [f"{row['metric']}{of_row}  {row['second']}" for row, of_row in zip(rows, scale, strict=True)], width=34
+    )
     axis.set_yticks(np.arange(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(visible=False, axis="y")

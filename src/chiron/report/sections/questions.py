@@ -26,6 +26,7 @@ SHOWN = (
     *("positive_likelihood_ratio", "negative_likelihood_ratio", "auroc"),
 )
 OF_SINGLE_NETWORKS = ", of each network by itself; of their mean, which answers, it is not proven"
+BENEFITS = ("model", "treat_all", "over_default")
 KINDS = ("found", "missed", "false_alarms", "rightly_negative")
 FITTED_ON = {"cal": "cal", "cross_fit": "held-out folds", "reuse_val": "val, which also chose the network"}
 PROMISES = {
@@ -47,6 +48,8 @@ def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
     tables.append(_counts(evaluation, questions))
     if stated := {name: it["at_prevalence"] for name, it in questions.items() if it.get("at_prevalence")}:
         tables.append(_at_prevalence(stated))
+    if benefits := {name: points for name, it in questions.items() if (points := _benefit_where_stated(it))}:
+        tables.append(_net_benefit(benefits))
     return Section(
         "decisions",
         "Questions and thresholds",
@@ -69,6 +72,28 @@ def _at_prevalence(stated: Mapping[str, Any]) -> Table:
     ]
     caption = "PPV and NPV at other prevalences. Sensitivity and specificity are taken to carry over."
     return estimates_table(caption, ["PPV", "NPV"], rows, first="Question")
+
+
+def _benefit_where_stated(question: Question) -> list[Mapping[str, Any]]:
+    """The decision curve at the stated prevalence; empty without one."""
+    curves = question.get("net_benefit_at_prevalence") or []
+    return next((curve["points"] for curve in curves if curve["stated"]), [])
+
+
+def _net_benefit(benefits: Mapping[str, list[Mapping[str, Any]]]) -> Table:
+    """The decision curve in numbers where the classifier is meant to be used."""
+    rows = [
+        (
+            name,
+            f"acting from {percent(point['threshold'], 0)}",
+            [point[key] for key in BENEFITS],
+        )
+        for name, points in benefits.items()
+        for point in points
+    ]
+    caption = "Net benefit at the stated prevalence. Sensitivity and specificity are taken to carry over."
+    columns = ["Model", "Acting on all", "Model, over the better of all and none"]
+    return estimates_table(caption, columns, rows, first="Question")
 
 
 def _rates(evaluation: Evaluation, questions: Mapping[str, Question]) -> Table:

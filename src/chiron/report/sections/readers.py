@@ -71,8 +71,10 @@ def _tests(entries: list[Mapping[str, Any]]) -> list[tuple[str, str, list[Given]
         for side, test in entry.get("model_against_reader", {}).items():
             if test is None:
                 continue
-            cells: list[Given] = [count(test["model_only_right"]), count(test["reader_only_right"])]
-            limits = {"low": test["low"], "high": test["high"], "method": "Bonett-Price", "note": None}
+            alone = (test["model_only_right"], test["reader_only_right"])  # null of a rating, which has no right
+            cells: list[Given] = ["–" if number is None else count(number) for number in alone]
+            how = "Bonett-Price" if None not in alone else test["method"]
+            limits = {"low": test["low"], "high": test["high"], "method": how, "note": test.get("note")}
             cells.append({"value": test["difference"], **limits})
             cells += [p_value(test["p_value"]), p_value(test["p_adjusted"]), test["method"]]
             rows.append((entry["reader"], f"{_who(entry)}, {side}", cells))

@@ -50,7 +50,7 @@ def _table(evaluation: Evaluation, entry: Mapping[str, Any]) -> Table:
         columns,
         rows,
         first=entry["attribute"],
-        below=[" ".join([_interaction(entry["interaction"]), *map(_gap, entry["cannot_be_excluded"])])],
+        below=[" ".join([_interaction(entry["interaction"], kind), *map(_gap, entry["cannot_be_excluded"])])],
     )
 
 
@@ -60,12 +60,12 @@ def _gap(sentence: str) -> str:
     return f"{word(key).name.split(' (')[0]},{rest}."
 
 
-def _interaction(test: Mapping[str, Any]) -> str:
+def _interaction(test: Mapping[str, Any], kind: str) -> str:
     if test["p_value"] is None:
         return f"No test of interaction: {test['note']}."
     text = f"One test of interaction ({test['method']}): {p_value(test['p_value'])}"
     if test["p_adjusted"] is not None:
-        text += f"; over all attributes (Holm) {p_value(test['p_adjusted'])}"
+        text += f"; over all {kind} attributes and questions (Holm) {p_value(test['p_adjusted'])}"
     return f"{text}."
 
 

@@ -1,5 +1,7 @@
 """Training methods over seeds and over folds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -111,6 +113,50 @@ def test_seeds_of_two_numbers_are_not_taken_to_vary_together(random):
         assert (high - low) / 2 == pytest.approx(half, rel=0.05)
 
 
+def test_methods_without_runs_count_in_the_family(cases, random):
+    y_true, shared = cases
+    y_prob = {name: [outputs(random, y_true, k, shared) for _ in range(3)] for k, name in enumerate("ab", 1)}
+    how = {"groups": None, "metrics": ["auroc"], "num_resamples": 300, **OPTIONS}
+    (alone,) = compare_methods(y_true, y_prob, **how)
+    one, *others = compare_methods(y_true, y_prob, untested={"c": "no run of c", "d": "no run of d"}, **how)
+    assert one.finding.p_value == alone.finding.p_value
+    assert one.finding.adjusted_p == pytest.approx(min(1, 3 * alone.finding.p_value))
+    high = one.finding.simultaneous[1]
+    level = stats.t.cdf((high - one.finding.difference) / one.error, one.degrees_of_freedom)
+    assert 2 * level - 1 == pytest.approx(1 - 0.05 / 3)
+    assert [it.finding.words for it in others] == ["auroc: no verdict: no run of c", "auroc: no verdict: no run of d"]
+    assert [it.finding.second_value for it in others] == [None, None]
+    assert others[0].finding.first_value == alone.finding.first_value
+
+
+def test_two_seeds_beside_three_count_in_the_family(cases, random):
+    y_true, shared = cases
+    y_prob = {name: [outputs(random, y_true, 1, shared) for _ in range(3)] for name in "abc"}
+    y_prob["c"] = y_prob["c"][:2]
+    one, other = compare_methods(y_true, y_prob, groups=None, metrics=["auroc"], num_resamples=300, **OPTIONS)
+    assert other.finding.p_value is None
+    assert one.finding.adjusted_p == pytest.approx(min(1, 2 * one.finding.p_value))
+    level = stats.t.cdf((one.finding.simultaneous[1] - one.finding.difference) / one.error, one.degrees_of_freedom)
+    assert 2 * level - 1 == pytest.approx(0.975)
+
+
+def test_seeds_of_ratios_are_averaged_as_logs(cases, random):
+    y_true, shared = cases
+    y_prob = {
+        name: [outputs(random, y_true, strength, shared) for strength in strengths]
+        for name, strengths in (("a", (0.8, 1.0, 1.2)), ("b", (1.3, 1.5, 1.7)))
+    }
+    (found,) = compare_methods(y_true, y_prob, groups=None, metrics=["positive_likelihood_ratio"], **OPTIONS)
+    called = [[prob[:, 1] > prob[:, 0] for prob in y_prob[name]] for name in "ab"]
+    ratios = [[one[y_true == 1].mean() / one[y_true == 0].mean() for one in of_method] for of_method in called]
+    assert found.first_values == pytest.approx(ratios[0])
+    assert found.finding.first_value == pytest.approx(stats.gmean(ratios[0]))
+    assert found.finding.difference == pytest.approx(np.log(stats.gmean(ratios[1]) / stats.gmean(ratios[0])))
+    assert found.first_seed_sd == pytest.approx(np.std(np.log(ratios[0]), ddof=1))
+    half = stats.t.ppf(0.975, found.degrees_of_freedom) * found.error
+    assert found.finding.low == pytest.approx(found.finding.difference - half)
+
+
 def test_folds_by_hand():
     differences = [0.02, 0.05, 0.01, 0.03, 0.04]
     spread = corrected_spread(differences, 0.25)
@@ -146,6 +192,25 @@ def test_the_scale_of_a_folds_outputs_plays_no_part(random):
     assert plain.error == pytest.approx(expected.error)
     assert plain.finding.p_value == pytest.approx(2 * stats.t.sf(abs(differences.mean()) / expected.error, 4))
     assert plain.num_images == 300
+
+
+def test_cases_that_taught_no_weight_do_not_make_the_folds_error_smaller(random):
+    """Of 300 cases 60 test, and 60 of the other 240 only choose the epoch: 60 / 180 and not 60 / 240."""
+    folds = make_folds(random, 5)
+    (others,) = compare_folds(folds, metrics=["auroc"], **OPTIONS)
+    told = [dataclasses.replace(fold, test_share=60 / 180) for fold in folds]
+    (found,) = compare_folds(told, metrics=["auroc"], **OPTIONS)
+    assert found.error / others.error == pytest.approx(np.sqrt((1 / 5 + 1 / 3) / (1 / 5 + 1 / 4)))
+
+
+def test_methods_without_folds_count_in_the_family(random):
+    folds = make_folds(random, 5)
+    (alone,) = compare_folds(folds, metrics=["auroc"], **OPTIONS)
+    one, other = compare_folds(folds, metrics=["auroc"], untested={"c": "no training of fold 2"}, **OPTIONS)
+    assert one.finding.adjusted_p == pytest.approx(2 * alone.finding.p_value)
+    half = stats.t.ppf(1 - 0.05 / 4, 4) * one.error
+    assert one.finding.simultaneous == pytest.approx([one.finding.difference - half, one.finding.difference + half])
+    assert other.finding.words == "auroc: no verdict: no training of fold 2"
 
 
 def test_few_or_undefined_folds_have_no_test(random):

@@ -233,3 +233,74 @@ def test_the_order_of_the_rows_changes_nothing(models, random):
     ):
         assert one.finding.p_value == pytest.approx(other.finding.p_value)
         assert one.finding.low == pytest.approx(other.finding.low)
+
+
+def likelihood_ratio(y_true, prob):
+    called = prob[:, 1] > prob[:, 0]
+    return called[y_true == 1].mean() / called[y_true == 0].mean()
+
+
+def test_likelihood_ratios_are_compared_by_their_ratio(models):
+    """The limits are of the log of one over the other: against the delta method of single cases, by hand."""
+    y_true, y_prob, _ = models
+    ratios = {name: likelihood_ratio(y_true, y_prob[name]) for name in ("plain", "same")}
+    how = {"groups": False, "num_resamples": 2000}
+    (found,) = compared(models, "positive_likelihood_ratio", names=("plain", "same"), **how)
+    finding = found.finding
+    assert finding.scale == "log"
+    assert [finding.first_value, finding.second_value] == pytest.approx(list(ratios.values()))
+    assert finding.difference == pytest.approx(np.log(ratios["same"] / ratios["plain"]))
+    parts = np.zeros(300)
+    for sign, name in ((-1, "plain"), (1, "same")):
+        called = (y_prob[name][:, 1] > y_prob[name][:, 0]).astype(float)
+        for side, of_side in ((1, y_true == 1), (-1, y_true == 0)):
+            share = called[of_side].mean()
+            parts += np.where(of_side, sign * side * (called - share) / (share * of_side.sum()), 0)
+    half = stats.norm.ppf(0.975) * np.sqrt((parts**2).sum())
+    assert finding.low == pytest.approx(finding.difference - half, abs=0.15 * half)
+    assert finding.high == pytest.approx(finding.difference + half, abs=0.15 * half)
+    assert finding.test == "paired bootstrap's standard error, log scale, t"
+    better = compared(models, "positive_likelihood_ratio", **how)[0].finding
+    assert better.words.startswith(
+        f"positive_likelihood_ratio: good is better than plain, by at least a factor of {np.exp(better.low):.3f} (p"
+    )
+
+
+def test_less_of_a_negative_likelihood_ratio_is_better(models):
+    (found,) = compared(models, "negative_likelihood_ratio")
+    assert found.finding.difference < 0
+    assert found.finding.verdict == "better"
+    (same,) = compared(models, "negative_likelihood_ratio", names=("plain", "same"))
+    assert same.finding.words.endswith(
+        f"(ratios from {np.exp(same.finding.low):.3f} to {np.exp(same.finding.high):.3f} remain possible)"
+    )
+
+
+def test_a_ratio_has_no_margin(models):
+    with pytest.raises(MetricError, match="Got positive_likelihood_ratio, which is compared as a ratio"):
+        compared(models, "positive_likelihood_ratio", margin=0.1)
+
+
+def test_a_ratio_of_zero_is_no_number_to_compare_by(models):
+    """Without a miss LR- is 0, and no ratio to it has a limit."""
+    y_true, y_prob, ids = models
+    never = (y_true, y_prob | {"never": two_columns(np.where(y_true == 1, 3.0, y_prob["plain"][:, 1] * 4 - 2))}, ids)
+    (found,) = compared(never, "negative_likelihood_ratio", names=("plain", "never"))
+    assert found.finding.second_value == 0
+    assert (found.finding.difference, found.finding.p_value) == (None, None)
+    assert "undefined, or 0, for a model" in found.finding.words
+
+
+def test_a_pair_that_cannot_be_tested_counts_in_the_family(models):
+    """One of two: p twice as large, and the interval at 1 - alpha / 2, so that both say the same."""
+    y_true, y_prob, ids = models
+    never = (y_true, y_prob | {"never": two_columns(np.full(300, -9.0))}, ids)
+    alone = compared(models, "positive_likelihood_ratio")[0].finding
+    one, other = (
+        found.finding for found in compared(never, "positive_likelihood_ratio", names=("plain", "good", "never"))
+    )
+    assert other.p_value is None
+    assert one.p_value == alone.p_value
+    assert one.adjusted_p == pytest.approx(2 * alone.p_value)
+    wider = compared(models, "positive_likelihood_ratio", confidence=0.975)[0].finding
+    assert one.simultaneous == pytest.approx([wider.low, wider.high])

@@ -234,9 +234,17 @@ def test_decision_curve_only_of_calibrated_probabilities(numbers):
     numbers["questions"]["yes"]["at_prevalence"] = [
         {"prevalence": 0.02, "stated": True, "ppv": numbers["overall"]["ppv"], "npv": numbers["overall"]["npv"]}
     ]
+    stated = [point | {"over_default": point["model"]} for point in net_benefit_of(numbers)]
+    curves = [
+        {"prevalence": share, "stated": share == 0.02, "points": stated if share == 0.02 else []}
+        for share in (0.02, 0.5)
+    ]
+    numbers["questions"]["yes"]["net_benefit_at_prevalence"] = curves
     assert "decision_curve" in {drawing.name for drawing in draw_figures(numbers)}
     shown = section_of(render_report(numbers, CONTEXT), "decisions").replace("\u00a0", " ")
     assert "at 2.0 %, as stated" in shown
+    assert "Net benefit at the stated prevalence" in shown
+    assert shown.count("acting from") == 3
     assert "carry over" in shown
     numbers["calibration_fit"]["method"] = "none"
     assert "decision_curve" not in {drawing.name for drawing in draw_figures(numbers)}

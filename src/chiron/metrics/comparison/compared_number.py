@@ -1,4 +1,4 @@
-"""`Question`: which number of which class two models are compared by, found from its name."""
+"""`ComparedNumber`: which number of which class two models are compared by, found from its name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Road(StrEnum):
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparedNumber:
     """One number: the metric, and the class it is of; None for all classes together."""
 
     name: str
@@ -39,6 +39,20 @@ class Question:
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return 1 if self.metric.direction == "up" else -1
+
+    @property
+    def is_ratio(self) -> bool:
+        """True for a likelihood ratio: two of them are compared by their ratio, on the log scale."""
+        return self.metric.family == Family.RATIO
+
+    def on_scale(self, values: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+        """Values on the scale on which they are subtracted and averaged: logs of ratios, all others as they are."""
+        with np.errstate(divide="ignore"):  # the log of 0 is no number to compare by
+            return np.log(values) if self.is_ratio else values
+
+    def off_scale(self, value: float) -> float:
+        """The number of a value on that scale; of a mean of logs the geometric mean."""
+        return float(np.exp(value)) if self.is_ratio else float(value)
 
     @property
     def road(self) -> Road:
@@ -84,18 +98,18 @@ class Question:
         return success.astype(np.float64), counted > 0
 
 
-def ask(name: str, cases: Cases, metrics: Mapping[str, Metric]) -> Question:
-    """The question that `name` means: `accuracy`, `macro_auroc`, `auroc` of two classes, or `auroc:mel` of one class.
+def find_number(name: str, cases: Cases, metrics: Mapping[str, Metric]) -> ComparedNumber:
+    """The number that `name` means: `accuracy`, `macro_auroc`, `auroc` of two classes, or `auroc:mel` of one class.
 
     Args:
-        metrics: the registered ones, found once for all questions.
+        metrics: the registered ones, found once for all numbers.
     Raises:
         MetricError: there is no such number, its class is missing, or its differences have no valid test.
     """
     plain, _, of_class = name.partition(CLASS_MARK)
     for metric in metrics.values():
         if plain in [key for _, key in metric.averages] and not of_class:
-            return Question(name, metric, (plain, None), is_average=True)
+            return ComparedNumber(name, metric, (plain, None), is_average=True)
         if plain not in (metric.key, metric.positive_key):
             continue
         if metric.basis == Basis.BINS:
@@ -104,9 +118,9 @@ def ask(name: str, cases: Cases, metrics: Mapping[str, Metric]) -> Question:
                 "few cases. Compare log_loss or brier."
             )
         if metric.is_overall and not of_class:
-            return Question(name, metric, (metric.key, None))
+            return ComparedNumber(name, metric, (metric.key, None))
         if not metric.is_overall:
-            return Question(name, metric, (metric.key, _class_index(name, plain, of_class, cases)))
+            return ComparedNumber(name, metric, (metric.key, _class_index(name, plain, of_class, cases)))
     hint = did_you_mean(plain, _all_names(metrics)) or "Name one that `chiron evaluate` shows."
     raise MetricError(f"A comparison is of a number that the evaluation has. Got {name}. {hint}")
 

@@ -1,4 +1,4 @@
-"""`Question`: one question that is answered yes or no, asked of images, and its numbers on any part of them."""
+"""`BinaryQuestion`: one question that is answered yes or no, asked of images, and its numbers on any part of them."""
 
 from dataclasses import dataclass, replace
 
@@ -7,15 +7,15 @@ from jaxtyping import Bool, Float, Int
 
 from chiron.metrics.estimate import Estimate, Interval
 from chiron.metrics.intervals.auroc import auroc_interval, placements
-from chiron.metrics.intervals.proportion import proportion_interval
 from chiron.metrics.intervals.table import RULES, region_note
+from chiron.metrics.means import Rows, share_estimate
 from chiron.metrics.metric import Family
 
 NO_POSITIVE, NO_NEGATIVE = "no image here has the answer yes", "no image here has the answer no"
 
 
 @dataclass(frozen=True)
-class Question:
+class BinaryQuestion:
     """The reference answer, the model's score and its answer at the decision that is judged, one a row.
 
     Two classes ask for the positive one; of more classes, and of several labels an image, each class is a question.
@@ -29,7 +29,7 @@ class Question:
     groups_given: bool = True
     confidence: float = 0.95
 
-    def part(self, rows: Bool[np.ndarray, "n"]) -> "Question":
+    def part(self, rows: Bool[np.ndarray, "n"]) -> "BinaryQuestion":
         """The same question, asked of these rows alone."""
         fields = ("positive", "score", "called", "group_index")
         return replace(self, **{name: getattr(self, name)[rows] for name in fields})
@@ -37,7 +37,7 @@ class Question:
     @property
     def num_groups(self) -> int:
         """Groups with a row here."""
-        return len(np.unique(self.group_index))
+        return self._rows.num_groups
 
     def sensitivity(self, confidence: float | None = None) -> Estimate:
         """Share of the positive images that are called."""
@@ -50,14 +50,14 @@ class Question:
     def auroc(self, confidence: float | None = None) -> Estimate:
         """Probability that a positive image scores higher than a negative one."""
         reason = NO_POSITIVE if not self.positive.any() else NO_NEGATIVE if self.positive.all() else None
-        rule, everyone = RULES[Family.AUROC], np.ones(len(self.positive), dtype=bool)
+        rule = RULES[Family.AUROC]
         if reason:
-            return self._estimate(None, Interval(None, None, rule.method), everyone, reason)
+            return self._rows.estimate(np.nan, Interval(None, None, rule.method), reason, self._positive_groups)
         arrays = (self.positive, self.score, self.group_index)
         interval = auroc_interval(*arrays, confidence=confidence or self.confidence)
         sides = [len(np.unique(self.group_index[side])) for side in (self.positive, ~self.positive)]
-        note = region_note(rule, min(sides), f"{self._unit} of the smaller side")
-        return self._estimate(placements(*arrays).value, interval, everyone, note)
+        note = region_note(rule, min(sides), f"{self._rows.unit} of the smaller side")
+        return self._rows.estimate(placements(*arrays).value, interval, note, self._positive_groups)
 
     def observed_over_expected(self) -> Estimate:
         """Positive images over the sum of the scores as probabilities (1 is best; above 1 the scores are too low).
@@ -81,33 +81,17 @@ class Question:
         confidence: float | None = None,
     ) -> Estimate:
         """The share of `success` among the rows that count, with its interval; null with `reason` where none counts."""
-        rule = RULES[Family.PROPORTION]
-        if not counted.any():
-            return self._estimate(None, Interval(None, None, rule.method), counted, reason)
-        successes, totals = self.by_group(success & counted), self.by_group(counted)
-        interval = proportion_interval(successes, totals, confidence=confidence or self.confidence)
-        note = region_note(rule, int((totals > 0).sum()), f"{self._unit} counted")
-        return self._estimate(float(successes.sum() / totals.sum()), interval, counted, note)
+        rows = replace(self._rows, confidence=confidence or self.confidence).part(counted)
+        return share_estimate(success[counted], rows, positive_groups=self._positive_groups, if_empty=reason)
 
     def by_group(self, rows: Bool[np.ndarray, "n"]) -> Int[np.ndarray, "_groups"]:
         """How many of the rows each group has, by its number."""
         return np.bincount(self.group_index[rows], minlength=int(self.group_index.max()) + 1)
 
     @property
-    def _unit(self) -> str:
-        return "groups" if self.groups_given else "images"
+    def _rows(self) -> Rows:
+        return Rows(self.group_index, self.groups_given, confidence=self.confidence)
 
-    def _estimate(
-        self, value: float | None, interval: Interval, rows: Bool[np.ndarray, "n"], note: str | None
-    ) -> Estimate:
-        notes = [text for text in (note, interval.note) if text]
-        return Estimate(
-            value=value,
-            low=interval.low,
-            high=interval.high,
-            method=interval.method if self.groups_given else f"{interval.method}; every image its own group",
-            num_images=int(rows.sum()),
-            num_groups=len(np.unique(self.group_index[rows])),
-            num_positive_groups=len(np.unique(self.group_index[self.positive])),
-            note="; ".join(notes) or None,
-        )
+    @property
+    def _positive_groups(self) -> int:
+        return len(np.unique(self.group_index[self.positive]))

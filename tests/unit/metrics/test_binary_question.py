@@ -5,16 +5,16 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from chiron.metrics.binary_question import NO_NEGATIVE, NO_POSITIVE, BinaryQuestion
 from chiron.metrics.evaluation import evaluate
-from chiron.metrics.question import NO_NEGATIVE, NO_POSITIVE, Question
 
 
-def drawn(seed: int = 0, n: int = 160, group_size: int = 2) -> Question:
+def drawn(seed: int = 0, n: int = 160, group_size: int = 2) -> BinaryQuestion:
     rng = np.random.default_rng(seed)
     groups = np.arange(n) // group_size
     positive = rng.uniform(size=n) < 0.4
     score = np.clip(0.5 + 0.15 * rng.normal(size=n) + 0.15 * (2 * positive - 1), 0.01, 0.99)
-    return Question("sick", positive, score, score > 0.5, groups)
+    return BinaryQuestion("sick", positive, score, score > 0.5, groups)
 
 
 @pytest.mark.parametrize("group_size", [1, 2])

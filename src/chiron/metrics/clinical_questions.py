@@ -13,7 +13,7 @@ from chiron.metrics.cases import Cases, check_cases
 from chiron.metrics.estimator import Estimator
 from chiron.metrics.means import rows_of
 from chiron.metrics.metric import Basis, registered_metrics
-from chiron.metrics.net_benefit import net_benefits
+from chiron.metrics.net_benefit import net_benefits_at
 from chiron.metrics.prevalence import predictive_values_at
 from chiron.spec.decision import Decision, Threshold
 
@@ -59,11 +59,11 @@ def question_numbers(
         how: dict[str, Any] = {"num_resamples": num_resamples, "confidence": confidence, "seed": 0}
         estimator = Estimator(cases, registered_metrics(), **how)
         told = {"classes": list(of), **_told(estimator), "threshold": _promise(threshold), "referral": None}
-        told["at_prevalence"] = _at_prevalence(cases, own, _stated(question, of, prevalences), confidence)
-        told["net_benefit"] = []
+        stated = _stated(question, of, prevalences)
+        told["at_prevalence"] = _at_prevalence(cases, own, stated, confidence)
+        told["net_benefit"], told["net_benefit_at_prevalence"] = [], []
         if decision.calibration.method != "none" and 0 < present[known].sum() < known.sum():
-            curve = net_benefits(score[known], present[known], own, thresholds=BENEFIT_AT, **how)
-            told["net_benefit"] = [asdict(point) for point in curve]
+            told |= _net_benefits(score[known], present[known], own, stated, how)
         if threshold is not None:
             rows = rows_of(own, cases.num_images, **how)
             sure = distance_from_threshold(score[known], threshold.value)
@@ -87,7 +87,7 @@ def _at_prevalence(
     present = cases.y_true == _YES
     if not 0 < present.sum() < len(present):
         return []
-    shares = sorted({*PREVALENCES, stated} if stated is not None and 0 < stated < 1 else PREVALENCES)
+    shares = _shares(stated)
     found = predictive_values_at(
         (cases.y_pred == _YES).astype(np.float64),
         present,
@@ -97,6 +97,29 @@ def _at_prevalence(
         confidence=confidence,
     )
     return [{**asdict(it), "stated": it.prevalence == stated} for it in found]
+
+
+def _shares(stated: float | None) -> list[float]:
+    return sorted({*PREVALENCES, stated} if stated is not None and 0 < stated < 1 else PREVALENCES)
+
+
+def _net_benefits(
+    score: Float[np.ndarray, "n"],
+    present: Bool[np.ndarray, "n"],
+    groups: Sequence[Hashable] | None,
+    stated: float | None,
+    how: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The decision curve of these data, and those where the condition is rarer or commoner."""
+    shares = _shares(stated)
+    own, *others = net_benefits_at(score, present, groups, thresholds=BENEFIT_AT, prevalences=[None, *shares], **how)
+    return {
+        "net_benefit": [asdict(point) for point in own],
+        "net_benefit_at_prevalence": [
+            {"prevalence": share, "stated": share == stated, "points": [asdict(point) for point in curve]}
+            for share, curve in zip(shares, others, strict=True)
+        ],
+    }
 
 
 def _reference(
