@@ -479,3 +479,23 @@ def test_a_network_that_does_not_fit_is_told_before_any_data_is_read(fails, tmp_
     said = fails(*train_arguments("general/h_coatnet_nano", tmp_path / "unread", tmp_path), *settings)
     assert told in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["study", "s.yaml"],
+        ["sweep", "s.yaml", "--data", "d", "--out", "o"],
+        ["calibrate", "run"],
+        ["compare", "a", "b"],
+        ["plan", "x"],
+        ["plan", "--half-width", "0.1"],
+    ],
+)
+def test_the_work_of_one_process_is_refused_under_torchrun(monkeypatch, capsys, command):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(command) == 2
+    assert capsys.readouterr().err == (
+        f"chiron: chiron {command[0]} is the work of one process. Got 2 of them, started together by torchrun. "
+        "Start it without torchrun.\n"
+    )

@@ -13,7 +13,7 @@ from chiron.data.groups import connected_groups
 from chiron.data.predictions import Predictions
 from chiron.data.units import at_unit
 from chiron.spec.decision import Unit
-from chiron.workflows.run_folder import RunFolder, is_run
+from chiron.workflows.run_folder import RunFolder, is_run, require_whole
 from chiron.workflows.stored import RUN_SPLITS, require_of_bundle
 
 SPLIT_ORDER = ("test", "external", "val", "cal")  # the first one that every run has scored
@@ -191,6 +191,7 @@ def _split_of(runs: Sequence[RunFolder], split: str | None) -> str | None:
 
 def _table_of(path: Path, split: str | None) -> Path:
     if is_run(path) and split is not None:
+        require_whole(RunFolder(path))
         require_of_bundle(RunFolder(path), split)
         return RunFolder(path).predictions(split)
     if (path / "predictions.csv").is_file():

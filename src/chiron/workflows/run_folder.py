@@ -42,6 +42,7 @@ _OWN = (
     "predictions",
     "figures",
 )
+CALIBRATING = "calibrating"  # status of a run whose parts are of two decisions until `chiron calibrate` has ended
 _DATA_SETTING = re.compile(r"^((?:--set=)?\s*data\s*(?:\.[^=]*)?=).*", re.DOTALL)
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless", "polars")
 
@@ -160,11 +161,35 @@ def open_run(path: Path) -> RunFolder:
     """The run folder at `path`.
 
     Raises:
+        SpecError: there is none, or `chiron calibrate` was stopped in it.
+    """
+    run = find_run(path)
+    require_whole(run)
+    return run
+
+
+def find_run(path: Path) -> RunFolder:
+    """The run folder at `path`, whatever state it is in.
+
+    Raises:
         SpecError: there is none.
     """
     if not is_run(path):
         raise SpecError(f"A run folder must hold run.json and recipe.yaml. Got {path}. Give the --out of a training.")
     return RunFolder(path)
+
+
+def require_whole(run: RunFolder) -> None:
+    """Stops at a run whose recipe, bundle and tables may be of different decisions.
+
+    Raises:
+        SpecError: `chiron calibrate` was stopped in it.
+    """
+    if run.read_facts().get("status") == CALIBRATING:
+        raise SpecError(
+            f"Recipe, bundle and tables of a run must be of one decision. Got {run.path}, where `chiron calibrate` was "
+            f"stopped. Run `chiron calibrate {run.path}` to its end; it goes on with the decision that was asked for."
+        )
 
 
 def command_line(hide: Iterable[Path | None] = ()) -> str:

@@ -14,6 +14,7 @@ from chiron.bundle import network_of
 from chiron.classifier import Classifier, build_network
 from chiron.core.errors import DataError, EngineError
 from chiron.core.files import claimed
+from chiron.core.job import require_alone
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest
 from chiron.data.private import is_private
@@ -64,6 +65,7 @@ def study(
     Raises:
         SpecError: a mistake in the plan or a recipe, before anything runs; or a plan that may not change any more.
     """
+    require_alone("study")
     asked = read_study(str(plan), changes)
     made = make_study(asked, Path(data or asked.data), Path(out), device=device, threads=threads)
     keep_plan(made, resume=resume)
