@@ -41,6 +41,9 @@ _OWN = (
     "bundle",
     "predictions",
     "figures",
+    "by_image",
+    "by_unit",
+    "by_patient",
 )
 CALIBRATING = "calibrating"  # status of a run whose parts are of two decisions until `chiron calibrate` has ended
 _DATA_SETTING = re.compile(r"^((?:--set=)?\s*data\s*(?:\.[^=]*)?=).*", re.DOTALL)
@@ -97,6 +100,10 @@ class RunFolder:
     def bundle(self) -> Path:
         """For use."""
         return self.path / "bundle"
+
+    def by_unit(self, unit: str) -> Path:
+        """Numbers, figures and report of another unit than the bundle's, beside those that stand for the run."""
+        return self.path / f"by_{unit}"
 
     def predictions(self, split: str) -> Path:
         """The table of one split."""

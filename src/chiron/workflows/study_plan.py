@@ -178,8 +178,8 @@ def _wrong_metrics(plan: StudyPlan) -> Iterator[str]:
     known = set(directions()) - {"loss", "ece"}
     for name in plan.metrics:
         if (plain := name.removeprefix(ADJUSTED)) not in known:
-            hint = did_you_mean(plain, known)
-            yield f"A metric of a study must be one of a test split. Got {name!r}. {hint}".rstrip()
+            hint = did_you_mean(plain, known) or f"There are {', '.join(sorted(known))}."
+            yield f"A metric of a study must be one of a test split. Got {name!r}. {hint}"
 
 
 def _other_protocols(recipes: dict[str, Recipe]) -> Iterator[str]:

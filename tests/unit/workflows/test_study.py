@@ -48,6 +48,7 @@ def start(tmp_path, tiny_recipe, class_folders):
     ("old", "new", "told"),
     [
         ("metric: auroc", "metric: aurok", "Got 'aurok'. Did you mean 'auroc'?"),
+        ("metric: auroc", "metric: xyz", "Got 'xyz'. There are accuracy, auroc, "),
         ("metric: auroc", "metric: adjusted_accuracy", "adjusted_accuracy may stand in secondary"),
         ("[strong, mild]]", "[strong, wild]]", "comparisons must name arms (strong, mild), not 'wild'"),
         ("[[strong, mild]]", "[[strong, mild], [mild, strong]]", "one arm in second place"),
@@ -64,6 +65,10 @@ def start(tmp_path, tiny_recipe, class_folders):
         ("  mild: {recipe: tiny.yaml}", "  mild: {recipe: tiny.yaml, search: {train.lr: {low: 0.1, high: 1}}}",
          "arm mild has a search; say budget.trials"),
         ("[augment.degrees=20]", "[decision.unit_label=most]", "another decision.unit_label in arm mild"),
+        ("strong: {recipe:", "strong: {recip:",
+         "unknown key 'arms.strong.recip'. Did you mean 'recipe'? Known here: recipe, set, pretraining"),
+        ("{recipe: tiny.yaml}", "{recipe: tiny.yaml, search: {train.lr: {lo: 1}}}",
+         "unknown key 'arms.mild.search.train.lr.lo'. Did you mean 'low'? Known here: low, high"),
         ("question: Is", "qestion: Is", "Did you mean 'question'?"),
     ],
 )  # fmt: skip
