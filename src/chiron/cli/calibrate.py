@@ -12,7 +12,7 @@ def calibrate_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     on: Annotated[
         Literal["cal", "val"] | None,
-        typer.Option("--on", help="Split to fit on, default what the recipe says; val is told as optimistic."),
+        typer.Option("--on", help="Split to fit on; default as in the recipe. val is told as optimistic."),
     ] = None,
     change: Annotated[
         list[str] | None,
