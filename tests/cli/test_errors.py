@@ -461,3 +461,56 @@ def test_a_network_that_does_not_fit_is_told_before_any_data_is_read(fails, tmp_
     said = fails(*train_arguments("general/h_coatnet_nano", tmp_path / "unread", tmp_path), *settings)
     assert told in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["study", "s.yaml"],
+        ["sweep", "s.yaml", "--data", "d", "--out", "o"],
+        ["calibrate", "run"],
+        ["compare", "a", "b"],
+        ["plan", "x"],
+        ["plan", "--half-width", "0.1"],
+    ],
+)
+def test_the_work_of_one_process_is_refused_under_torchrun(monkeypatch, capsys, command):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(command) == 2
+    assert capsys.readouterr().err == (
+        f"chiron: chiron {command[0]} is the work of one process. Got 2 of them, started together by torchrun. "
+        "Start it without torchrun.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["study", "missing.yaml"], "A study must be a readable YAML file. Got no such file at missing.yaml."),
+        (["study", "folder.yaml"], "A study must be a readable YAML file. Got a folder at folder.yaml."),
+        (["study", "short.yaml"], "short.yaml:2: the file must be valid YAML."),
+        (["study", "table.csv"], "table.csv:1: the file must be a mapping of keys."),
+        (["sweep", "missing.yaml", "--data", "folder", "--out", "o"], "Got no such file at missing.yaml."),
+        (["plan", "folder"], "chiron plan takes a run folder, a manifest or a predictions CSV. Got folder."),
+        (["plan", "folder.csv"], "chiron plan takes a run folder, a manifest or a predictions CSV. Got folder.csv."),
+        (["calibrate", "folder"], "A run folder must hold run.json and recipe.yaml. Got folder."),
+        (["compare", "folder", "missing"], "predictions CSVs. Got folder. Check the path."),
+        (["compare", "--methods", "a=missing"], "Got nothing at missing for a."),
+        (["evaluate", "folder"], "chiron evaluate takes a run folder, a bundle or a predictions CSV. Got folder."),
+        (["evaluate", "missing.csv"], "table must be a readable CSV file. Got no such file at missing.csv."),
+        (["evaluate", "folder.csv"], "table must be a readable CSV file. Got a folder at folder.csv."),
+        (["check", "phantom_cxr/fair_cnn_nano", "--set", "data.accept_leaks=@missing"], "Got no such file in --set"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_or_something_else_is_one_sentence(fails, tmp_path, monkeypatch, command, message):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("folder", "folder.yaml", "folder.csv"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "short.yaml").write_text('question: "a\ndata: [1,')
+    (tmp_path / "table.csv").write_text("sample_id,y_true\n1,a\n")
+    told = fails(*command)
+    assert message in told
+    assert len(told.splitlines()) == 1
+    assert "rrno" not in told
+    assert "os error" not in told
+    assert told.endswith(".")

@@ -5,15 +5,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from chiron.cli.options import Changes, Debug, Device, Json, Quiet, Threads, say, say_json, start_logging
+from chiron.cli.options import Debug, Device, Json, Quiet, Threads, say, say_json, start_logging
 
 
 def calibrate_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     on: Annotated[
-        Literal["cal", "val"] | None, typer.Option("--on", help="Split to fit on; val is told as optimistic.")
+        Literal["cal", "val"] | None,
+        typer.Option("--on", help="Split to fit on; default as in the recipe. val is told as optimistic."),
     ] = None,
-    change: Changes = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change the decision, e.g. decision.sensitivity=0.9; may be repeated."
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,

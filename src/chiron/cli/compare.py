@@ -11,7 +11,7 @@ from chiron.cli.options import Debug, Force, Json, Quiet, say, say_json, say_tab
 def compare_command(
     targets: Annotated[
         list[str],
-        typer.Argument(help="Run folders, folders of evaluate, or CSVs, also NAME=PATH; with --methods NAME=RUNS."),
+        typer.Argument(help="Run folders, folders of evaluate, or CSVs, also NAME=PATH; with --methods NAME='RUNS*'."),
     ],
     metric: Annotated[
         list[str] | None,

@@ -62,7 +62,11 @@ def evaluate_command(
     ] = None,
     unit: Annotated[
         Literal["image", "unit", "patient"] | None,
-        typer.Option("--unit", help="What one answer is for; default what the bundle says."),
+        typer.Option(
+            "--unit",
+            help="What one answer is for; default what the bundle says. Another unit of a run stands beside its "
+            "results, e.g. in RUN/by_image.",
+        ),
     ] = None,
     reader: Reader = None,
     labels: Labels = None,

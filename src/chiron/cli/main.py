@@ -34,6 +34,7 @@ from chiron.core.errors import (
     ChironError,
     FailedElsewhereError,
     LostProcessError,
+    reason_of,
 )
 from chiron.core.job import is_first_to_say, note_failure
 from chiron.core.process import prepare_process
@@ -118,7 +119,8 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         if debug:
             raise
-        return _fail(f"Files must be readable and writable. Got {error}. Check disk space and rights.", 3)
+        place = f" at {error.filename}" if error.filename else ""
+        return _fail(f"Files must be readable and writable. Got {reason_of(error)}{place}. Check disk and rights.", 3)
     except Exception as error:
         if debug:
             raise

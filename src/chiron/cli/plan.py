@@ -23,8 +23,10 @@ def plan_command(
     margin: Annotated[
         float | None, typer.Option("--margin", help="Show that the new model is not worse by this much.")
     ] = None,
-    prevalence: Annotated[float, typer.Option("--prevalence", help="Share of positive groups.")] = 0.5,
-    images_per_group: Annotated[float, typer.Option("--images-per-group", help="Mean number a patient or lesion.")] = 1,
+    prevalence: Annotated[float, typer.Option("--prevalence", help="Share of positive groups; without TARGET.")] = 0.5,
+    images_per_group: Annotated[
+        float, typer.Option("--images-per-group", help="Mean number a patient or lesion; without TARGET.")
+    ] = 1,
     correlation: Annotated[
         float, typer.Option("--correlation", help="Of two images of a group; at 1 only groups count.")
     ] = 1,
@@ -40,7 +42,7 @@ def plan_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Tell how many groups a test set needs for what is wanted or, given one, what it can show."""
+    """Tell how many groups (patients, lesions) a test set needs for a wish, or what the test set TARGET can show."""
     from chiron.workflows.sample_size import Wish, needed_for, shown_by
 
     wish = Wish(

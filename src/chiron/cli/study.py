@@ -5,17 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from chiron.cli.options import Changes, Debug, Device, Json, Quiet, Threads, say, say_json, say_table, start_logging
+from chiron.cli.options import Debug, Device, Json, Quiet, Threads, say, say_json, say_table, start_logging
 from chiron.core.errors import EXIT_COULD_NOT_FINISH
 
 
 def study_command(
-    plan: Annotated[str, typer.Argument(help="The plan: a YAML file, or a packaged name.")],
+    plan: Annotated[
+        str,
+        typer.Argument(help="The plan, a YAML file: question, data, metric, arms, seeds, budget. Or a packaged name."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for runs and tables.")] = Path("study"),
     data: Annotated[
         Path | None, typer.Option("--data", help="Where the images lie, if not where the plan says.")
     ] = None,
-    change: Changes = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change every model's recipe; may be repeated."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the study in OUT.")] = False,
     device: Device = "auto",
     threads: Threads = None,

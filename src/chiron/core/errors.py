@@ -85,3 +85,24 @@ class OutputError(ChironError):
 
 class ReportError(ChironError):
     """A report cannot be made from what is stored."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a file could not be read, in words for a sentence: without the system's number, the path and further lines.
+
+    Example:
+        >>> reason_of(FileNotFoundError(2, "No such file or directory", "a.csv"))
+        'no such file'
+    """
+    for kind, words in _REASONS.items():
+        if isinstance(error, kind):
+            return words
+    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+
+
+_REASONS: dict[type[OSError], str] = {
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "a folder",
+    NotADirectoryError: "a file in place of a folder",
+    PermissionError: "no right to read it",
+}

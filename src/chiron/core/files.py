@@ -142,9 +142,10 @@ def new_folder(path: Path) -> Iterator[Path]:
                 continue
             with inside.open("rb") as stream:
                 os.fsync(stream.fileno())
-        remove_folder(path)
+        aside = _moved_aside(path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
@@ -153,11 +154,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def remove_folder(path: Path) -> None:
     """Removes a folder under another name, so that whoever is killed inside leaves none that is half there."""
+    shutil.rmtree(_moved_aside(path), ignore_errors=True)
+
+
+def _moved_aside(path: Path) -> Path:
+    """Another name beside `path`, under which now stands what stood at `path`, if anything did."""
+    aside = path.with_name(f".{path.name}.old-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
     if path.exists():
-        aside = path.with_name(f".{path.name}.old-{os.getpid()}")
-        shutil.rmtree(aside, ignore_errors=True)
         os.replace(path, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+    return aside
 
 
 def remove_leftovers(folder: Path) -> None:

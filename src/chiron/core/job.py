@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from chiron.core.errors import SpecError
 from chiron.core.hashing import sha256_bytes
 
 
@@ -18,6 +19,19 @@ def job_rank() -> int:
 def job_size() -> int:
     """How many processes the job has."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def require_alone(verb: str) -> None:
+    """Stops several processes of a job at a verb that is the work of one; call it before anything is read.
+
+    Raises:
+        SpecError: torchrun started more than one.
+    """
+    if job_size() > 1:
+        raise SpecError(
+            f"chiron {verb} is the work of one process. Got {job_size()} of them, started together by torchrun. Start "
+            "it without torchrun."
+        )
 
 
 def is_first_to_say(text: str) -> bool:

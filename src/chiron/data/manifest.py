@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from chiron.core.errors import DataError
+from chiron.core.errors import DataError, reason_of
 from chiron.core.files import write_text
 from chiron.core.hashing import sha256_json
 from chiron.core.suggest import did_you_mean
@@ -261,7 +261,9 @@ def _read_table(table: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(table, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"A manifest must be a readable CSV file in UTF-8. Got {error} at {table}.") from error
+        raise DataError(
+            f"A manifest must be a readable CSV file in UTF-8. Got {reason_of(error)} at {table}. Give another."
+        ) from error
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
@@ -271,7 +273,9 @@ def _read_facts(path: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
         return facts if isinstance(facts, dict) else {}
     except (OSError, ValueError) as error:
-        raise DataError(f"The facts beside a manifest must be readable JSON. Got {error} at {path}.") from error
+        raise DataError(
+            f"The facts beside a manifest must be readable JSON. Got {reason_of(error)} at {path}. Mend it."
+        ) from error
 
 
 def _typed(frame: pl.DataFrame, types: Mapping[str, str], table: Path) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 from jaxtyping import Float, Int
 from pydantic import ValidationError
 
-from chiron.core.errors import DataError
+from chiron.core.errors import DataError, reason_of
 from chiron.core.files import write_text
 from chiron.core.suggest import did_you_mean
 from chiron.data.assessed import assessed
@@ -157,9 +157,11 @@ class Predictions:
             DataError: the file is missing, is not CSV, or lacks a column that scoring needs.
         """
         try:
-            frame = pl.read_csv(path, infer_schema=False)
+            frame = pl.read_csv(path.read_bytes(), infer_schema=False)
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"A predictions table must be a readable CSV file. Got {error} at {path}.") from error
+            raise DataError(
+                f"A predictions table must be a readable CSV file. Got {reason_of(error)} at {path}. Give another."
+            ) from error
         facts: dict[str, Any] = {}
         if path.with_suffix(".json").is_file():
             facts = read_facts(path.with_suffix(".json"))
@@ -190,7 +192,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"The facts beside a table must be readable JSON. Got {error} at {path}.") from error
+        raise DataError(
+            f"The facts beside a table must be readable JSON. Got {reason_of(error)} at {path}. Mend it."
+        ) from error
     return facts if isinstance(facts, dict) and "classes" in facts else {}
 
 

@@ -53,7 +53,7 @@ _LOOKS_LIKE_ID = re.compile(  # lesion_id, PatientID, "subject no"; a bare "stud
 )
 
 
-__all__ = ["READERS", "image_root", "read_dataset"]
+__all__ = ["READERS", "has_several_labels", "image_root", "read_dataset"]
 
 
 def read_dataset(
@@ -77,7 +77,21 @@ def read_dataset(
     return replace(manifest, notes=(*manifest.notes, *listed))
 
 
-def _read(path: Path, layout: Layout) -> Manifest:
+def has_several_labels(path: str | Path, layout: Layout = _RECOGNIZED) -> bool:
+    """Whether an image of the data can have several classes, by files and tables alone: no image is decoded.
+
+    Raises:
+        DataError: nothing to read, or a layout that fits no reader or several.
+    """
+    path = Path(path)
+    if layout.reader is None and is_manifest(path):
+        return Manifest.load(path).is_multi_label
+    found, _, leaf = _found(path, layout)
+    return "label" not in leaf.read(found, groups=layout.groups).frame.columns
+
+
+def _found(path: Path, layout: Layout) -> tuple[Found, str, ModuleType]:
+    """What lies at `path`, and the reader of its layout by name."""
     found = look_at(path, layout)
     if not found.names and not found.outside:
         raise DataError(f"A data set must hold images. Got no file at all in {path}. Check the path.")
@@ -91,6 +105,11 @@ def _read(path: Path, layout: Layout) -> Manifest:
             f"The reader {name} must offer the grouping (it has: {offered}). Got {layout.groups!r}. "
             f"{did_you_mean(layout.groups, leaf.GROUPS) or 'Leave out --groups.'}"
         )
+    return found, name, leaf
+
+
+def _read(path: Path, layout: Layout) -> Manifest:
+    found, name, leaf = _found(path, layout)
     reading = leaf.read(found, groups=layout.groups)
     if not layout.one_class:
         _require_two_classes(reading)

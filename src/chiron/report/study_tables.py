@@ -193,7 +193,7 @@ def _exploratory(study: Study) -> str:
         for row in study["exploratory"]
     ]
     lines += [
-        f"- {row['arm']}, {row['column']} = {row['value']} ({count(row['images'])} images): "
+        f"- {row['arm']}, {row['column']} = {row['value']} ({count(row['cases'])} {study['unit']}s): "
         f"{result_text(row['result']) if row['result'] else row['note']}."
         for row in study["subgroups"]
     ]

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from chiron.core.errors import SpecError
+from chiron.core.errors import SpecError, reason_of
 from chiron.core.suggest import did_you_mean
 
 
@@ -53,4 +53,6 @@ def _read(path: Path) -> str:
             f"A recipe file must exist. Got {path}. `chiron recipes list` shows the packaged ones."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"A recipe file must be readable UTF-8 text. Got {error} at {path}.") from error
+        raise SpecError(
+            f"A recipe file must be readable UTF-8 text. Got {reason_of(error)} at {path}. Give another."
+        ) from error

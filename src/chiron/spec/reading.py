@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from chiron.core.errors import SpecError
+from chiron.core.errors import SpecError, reason_of
 from chiron.core.suggest import did_you_mean
 from chiron.spec.library import find_recipe
 from chiron.spec.recipe import Recipe
@@ -15,6 +15,7 @@ from chiron.spec.strict_yaml import Document, KeyPath, parse_value, parse_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_FEW_NAMES, _MANY_NAMES = 12, 50  # that a message lists: beside a near one, and where none is near
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -53,10 +54,9 @@ def read_recipe(
         for given in value if isinstance(value, list) else [value]:
             if isinstance(given, str) and path not in problems and given not in choices:
                 names = sorted(choices)
-                shown = f" ({', '.join(names)})" if len(names) <= 12 else ""
-                problems[path] = (
-                    f"{_dotted(path)} must be a known name{shown}. Got {given!r}. {did_you_mean(given, names)}"
-                )
+                near = did_you_mean(given, names)
+                shown = f" ({', '.join(names)})" if len(names) <= (_FEW_NAMES if near else _MANY_NAMES) else ""
+                problems[path] = f"{_dotted(path)} must be a known name{shown}. Got {given!r}. {near}"
     if recipe is not None and rules is not None and not problems:
         problems |= rules(recipe)
     if problems or recipe is None:
@@ -92,7 +92,9 @@ def _value_file(path: Path, override: str) -> Any:
     try:
         return parse_value(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"The file after @ must be readable YAML. Got {error} in --set {override!r}.") from error
+        raise SpecError(
+            f"The file after @ must be readable YAML. Got {reason_of(error)} in --set {override!r}. Mend its path."
+        ) from error
 
 
 def _line(document: Document, path: KeyPath) -> int:
@@ -136,10 +138,9 @@ def _sentence(problem: Any, path: KeyPath, model: type[BaseModel]) -> str:
     kind, got, name = problem["type"], problem.get("input"), _dotted(path)
     if kind == "extra_forbidden":
         choices = _fields_at(path[:-1], model)
-        return (
-            f"unknown key {name!r}. {did_you_mean(str(path[-1]), choices)} Known here: {', '.join(choices)}.".replace(
-                "  ", " "
-            )
+        known = f"Known here: {', '.join(choices)}." if choices else ""
+        return " ".join(
+            part for part in (f"unknown key {name!r}.", did_you_mean(str(path[-1]), choices), known) if part
         )
     if kind == "missing":
         return f"{name} must be given."
@@ -148,7 +149,8 @@ def _sentence(problem: Any, path: KeyPath, model: type[BaseModel]) -> str:
         suggestion = did_you_mean(str(got), expected.replace("'", "").replace(" or ", ", ").split(", "))
         return f"{name} must be {expected}. Got {got!r}. {suggestion}"
     if kind == "value_error":
-        return f"{name or 'the recipe'}: {problem['ctx']['error']}."
+        told = f"{problem['ctx']['error']}."
+        return f"{name}: {told}" if name else told
     for prefix, words in _TYPES.items():
         if kind.startswith(prefix + "_") and kind.endswith(("_type", "_parsing", "_from_float")):
             return f"{name} must be {words}. Got {got!r}."
@@ -156,17 +158,24 @@ def _sentence(problem: Any, path: KeyPath, model: type[BaseModel]) -> str:
 
 
 def _fields_at(path: KeyPath, model: type[BaseModel]) -> list[str]:
-    """Names of the keys that `model` has at `path`."""
-    for part in path:
-        if not isinstance(part, str) or part not in model.model_fields:
+    """Names of the keys that `model` has at `path`; a part of it may be a key or a number of one of several."""
+    rest = list(path)
+    while rest:
+        field = model.model_fields.get(str(rest.pop(0)))
+        inner = _model_in(field.annotation) if field is not None else None
+        if field is None or inner is None:
             return []
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        models = [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
-        if not models:
-            return []
-        model = models[0]
+        if get_origin(field.annotation) in (dict, tuple) and rest:
+            rest.pop(0)
+        model = inner
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation names: itself, as one of several kinds, or of the members of a mapping or list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
 
 
 def _look_up(values: Any, path: KeyPath) -> Any:

@@ -72,9 +72,11 @@ def parse_yaml(text: str, source: str) -> Document:
     try:
         node = loader.get_single_node()
         if node is None:
-            raise SpecError(f"A recipe must hold keys. Got an empty file {source}. Start from `chiron recipes show`.")
+            raise SpecError(f"A YAML file must hold keys. Got an empty file {source}. Write `key: value` lines.")
         if not isinstance(node, yaml.MappingNode):
-            raise SpecError(f"A recipe must be a mapping of keys. Got another value in {source}:1.")
+            raise SpecError(
+                f"{source}:1: the file must be a mapping of keys. Got another value. Write `key: value` lines."
+            )
         lines: dict[KeyPath, int] = {}
         duplicates: list[str] = []
         _note_lines(node, (), lines, duplicates, source)

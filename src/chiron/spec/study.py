@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from chiron.core.errors import SpecError
+from chiron.core.errors import SpecError, reason_of
 from chiron.spec.decision import Unit
 from chiron.spec.frozen import Frozen
 from chiron.spec.library import packaged_studies
@@ -149,7 +149,9 @@ def _document(name: str) -> tuple[Document, Path]:
     try:
         return parse_yaml(path.read_text(encoding="utf-8"), str(path)), path.parent
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"A study must be a readable YAML file. Got {error}. Give its path.") from error
+        raise SpecError(
+            f"A study must be a readable YAML file. Got {reason_of(error)} at {path}. Give its path."
+        ) from error
 
 
 def _beside(folder: Path, name: str) -> str:

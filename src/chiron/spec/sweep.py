@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from chiron.core.errors import SpecError
+from chiron.core.errors import SpecError, reason_of
 from chiron.spec.frozen import Frozen
 from chiron.spec.reading import validated
 from chiron.spec.strict_yaml import KeyPath, parse_yaml
@@ -83,7 +83,9 @@ def read_sweep(path: Path) -> SweepRecipe:
     try:
         document = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"A sweep must be a readable YAML file. Got {error}. Give its path.") from error
+        raise SpecError(
+            f"A sweep must be a readable YAML file. Got {reason_of(error)} at {path}. Give its path."
+        ) from error
     problems: dict[KeyPath, str] = {}
     sweep = validated(document, SweepRecipe, problems)
     if sweep is None:

@@ -8,6 +8,7 @@ from chiron.bundle import read_known_images
 from chiron.classifier import Classifier, load
 from chiron.core.errors import DecisionError, SpecError
 from chiron.core.files import write_text
+from chiron.core.job import require_alone
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.spec.decision import Decision
@@ -17,7 +18,7 @@ from chiron.workflows.data import label_space
 from chiron.workflows.decision import fit_decision, require_decision, splits_needed, where_to_fit
 from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.overfit import refuse_overfit_check
-from chiron.workflows.run_folder import RunFolder, open_run
+from chiron.workflows.run_folder import CALIBRATING, RunFolder, find_run
 from chiron.workflows.shareable import shareable_recipe
 
 _TABLES = ("val", "cal")  # of the bundle's own network, whatever its decision; test and external are looks
@@ -44,7 +45,8 @@ def calibrate(
     """Fits the decision of a run again, without training, and writes its bundle anew under an id of its own.
 
     The weights stay. The run's recipe keeps the new `decision`; val is evaluated again. A test split is scored again by
-    the next `evaluate`, which enters the ledger: the bundle is another one.
+    the next `evaluate`, which enters the ledger: the bundle is another one. Where it is stopped after the fit, no other
+    verb takes the run until it was called again.
 
     Args:
         on: the split to fit on; val is told as optimistic. By default what the recipe says.
@@ -53,7 +55,8 @@ def calibrate(
         SpecError: no run, a change of something else, or a decision that the data cannot have.
         DecisionError: too few cases for what is asked; the bundle stays as it is.
     """
-    run = open_run(Path(run_folder))
+    require_alone("calibrate")
+    run = find_run(Path(run_folder))
     if others := [change for change in overrides if not change.strip().startswith("decision")]:
         raise SpecError(
             f"Only the decision can change without training. Got --set {others[0]}. Give decision.KEY=VALUE, or train."
@@ -72,8 +75,10 @@ def calibrate(
     for split in splits_needed(recipe.decision, fitted_on):
         if not run.is_scored(split):
             score_run(run, split, device=device, threads=threads)
-    done = decide_run(run, recipe, manifest)
-    write_text(run.recipe, recipe_yaml(recipe))
+    classifier, decision = _fitted(run, recipe, manifest)
+    run.write_facts(status=CALIBRATING)
+    write_text(run.recipe, recipe_yaml(recipe))  # first, so that the same command without its options goes on
+    done = _write_decision(run, classifier, decision, recipe)
     if not run.is_scored("val"):
         score_run(run, "val", device=device, threads=threads)
     evaluate_run(run, split="val")
@@ -87,6 +92,11 @@ def decide_run(run: RunFolder, recipe: Recipe, manifest: Manifest) -> Calibrated
     Raises:
         DecisionError: too few cases for what the recipe asks; the bundle stays as it is.
     """
+    return _write_decision(run, *_fitted(run, recipe, manifest), recipe)
+
+
+def _fitted(run: RunFolder, recipe: Recipe, manifest: Manifest) -> tuple[Classifier, Decision]:
+    """The run's classifier as it is, and the decision that it is to have."""
     fitted_on = where_to_fit(recipe, manifest)
     tables = {split: Predictions.load(run.predictions(split)) for split in splits_needed(recipe.decision, fitted_on)}
     classifier = load(run.bundle)
@@ -97,12 +107,10 @@ def decide_run(run: RunFolder, recipe: Recipe, manifest: Manifest) -> Calibrated
             f"{error} The trained network is kept in {run.bundle}; `chiron calibrate {run.path} --set decision...` "
             "fits again without training."
         ) from error
-    former = classifier.bundle_id
-    write_decision(run, classifier, decision, recipe)
-    return Calibrated(run.bundle, former, classifier.bundle_id, decision)
+    return classifier, decision
 
 
-def write_decision(run: RunFolder, classifier: Classifier, decision: Decision, recipe: Recipe) -> None:
+def _write_decision(run: RunFolder, classifier: Classifier, decision: Decision, recipe: Recipe) -> Calibrated:
     """The run's bundle with this decision, and its id in what was scored by the same network."""
     former = classifier.bundle_id
     classifier.decision = decision
@@ -116,6 +124,7 @@ def write_decision(run: RunFolder, classifier: Classifier, decision: Decision, r
             if table.facts.get("bundle_id") == former:
                 said = decision.model_dump(mode="json")
                 table.of_model(classifier.bundle_id).with_facts(decision=said).save(run.predictions(split))
+    return Calibrated(run.bundle, former, classifier.bundle_id, decision)
 
 
 def told_decision(decision: Decision) -> list[str]:

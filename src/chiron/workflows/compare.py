@@ -10,6 +10,7 @@ import numpy as np
 
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, write_bytes, write_text
+from chiron.core.job import require_alone
 from chiron.metrics.comparison.compared_number import CLASS_MARK
 from chiron.metrics.comparison.folds import Fold, FoldComparison, compare_folds
 from chiron.metrics.comparison.methods import MethodComparison, compare_methods
@@ -86,6 +87,7 @@ def compare(
         DataError: tables do not hold the same cases, labels or classes.
         MetricError: a number cannot be compared.
     """
+    require_alone("compare")
     if out is not None:
         require_new(Path(out), force=force)
     if methods and settings.exact:

@@ -15,7 +15,7 @@ from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.data.units import UNIT_COLUMNS, at_unit, unit_names
 from chiron.spec.decision import Unit
-from chiron.workflows.run_folder import RunFolder, is_run
+from chiron.workflows.run_folder import RunFolder, is_run, require_whole
 from chiron.workflows.stored import RUN_SPLITS, require_of_bundle
 
 SPLIT_ORDER = ("test", "external", "val", "cal")  # the first one that every run has scored
@@ -206,6 +206,7 @@ def _split_of(runs: Sequence[RunFolder], split: str | None) -> str | None:
 
 def _table_of(path: Path, split: str | None) -> Path:
     if is_run(path) and split is not None:
+        require_whole(RunFolder(path))
         require_of_bundle(RunFolder(path), split)
         return RunFolder(path).predictions(split)
     if (path / "predictions.csv").is_file():

@@ -81,7 +81,8 @@ def evaluate(
     """Evaluates a run folder, a bundle (with `data`), or a predictions CSV.
 
     A run's test split is scored on the first call of each bundle and enters the test ledger; later calls recompute from
-    the stored table. Results of a run stand in the run folder; all others in `out`.
+    the stored table. Results of a run stand in the run folder, at another `unit` than its bundle's in a folder of their
+    own in it (`by_image`, `by_unit`, `by_patient`); all others in `out`.
 
     Args:
         data: images with labels, for a bundle; `layout` says how to read them. Whole numbers as labels count the
@@ -116,7 +117,8 @@ def evaluate(
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if world.any(world.is_main and not run.is_scored(chosen)):
             score_run(run, chosen, unit=unit, device=device, threads=threads)
-        return world.by_main(lambda: evaluate_run(run, split=chosen, asked=asked)) or _evaluated_elsewhere(run.path)
+        made = world.by_main(lambda: evaluate_run(run, split=chosen, asked=asked))
+        return made or _evaluated_elsewhere(_results_of(run, chosen, asked))
     folder = Path(out) if out is not None else Path("evaluation")
     world.by_main(lambda: require_new(folder, force=force))
     if path.suffix.lower() == ".csv":
@@ -142,6 +144,12 @@ def _refuse_idle(of_other_data: Mapping[str, bool]) -> None:
     """Stops at options that would do nothing without other data."""
     if ignored := ", ".join(name for name, is_given in of_other_data.items() if is_given):
         raise SpecError(f"{ignored} is about other data. Got no --data. Add --data PATH, or leave it out.")
+
+
+def _results_of(run: RunFolder, split: str, asked: Asked) -> Path:
+    """Where the results of a run stand: those of another unit than the bundle's beside the others."""
+    own = Predictions.load(run.predictions(split)).decision.unit
+    return run.path if asked.unit in (None, own) else run.by_unit(str(asked.unit))
 
 
 def _evaluated_elsewhere(folder: Path) -> Evaluated:
@@ -193,6 +201,8 @@ def evaluate_run(
 ) -> Evaluated:
     """Numbers, figures and report of a stored table of the run; written into the run folder, newest last.
 
+    Those of another unit than the bundle's stand in a folder of their own in it, such as `by_image`.
+
     Args:
         others: rows of other models on the same images: {"name", "params", "init", "evaluation"}; they are kept.
         asked: its subgroups stand beside the table from now on.
@@ -201,8 +211,8 @@ def evaluate_run(
         store_comparison(run, split, others)
     if asked.subgroups:
         _divided(Predictions.load(run.predictions(split)), asked.subgroups).save(run.predictions(split))
-    stored = stored_run(run, split, unit=asked.unit)
-    return Evaluated(run.path, write_results(run.path, stored, pictures=asked.pictures))
+    stored, folder = stored_run(run, split, unit=asked.unit), _results_of(run, split, asked)
+    return Evaluated(folder, write_results(folder, stored, pictures=asked.pictures))
 
 
 def evaluate_table(

@@ -11,7 +11,7 @@ import polars as pl
 
 from chiron.audit.overlap import Overlap, find_overlap, require_no_overlap
 from chiron.bundle import read_known_images
-from chiron.core.errors import DataError, SpecError
+from chiron.core.errors import DataError, SpecError, reason_of
 from chiron.core.suggest import did_you_mean
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import FITTED_SPLITS, LABEL_PREFIX, ColumnRole
@@ -48,7 +48,9 @@ def read_labels_map(path: str | Path) -> dict[str, str | None]:
     try:
         document = parse_yaml(path.read_text(encoding="utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"A map of labels must be a readable YAML file. Got {error} at {path}.") from error
+        raise SpecError(
+            f"A map of labels must be a readable YAML file. Got {reason_of(error)} at {path}. Give its path."
+        ) from error
     values = {str(label): name for label, name in document.values.items()}
     for label, name in values.items():
         if name is not None and not isinstance(name, str):

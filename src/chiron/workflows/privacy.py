@@ -33,12 +33,31 @@ def as_kept_with_recipe(manifest: Manifest, recipe: Recipe, out: Path) -> tuple[
         return manifest, recipe
     project = project_folder(out)
     private = make_private(manifest, sharing_key(project), project)
+    return private.manifest, _with_hashes(recipe, private.sample_hash)
+
+
+def recipe_as_kept(recipe: Recipe, manifest: Manifest, out: Path) -> Recipe:
+    """A recipe as a run with this manifest keeps it, where the names that it may hold are no longer at hand.
+
+    Raises:
+        DataError: the project's key is damaged.
+    """
+    if not is_private(manifest):
+        return recipe
+    key, samples = sharing_key(project_folder(out)), set(manifest.frame["sample_id"])
+    parts = {part for name in recipe.data.accept_leaks for pair in _halves(name) for part in pair}
+    hashes = {part: sample_hash(key, part) for part in parts}
+    return _with_hashes(recipe, {name: hashed for name, hashed in hashes.items() if hashed in samples})
+
+
+def _with_hashes(recipe: Recipe, known: dict[str, str]) -> Recipe:
+    """The recipe of a private run: accepted leaks named by hashes."""
     hashes = {
-        f"{one}~{other}": "~".join(sorted((private.sample_hash[one], private.sample_hash[other])))
-        for one, other in _pairs(recipe.data.accept_leaks, private.sample_hash)
+        f"{one}~{other}": "~".join(sorted((known[one], known[other])))
+        for one, other in _pairs(recipe.data.accept_leaks, known)
     }
     accepted = tuple(hashes.get(name, name) for name in recipe.data.accept_leaks)
-    return private.manifest, recipe.model_copy(
+    return recipe.model_copy(
         update={"data": recipe.data.model_copy(update={"accept_leaks": accepted, "privacy": "strict"})}
     )
 
@@ -78,12 +97,11 @@ def _hides_names(inputs: Sequence[Input], privacy: Privacy) -> bool:
 
 
 def _pairs(names: tuple[str, ...], known: dict[str, str]) -> list[tuple[str, str]]:
-    """The two samples of every accepted leak; an id may hold a tilde itself."""
-    found = []
-    for name in names:
-        parts = name.split("~")
-        for place in range(1, len(parts)):
-            one, other = "~".join(parts[:place]), "~".join(parts[place:])
-            if one in known and other in known:
-                found.append((one, other))
-    return found
+    """The two samples of every accepted leak."""
+    return [(one, other) for name in names for one, other in _halves(name) if one in known and other in known]
+
+
+def _halves(name: str) -> list[tuple[str, str]]:
+    """All pairs that `one~other` may mean: an id may hold a tilde itself."""
+    parts = name.split("~")
+    return [("~".join(parts[:place]), "~".join(parts[place:])) for place in range(1, len(parts))]

@@ -16,7 +16,6 @@ from chiron.report.limits import Limit, limits_of
 from chiron.report.page import render_report
 from chiron.report.plots.style import Drawing
 from chiron.report.sharing import shareable_context, shareable_gallery, shareable_history
-from chiron.spec.decision import Unit
 from chiron.workflows.numbers import compute_numbers
 from chiron.workflows.run_folder import RunFolder, is_run, open_run
 from chiron.workflows.stored import RUN_SPLITS, Stored, stored_run, stored_table
@@ -62,7 +61,7 @@ def report(
         run = open_run(path)
         page = Path(out) if out is not None else path / name
         chosen = split or _last_split(run)
-        stored = stored_run(run, chosen, unit=_last_unit(run, chosen))
+        stored = stored_run(run, chosen)
     elif path.suffix.lower() == ".csv":
         page = Path(out) if out is not None else Path(name)
         stored = stored_table(path, split=split, positive=positive)
@@ -76,9 +75,8 @@ def report(
 
 
 def write_results(folder: Path, stored: Stored, *, pictures: bool = True) -> dict[str, Any]:
-    """Writes numbers, figures and the page, with or without pictures, into `folder` and returns the numbers."""
+    """Writes figures, the page, with or without pictures, and numbers into `folder` and returns the numbers."""
     numbers = compute_numbers(stored)
-    write_text(folder / "evaluation_metrics.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False))
     drawings = draw_figures(
         numbers,
         stored.history or None,
@@ -87,6 +85,8 @@ def write_results(folder: Path, stored: Stored, *, pictures: bool = True) -> dic
     )
     write_figures(drawings, folder / "figures")
     write_page(folder / "report.html", stored, numbers, drawings=drawings, pictures=pictures)
+    written = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(folder / "evaluation_metrics.json", written)  # last: the numbers say that all is there
     return numbers
 
 
@@ -116,12 +116,6 @@ def write_page(
     )
     write_text(path, page)
     return limits
-
-
-def _last_unit(run: RunFolder, split: str) -> Unit | None:
-    """The unit of the numbers that stand for this split; None says that of the bundle."""
-    numbers = run.read_metrics() if run.metrics.is_file() else {}
-    return numbers["unit"]["name"] if numbers.get("split") == split and "unit" in numbers else None
 
 
 def _last_split(run: RunFolder) -> str:

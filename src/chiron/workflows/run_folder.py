@@ -42,7 +42,11 @@ _OWN = (
     "bundle",
     "predictions",
     "figures",
+    "by_image",
+    "by_unit",
+    "by_patient",
 )
+CALIBRATING = "calibrating"  # status of a run whose parts are of two decisions until `chiron calibrate` has ended
 _DATA_SETTING = re.compile(r"^((?:--set=)?\s*data\s*(?:\.[^=]*)?=).*", re.DOTALL)
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless", "polars")
 
@@ -97,6 +101,10 @@ class RunFolder:
     def bundle(self) -> Path:
         """For use."""
         return self.path / "bundle"
+
+    def by_unit(self, unit: str) -> Path:
+        """Numbers, figures and report of another unit than the bundle's, beside those that stand for the run."""
+        return self.path / f"by_{unit}"
 
     def predictions(self, split: str) -> Path:
         """The table of one split."""
@@ -168,11 +176,35 @@ def open_run(path: Path) -> RunFolder:
     """The run folder at `path`.
 
     Raises:
+        SpecError: there is none, or `chiron calibrate` was stopped in it.
+    """
+    run = find_run(path)
+    require_whole(run)
+    return run
+
+
+def find_run(path: Path) -> RunFolder:
+    """The run folder at `path`, whatever state it is in.
+
+    Raises:
         SpecError: there is none.
     """
     if not is_run(path):
         raise SpecError(f"A run folder must hold run.json and recipe.yaml. Got {path}. Give the --out of a training.")
     return RunFolder(path)
+
+
+def require_whole(run: RunFolder) -> None:
+    """Stops at a run whose recipe, bundle and tables may be of different decisions.
+
+    Raises:
+        SpecError: `chiron calibrate` was stopped in it.
+    """
+    if run.read_facts().get("status") == CALIBRATING:
+        raise SpecError(
+            f"Recipe, bundle and tables of a run must be of one decision. Got {run.path}, where `chiron calibrate` was "
+            f"stopped. Run `chiron calibrate {run.path}` to its end; it goes on with the decision that was asked for."
+        )
 
 
 def command_line(hide: Iterable[Path | None] = ()) -> str:

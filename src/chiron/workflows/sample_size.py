@@ -8,6 +8,7 @@ from typing import Any, Literal
 import polars as pl
 
 from chiron.core.errors import DataError, SpecError
+from chiron.core.job import require_alone
 from chiron.data.manifest import Manifest, is_manifest
 from chiron.data.predictions import Predictions
 from chiron.metrics.sample_size import (
@@ -69,6 +70,7 @@ def needed_for(wish: Wish) -> list[dict[str, Any]]:
         SpecError: nothing is asked for, or an option is missing or does not fit.
         MetricError: a number lies outside its range.
     """
+    require_alone("plan")
     if wish.half_width is None and wish.difference is None and wish.margin is None:
         raise SpecError("A plan needs a wish. Got none. Give --half-width, --difference or --margin, or a test set.")
     _require_design(wish)
@@ -135,6 +137,7 @@ def shown_by(target: str | Path, wish: Wish, *, split: str | None = None) -> dic
         SpecError: the target is none of these.
         DataError: there is no labeled image.
     """
+    require_alone("plan")
     _require_design(wish)
     frame, classes, chosen = _labeled(Path(target), split)
     groups, images = frame["group_id"].n_unique(), frame.height

@@ -30,7 +30,7 @@ from chiron.workflows.check import check_recipe, recipe_warnings
 from chiron.workflows.data import prepare
 from chiron.workflows.decision import require_decision
 from chiron.workflows.overfit import overfit_settings, pick_images, refuse_overfit_check
-from chiron.workflows.privacy import as_kept_with_recipe
+from chiron.workflows.privacy import as_kept_with_recipe, recipe_as_kept
 from chiron.workflows.run_folder import RunFolder, new_run, open_run
 from chiron.workflows.sanity import sanity_facts, sanity_settings
 from chiron.workflows.weights import with_input_of_weights
@@ -80,9 +80,10 @@ def reopen_run(
     kept = read_recipe(str(run.recipe))
     refuse_overfit_check(run.path, kept, to="resume")
     require_loggers(kept.train.loggers)
-    if (overrides and not recipe) or (recipe and _asked_again(check_recipe(recipe, overrides), kept) != kept):
-        raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     manifest = Manifest.load(run.path)
+    again = _asked_again(recipe_as_kept(check_recipe(recipe, overrides), manifest, folder), kept) if recipe else kept
+    if again != kept or (overrides and not recipe):
+        raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
     if data is not None and not is_manifest(Path(data)) and not is_private(manifest):
         # Images may have moved; their content decides.
         manifest = replace(manifest, root=image_root(Path(data), layout))

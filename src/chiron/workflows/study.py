@@ -14,6 +14,7 @@ from chiron.bundle import network_of
 from chiron.classifier import Classifier, build_network
 from chiron.core.errors import DataError, EngineError
 from chiron.core.files import claimed
+from chiron.core.job import require_alone
 from chiron.data.dataset import StoredImages
 from chiron.data.manifest import Manifest
 from chiron.data.private import is_private
@@ -26,6 +27,7 @@ from chiron.spec.sweep import SweepRecipe
 from chiron.workflows import baselines
 from chiron.workflows.baselines import Fitted, Rows, Split
 from chiron.workflows.data import label_space
+from chiron.workflows.decision import unfitted_decision
 from chiron.workflows.evaluate import evaluate_run, score_run
 from chiron.workflows.one_run import DONE, claimed_run, state_of, status_of, train_run
 from chiron.workflows.run_folder import RunFolder, command_line
@@ -63,6 +65,7 @@ def study(
     Raises:
         SpecError: a mistake in the plan or a recipe, before anything runs; or a plan that may not change any more.
     """
+    require_alone("study")
     asked = read_study(str(plan), changes)
     made = make_study(asked, Path(data or asked.data), Path(out), device=device, threads=threads)
     keep_plan(made, resume=resume)
@@ -207,9 +210,9 @@ def _score_baselines(study: Study, run: PlannedRun) -> None:
     manifest, recipe = Manifest.load(run.folder), study.recipes[run.arm]
     rows, labels = Rows.of(manifest), label_space(recipe, manifest)
     contents = manifest.select("test").content_hashes()
-    features, of_network = None, None
+    features, of_network, decision = None, None, unfitted_decision(recipe.decision)
     for name in missing:
-        told: dict[str, Any] = {"manifest_of": run.folder.name}
+        told: dict[str, Any] = {"manifest_of": run.folder.name, "decision": decision.model_dump(mode="json")}
         if name in ("knn", "linear_probe"):
             if features is None:
                 features, of_network = _features(study, rows, manifest)

@@ -13,14 +13,18 @@ from chiron.core.errors import SpecError
 from chiron.core.files import locked, require_outside, write_text
 from chiron.core.hashing import sha256_json
 from chiron.core.suggest import did_you_mean
+from chiron.data.reading import has_several_labels
+from chiron.spec.layout import Layout
 from chiron.spec.metric_names import directions
-from chiron.spec.recipe import Recipe
+from chiron.spec.recipe import DataRecipe, Recipe
 from chiron.spec.study import ADJUSTED, Arm, StudyPlan
 from chiron.workflows.check import check_recipe
 
 PLAN_FILE = "study_plan.json"
 # What must be alike for numbers to be of one question: the images and their parts, the classes, what is evaluated.
-_PROTOCOL = ("data", "labels.names", "labels.positive", "labels.uncertain", "decision.unit", "evaluate")
+_PROTOCOL = (
+    "data", "labels.names", "labels.positive", "labels.uncertain", "decision.unit", "decision.unit_label", "evaluate"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,10 +147,6 @@ def make_study(plan: StudyPlan, data: Path, out: Path, *, device: str, threads: 
         except SpecError as error:
             problems |= dict.fromkeys(f"features: {line}" for line in str(error).splitlines())
     problems |= dict.fromkeys(_wrong_metrics(plan))
-    if plan.unit != "image":
-        problems[
-            f"A study counts images so far. Got unit {plan.unit}. Leave it out, and let groups widen the intervals."
-        ] = None
     if not problems:
         problems |= dict.fromkeys(_other_protocols(recipes))
     if problems:
@@ -156,15 +156,30 @@ def make_study(plan: StudyPlan, data: Path, out: Path, *, device: str, threads: 
             f"A study needs images. Got no file or folder at {data}. Mend data in the plan, or give --data."
         )
     require_outside(out, data)
+    _require_one_label(data, next(iter(recipes.values())).data)
     return Study(plan, recipes, data.resolve(), out.resolve(), device, threads, features)
+
+
+def _require_one_label(data: Path, asked: DataRecipe) -> None:
+    """Stops at data that no study can compare models on, before any training.
+
+    Raises:
+        SpecError: an image can have several classes.
+    """
+    layout = Layout(reader=asked.reader, labels=asked.labels, groups=asked.groups, group_by=asked.group_by)
+    if has_several_labels(data, layout):
+        raise SpecError(
+            f"A study compares models of one class an image. Got several classes an image in {data}. Train the models "
+            "one by one, and compare a class with `chiron compare --methods --metric auroc:CLASS`."
+        )
 
 
 def _wrong_metrics(plan: StudyPlan) -> Iterator[str]:
     known = set(directions()) - {"loss", "ece"}
     for name in plan.metrics:
         if (plain := name.removeprefix(ADJUSTED)) not in known:
-            hint = did_you_mean(plain, known)
-            yield f"A metric of a study must be one of a test split. Got {name!r}. {hint}".rstrip()
+            hint = did_you_mean(plain, known) or f"There are {', '.join(sorted(known))}."
+            yield f"A metric of a study must be one of a test split. Got {name!r}. {hint}"
 
 
 def _other_protocols(recipes: dict[str, Recipe]) -> Iterator[str]:

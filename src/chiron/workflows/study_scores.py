@@ -13,6 +13,7 @@ from chiron.classifier import build_network
 from chiron.core.errors import DataError, SpecError
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
+from chiron.data.units import at_unit
 from chiron.decide.logit_adjustment import adjusted_logits, best_strength
 from chiron.metrics.by_name import estimate_by_name
 from chiron.metrics.cases import Cases, check_cases
@@ -25,17 +26,11 @@ from chiron.workflows.one_run import state_of
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.study_plan import PlannedRun, Study
 
-_FEWEST_OF_A_SUBGROUP = 10  # images with and without the rarest class's label, for a number at all
+_FEWEST_OF_A_SUBGROUP = 10  # cases with and without the rarest class's label, for a number at all
 
 
 def cases_of_table(predictions: Predictions) -> Cases:
-    """The cases of a table; where every image is its own group, groups are numbered by sample.
-
-    Raises:
-        SpecError: an image can have several classes.
-    """
-    if predictions.is_multi_label:
-        raise SpecError("A study compares models of one class an image. Got several classes an image.")
+    """The cases of a table, one a row; where every row is its own group, groups are numbered by sample."""
     given = predictions.groups
     cases = check_cases(
         predictions.y_true,
@@ -170,7 +165,7 @@ def baseline_folder(study: Study, name: str, fold: int | None) -> Path:
 
 
 def subgroup_rows(study: Study, arm: str) -> list[dict[str, Any]]:
-    """The primary metric of an arm by the values of the plan's columns; few images are counts alone."""
+    """The primary metric of an arm by the values of the plan's columns; few cases are counts alone."""
     rows = []
     for column in study.plan.subgroups:
         runs = [run for run in scored_runs(study) if (run.arm, run.fold) == (arm, study.folds[0])]
@@ -185,9 +180,9 @@ def subgroup_rows(study: Study, arm: str) -> list[dict[str, Any]]:
 def _of_subgroup(study: Study, arm: str, chosen: np.ndarray) -> dict[str, Any]:
     cases = [_some_rows(it, chosen) for it in arm_cases(study, arm, study.plan.metric, study.folds[0])]
     sides = np.bincount(cases[0].y_true, minlength=cases[0].num_classes)
-    told: dict[str, Any] = {"images": int(chosen.sum()), "groups": cases[0].num_groups, "result": None}
+    told: dict[str, Any] = {"cases": int(chosen.sum()), "groups": cases[0].num_groups, "result": None}
     if sides.min() < _FEWEST_OF_A_SUBGROUP:
-        return told | {"note": f"under {_FEWEST_OF_A_SUBGROUP} images of a class"}
+        return told | {"note": f"under {_FEWEST_OF_A_SUBGROUP} of a class"}
     return told | {"result": asdict(mean_over_seeds(study.plan.metric.removeprefix(ADJUSTED), cases, **_how(study)))}
 
 
@@ -226,10 +221,12 @@ def _how(study: Study) -> dict[str, Any]:
 
 
 def _table(folder: Path, split: str) -> Predictions:
+    """One row a case of the study: what its unit is stands in the decision of every table."""
     path = RunFolder(folder).predictions(split)
     if not path.is_file():
         raise DataError(f"A study needs the predictions of {split}. Got none in {folder}. Run it again with --resume.")
-    return Predictions.load(path)
+    table = Predictions.load(path)
+    return at_unit(table, table.decision).predictions
 
 
 def _manifest_of(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 from chiron.core.errors import SpecError
 from chiron.core.files import require_outside, write_text
+from chiron.core.job import require_alone
 from chiron.core.lazy import require_package
 from chiron.data.predictions import Predictions
 from chiron.metrics.estimator import Estimator
@@ -57,6 +58,7 @@ def sweep(
     Raises:
         SpecError: a mistake in the sweep or in any of its recipes, before anything runs; another sweep in `out`.
     """
+    require_alone("sweep")
     asked = read_sweep(Path(file))
     options: dict[str, Any] = {"device": device, "threads": threads}
     return run_sweep(asked, Path(data), Path(out), trials=trials, ray=ray, **options)

@@ -191,6 +191,7 @@ def _already_finished(
     world = runtime.world
     if world.any(world.is_main and score_test and not run.is_scored("test")):
         score_run(run, "test", device=device, threads=threads, hide=typed)
+    if world.any(world.is_main and score_test and run.read_metrics()["split"] != "test"):  # also after a kill
         world.by_main(lambda: evaluate_run(run, split="test"))
     return run
 

@@ -13,6 +13,7 @@ from chiron.core.errors import DataError, DecisionError, SpecError
 from chiron.data.manifest import Manifest
 from chiron.data.predictions import Predictions
 from chiron.spec.reading import read_recipe
+from chiron.workflows import calibrate as workflow
 from chiron.workflows.calibrate import calibrate
 from chiron.workflows.compare import compare
 from chiron.workflows.decision import where_to_fit
@@ -99,6 +100,36 @@ def test_another_decision_is_another_bundle_and_another_look(own, tmp_path):
     assert after.frame["logit_sick"].to_list() == before.frame["logit_sick"].to_list()
     again = calibrate(own.path, overrides=("decision.sensitivity=0.8", "decision.calibration=platt"), device="cpu")
     assert again.bundle_id == done.former_id
+
+
+@pytest.mark.parametrize("step", ["write_text", "_write_decision", "evaluate_run"])
+def test_a_calibration_that_was_stopped_goes_on_and_nothing_is_told_before(own, monkeypatch, step):
+    """Stopped before the recipe, before the bundle, and before the evaluation is written."""
+    overrides = ("decision.sensitivity=0.6",)
+
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, step, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(own.path, overrides=overrides, device="cpu")
+    for use in (
+        lambda: evaluate(own.path, split="val", device="cpu"),
+        lambda: report(own.path, split="val"),
+        lambda: compare([str(own.path), f"again={own.path}"], split="val"),
+        lambda: train("", None, own.path, resume=True, device="cpu"),
+    ):
+        with pytest.raises(SpecError, match=r"`chiron calibrate` was stopped\. Run `chiron calibrate .*` to its end"):
+            use()
+    done = calibrate(own.path, overrides=overrides if step == "write_text" else (), device="cpu")
+    assert done.decision.thresholds[0].sensitivity == 0.6
+    assert read_recipe(str(own.recipe)).decision.sensitivity == 0.6
+    facts, table = own.read_facts(), Predictions.load(own.predictions("val"))
+    assert facts["status"] == "finished"
+    assert facts["bundle_id"] == load(own.bundle).bundle_id == table.facts["bundle_id"]
+    assert table.decision == done.decision
+    assert own.read_metrics()["questions"]["sick"]["threshold"]["sensitivity"] == 0.6
 
 
 def test_fitting_on_val_is_told_as_optimistic(own):

@@ -69,6 +69,7 @@ def test_restarts_and_plateaus_that_never_come_are_told(tiny_recipe):
         (["optimizer=adamww"], r"train\.optimizer must be a known name\. Got 'adamww'\. Did you mean 'adamw'"),
         (["optimizer=lookahead_adamw"], r"train\.optimizer must be a known name\. Got 'lookahead_adamw'"),
         (["optimizer=bnbadam8bit"], r"train\.optimizer must be a known name"),
+        (["select_by=nonsense"], r"train\.select_by must be a known name \(accuracy, auroc, .*\)\. Got 'nonsense'"),
         (["select_by=macro_f2"], r"train\.select_by must be a known name\. Got 'macro_f2'\. Did you mean 'macro_f1'"),
         (["optimizer_args={beta: [0.9, 0.9]}"], r"of adamw must be among betas, eps, .* Did you mean 'betas'"),
         (["optimizer_args={lr: 0.1}"], r"Got 'lr'\. Set train\.lr\."),

@@ -12,6 +12,8 @@ from chiron.classifier import load
 from chiron.core.errors import DataError, SpecError
 from chiron.data.manifest import Manifest
 from chiron.spec.layout import Layout
+from chiron.workflows import report as report_workflow
+from chiron.workflows import train as train_workflow
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.train import train
@@ -143,6 +145,45 @@ def test_classes_that_the_bundle_does_not_know_are_refused(run, tmp_path, class_
     (class_folders / "well").rename(class_folders / "healthy")
     with pytest.raises(DataError, match=r"must be the bundle's \(sick, well\). Got healthy"):
         evaluate(run.bundle, data=class_folders, out=tmp_path / "e", device="cpu")
+
+
+def test_another_unit_stands_beside_what_stands_for_the_run(run):
+    table = pl.read_csv(run.path / "manifest.csv", infer_schema=False)
+    table.with_columns(patient_id="p" + pl.col("sample_id")).write_csv(run.path / "manifest.csv")
+    own = evaluate(run.path, device="cpu")
+    before = {name: (run.path / name).read_bytes() for name in ("evaluation_metrics.json", "report.html")}
+    other = evaluate(run.path, unit="patient", device="cpu")
+    assert (own.folder, other.folder) == (run.path, run.path / "by_patient")
+    assert other.numbers["unit"]["name"] == "patient"
+    assert json.loads((run.path / "by_patient/evaluation_metrics.json").read_text()) == other.numbers
+    assert other.report.is_file()
+    assert before == {name: (run.path / name).read_bytes() for name in before}
+    assert evaluate(run.path, unit="image", device="cpu").folder == run.path  # the bundle's own
+
+
+def test_a_test_split_that_was_scored_and_not_evaluated_is_when_resumed(run, tmp_path, monkeypatch):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_workflow, "evaluate_run", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train("", None, run.path, resume=True, score_test=True, device="cpu")
+    assert (run.read_metrics()["split"], looks(tmp_path)) == ("val", 1)
+    train("", None, run.path, resume=True, score_test=True, device="cpu")
+    assert (run.read_metrics()["split"], looks(tmp_path)) == ("test", 1)
+
+
+def test_an_evaluation_that_was_stopped_has_no_numbers_yet(run, monkeypatch):
+    """What reads the numbers takes it for done: they are written last."""
+
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report_workflow, "write_page", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(run.path, device="cpu")
+    assert run.read_metrics()["split"] == "val"
 
 
 def test_empty_split_is_told(run):

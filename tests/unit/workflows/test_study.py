@@ -55,6 +55,7 @@ def start(tmp_path, tiny_recipe, class_folders):
     ("old", "new", "told"),
     [
         ("metric: auroc", "metric: aurok", "Got 'aurok'. Did you mean 'auroc'?"),
+        ("metric: auroc", "metric: xyz", "Got 'xyz'. There are accuracy, auroc, "),
         ("metric: auroc", "metric: adjusted_accuracy", "adjusted_accuracy may stand in secondary"),
         ("[strong, mild]]", "[strong, wild]]", "comparisons must name arms (strong, mild), not 'wild'"),
         ("[[strong, mild]]", "[[strong, mild], [mild, strong]]", "one arm in second place"),
@@ -70,7 +71,11 @@ def start(tmp_path, tiny_recipe, class_folders):
         ("data: data", "data: nowhere", "A study needs images"),
         ("  mild: {recipe: tiny.yaml}", "  mild: {recipe: tiny.yaml, search: {train.lr: {low: 0.1, high: 1}}}",
          "arm mild has a search; say budget.trials"),
-        ("metric: auroc", "metric: auroc\nunit: patient", "A study counts images so far. Got unit patient"),
+        ("[augment.degrees=20]", "[decision.unit_label=most]", "another decision.unit_label in arm mild"),
+        ("strong: {recipe:", "strong: {recip:",
+         "unknown key 'arms.strong.recip'. Did you mean 'recipe'? Known here: recipe, set, pretraining"),
+        ("{recipe: tiny.yaml}", "{recipe: tiny.yaml, search: {train.lr: {lo: 1}}}",
+         "unknown key 'arms.mild.search.train.lr.lo'. Did you mean 'low'? Known here: low, high"),
         ("question: Is", "qestion: Is", "Did you mean 'question'?"),
     ],
 )  # fmt: skip
@@ -287,6 +292,43 @@ def test_a_mistake_that_only_the_data_show_is_told_before_the_first_look(start, 
     assert "strong is not shown to be better than mild" in page
     with pytest.raises(SpecError, match="A plan must stay as it was before the test split was scored"):
         start(PLAN.replace("[0, 1, 2]", "[0]"), resume=True)
+
+
+def test_several_labels_an_image_are_refused_before_the_first_training(start, tmp_path):
+    rows = [f"{path.relative_to(tmp_path / 'data')},{k % 2},{k % 3 % 2}" for k, path in _images(tmp_path)]
+    (tmp_path / "data/labels.csv").write_text("\n".join(["image,edema,nodule", *rows]))
+    with pytest.raises(SpecError, match=r"of one class an image\. Got several classes an image in .*data\."):
+        start()
+    assert not (tmp_path / "out").exists()
+
+
+def _images(folder):
+    return enumerate(sorted((folder / "data").rglob("*.png")))
+
+
+@pytest.mark.slow
+def test_a_study_at_patients_counts_patients_everywhere(start, tmp_path):
+    """Numbers of each training are those of its own evaluation; baselines and subgroups count patients as well."""
+    rows = [f"{path.relative_to(tmp_path / 'data')},{path.parent.name},p{k // 2},{'fm'[k // 2 % 2]}"
+            for k, path in _images(tmp_path)]  # fmt: skip
+    (tmp_path / "data/labels.csv").write_text("\n".join(["image,label,patient_id,sex", *rows]))
+    text = PLAN.replace("[0, 1, 2]", "[0]").replace(
+        "metric: auroc\n", "metric: auroc\nunit: patient\nsubgroups: [sex]\n"
+    )
+    done = start(text + "baselines: [majority, histogram]\n")
+    test = Manifest.load(tmp_path / "out/runs/mild_seed-0").select("test").frame
+    patients = test["patient_id"].n_unique()
+    assert test.height == 2 * patients
+    for run in done["runs"]:
+        stored = RunFolder(tmp_path / "out/runs" / run["run"]).read_metrics()
+        assert stored["unit"]["num_units"] == patients
+        assert run["results"]["accuracy"] == stored["overall"]["accuracy"]
+        assert run["results"]["auroc"] == stored["overall"]["auroc"]
+    assert (done["comparison"]["unit"], done["comparison"]["num_images"]) == ("patient", patients)
+    shares = test.group_by("patient_id").agg(pl.col("label").first())["label"].value_counts()["count"]
+    assert done["baselines"][0]["results"]["accuracy"]["value"] == pytest.approx(max(shares) / patients)
+    assert sum(row["cases"] for row in done["subgroups"] if row["arm"] == "mild") == patients
+    assert "patients): under 10 of a class" in (tmp_path / "out/study.md").read_text()
 
 
 @pytest.mark.parametrize("name", packaged_studies())

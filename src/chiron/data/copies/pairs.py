@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from chiron.core.errors import DataError
+from chiron.core.errors import DataError, reason_of
 from chiron.core.files import write_text
 from chiron.core.suggest import did_you_mean
 
@@ -107,7 +107,9 @@ def read_pairs(path: Path, sample_ids: Iterable[str]) -> tuple[CopyPair, ...]:
         separator = ";" if header.count(b";") > header.count(b",") else ","  # as spreadsheets write in some languages
         frame = pl.read_csv(io.BytesIO(data), infer_schema=False, separator=separator)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"duplicates.csv must be a readable CSV file in UTF-8. Got {error} at {path}.") from error
+        raise DataError(
+            f"duplicates.csv must be a readable CSV file in UTF-8. Got {reason_of(error)} at {path}. Put it back."
+        ) from error
     needed = ("sample_id_1", "sample_id_2", "verdict")
     if missing := [name for name in needed if name not in frame.columns]:
         raise DataError(
