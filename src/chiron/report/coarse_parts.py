@@ -88,7 +88,7 @@ def _calibration_fit(evaluation: Numbers) -> dict[str, Any]:
         reason = FEW_IMAGES if whole < FEWEST_IMAGES else FEW_OF_CLASS if sided else None
         by_class[name] = {key: exact(it, unless=reason) for key, it in numbers.items()}
     sizes = {key: coarse(fit[key]) for key in ("num_units", "num_groups")}
-    return {**{key: fit[key] for key in ("method", "fitted_on")}, **sizes, "by_class": by_class}
+    return {**{key: fit[key] for key in ("method", "fitted_on", "num_members")}, **sizes, "by_class": by_class}
 
 
 def _question(question: Numbers) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chiron.data.predictions import Predictions, member_scores, score_kind
+from chiron.data.predictions import Predictions, member_column_sets, member_scores, score_kind
 from chiron.data.units import Units
 from chiron.decide.members import sets_of
 from chiron.metrics.abstention import risk_coverage
@@ -71,8 +71,14 @@ def calibration_told(predictions: Predictions, settings: EvaluateRecipe) -> dict
         "fitted_on": found.fitted_on,
         "num_units": found.num_units,
         "num_groups": found.num_groups,
+        "num_members": _num_members(predictions),
         "by_class": {name: asdict(fit) for name, fit in fits.items()},
     }
+
+
+def _num_members(predictions: Predictions) -> int:
+    """Networks whose mean answers; of probabilities from elsewhere one."""
+    return max(1, len(member_column_sets(predictions.frame, predictions.classes)))
 
 
 def sets_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any] | None:
