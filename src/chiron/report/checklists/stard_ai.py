@@ -1,4 +1,4 @@
-"""STARD-AI, for studies of diagnostic accuracy with artificial intelligence: 40 items, numbered as published in 2025."""
+"""STARD-AI, for diagnostic accuracy with artificial intelligence: 40 items, numbered as published in 2025."""
 
 from chiron.report.checklists import rules
 from chiron.report.checklists.items import AGAINST_COPIES, Checklist, Item
