@@ -21,6 +21,7 @@ LIMITS_OF_PROBES = (
     "missed), what came with the patients that were chosen, and anything in a class of fewer than ten groups."
 )
 
+
 def render_audit(audit: Audit) -> str:
     """The whole page as HTML; it holds small pictures and names of images, and is for the project alone."""
     shown = _shown(audit)
