@@ -111,7 +111,7 @@ def _beyond_chance(it: Estimate, best: float, above: str, below: str) -> str:
         return "without an interval that would say how sure this is"
     if _is_off(it, best):
         return f"so they are {above if it['value'] > best else below}"
-    return "a difference that chance explains; a real one is not excluded"
+    return "a difference that chance could explain; a real one is not excluded"
 
 
 def _is_off(it: Estimate, best: float) -> bool:

@@ -191,7 +191,7 @@ def test_calibration_says_in_words_what_its_numbers_mean(numbers):
     assert "so they are too low." in shown
     assert "so they are too cautious" in shown
     shown = calibration_words(numbers, in_the_large=estimate(0.1, -0.05, 0.25), slope=estimate(0.9, None, None))
-    assert "a difference that chance explains" in shown
+    assert "a difference that chance could explain" in shown
     assert "without an interval" in shown
 
 
