@@ -6,7 +6,10 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+import yaml
 
 from chiron.cli.main import run
 from chiron.core.registry import leaf_names
@@ -178,6 +181,62 @@ def test_sweeps_and_folds_run_as_written(tmp_path, monkeypatch):
         assert run_small(arguments) == 0, arguments
     assert (tmp_path / "folds/sweep.csv").read_text(encoding="utf-8").count("finished") == 6
     assert (tmp_path / "search/sweep.csv").read_text(encoding="utf-8").count("finished") == 4
+
+
+PAPER = "how-to/from-a-folder-to-a-paper.md"
+SOURCES = r"^\| ([^|]+) \| `([^`]+)` \| ([^|]+) \|$"
+
+
+def paper_sources() -> list[tuple[str, str, str]]:
+    """The text of a number, its file and the place in it, of the page's last table."""
+    return re.findall(SOURCES, (DOCS / PAPER).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def numbers_in(text: str) -> list[str]:
+    """Numbers as written, with a true minus and without commas."""
+    return [found.replace("−", "-").replace(",", "") for found in re.findall(r"−?\d[\d,]*(?:\.\d+)?", text)]
+
+
+def at_place(path: Path, place: str):
+    """What stands at the place that the page names."""
+    if place == "rows":
+        return len(path.read_text(encoding="utf-8").splitlines()) - (path.suffix == ".csv")
+    if place.startswith("distinct"):
+        return pl.read_csv(path)[place.split("`")[1]].n_unique()
+    text = path.read_text(encoding="utf-8")
+    value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    for key in place.strip("`").split("."):
+        value = value[int(key) if isinstance(value, list) else key]
+    return value
+
+
+def test_every_number_of_the_paper_has_its_source():
+    text = (DOCS / PAPER).read_text(encoding="utf-8")
+    draft = " ".join(line for line in text.splitlines() if line.startswith("> "))
+    named = {number for told, _, _ in paper_sources() for number in numbers_in(told)}
+    assert len(named) > 20
+    assert set(numbers_in(draft)) - named == {"8", "95"}  # the thumbnail's side and the level
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_a_paper_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(PAPER):
+        quiet = ["--threads", "1", "-q"] if arguments[0] in ("train", "calibrate") else []
+        assert run([*arguments, *quiet]) == 0, arguments
+    sources = paper_sources()
+    assert len(sources) == 24
+    for told, file, place in sources:
+        found, written = at_place(tmp_path / file, place), [float(it) for it in numbers_in(told)]
+        if isinstance(found, dict):  # another processor trains another network, whose interval holds the number written
+            assert found["low"] <= written[0] <= found["high"], (told, found)
+            assert written[1] <= found["value"] <= written[2], (told, found)
+        elif isinstance(found, int) or file.endswith(".yaml"):
+            assert found == written[0], told
+        elif isinstance(found, str):
+            assert found == told
+        else:
+            assert np.ravel(found) == pytest.approx(written, abs=0.15), told
 
 
 @pytest.mark.slow

@@ -15,6 +15,12 @@ from chiron.version import __version__
 
 MOST_PAIRS, MOST_IMAGES, MOST_LEAKS = 30, 24, 50
 
+LIMITS_OF_PROBES = (
+    "No alarm is no proof: not found are marks away from border and corners, what only several properties together or "
+    "a network tell, what few images carry (of 24 images of a class, a mark that half of them followed was mostly "
+    "missed), what came with the patients that were chosen, and anything in a class of fewer than ten groups."
+)
+
 
 def render_audit(audit: Audit) -> str:
     """The whole page as HTML; it holds small pictures and names of images, and is for the project alone."""
@@ -49,6 +55,7 @@ def render_audit(audit: Audit) -> str:
             trivial=[_probe_row(result) for result in audit.shortcuts.trivial],
             shortcuts=audit.shortcuts,
             revealing=revealing_sentences(audit.shortcuts),
+            limits_of_probes=LIMITS_OF_PROBES,
             suspects=[
                 {"suspect": suspect, "picture": pictures.get(suspect.sample_id, "")} for suspect in shown["suspects"]
             ],

@@ -80,15 +80,16 @@ def _image_level(images: Numbers) -> dict[str, Any]:
 def _calibration_fit(evaluation: Numbers) -> dict[str, Any]:
     """Fits of classes with five cases on either side."""
     fit = evaluation["calibration_fit"]
-    by_class = {}
-    for name, numbers in fit["by_class"].items():
+    told: dict[str, Any] = {"by_class": {}, "before": {} if fit["before"] else None}
+    for name in fit["by_class"]:
         counts = evaluation["class_counts"][name]
         whole = counts.get("assessed", evaluation["num_images"])
         sided = min(counts["images"], whole - counts["images"]) < FEWEST
         reason = FEW_IMAGES if whole < FEWEST_IMAGES else FEW_OF_CLASS if sided else None
-        by_class[name] = {key: exact(it, unless=reason) for key, it in numbers.items()}
+        for part in (part for part in told if told[part] is not None):
+            told[part][name] = {key: exact(it, unless=reason) for key, it in fit[part][name].items()}
     sizes = {key: coarse(fit[key]) for key in ("num_units", "num_groups")}
-    return {**{key: fit[key] for key in ("method", "fitted_on")}, **sizes, "by_class": by_class}
+    return {**{key: fit[key] for key in ("method", "fitted_on", "num_members")}, **sizes, **told}
 
 
 def _question(question: Numbers) -> dict[str, Any]:

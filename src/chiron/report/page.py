@@ -18,6 +18,7 @@ from chiron.report.plots.learning_curves import History, metric_name
 from chiron.report.plots.style import Drawing
 from chiron.report.sections.on_page import sections_of
 from chiron.report.sections.questions import headline
+from chiron.report.simulated_coverage import coverage_sentences
 from chiron.report.tables import (
     class_rows,
     comparison_rows,
@@ -116,6 +117,7 @@ def _view(evaluation: Mapping[str, Any], context: ReportContext, history: Histor
         "table_one": table_one_rows(context, list(evaluation["classes"]), several=formats.is_multi_label(evaluation)),
         "flow": flow_view(context),
         "overall": overall_table(evaluation),
+        "coverage": coverage_sentences(evaluation),
         "per_class": per_class_table(evaluation),
         "multi_label": formats.is_multi_label(evaluation),
         "decisions": decision_rows(evaluation),

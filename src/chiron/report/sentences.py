@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiron.report.context import ReportContext
-from chiron.report.format import case, count, defined, is_multi_label, listed, number, plural, share, share_text, spread
+from chiron.report.format import (
+    case,
+    count,
+    defined,
+    is_multi_label,
+    listed,
+    number,
+    percent,
+    plural,
+    share,
+    share_text,
+    spread,
+)
 from chiron.report.gallery import Gallery
 from chiron.report.words import ROLES
 
@@ -199,7 +211,8 @@ def calibration(evaluation: Evaluation) -> str:
         )
     if low is None or high is None:
         return f"{text}; what a calibrated model would show on as many {case(evaluation)}s is not known."
-    text += f"; a calibrated model would show {spread(low, high)} on as many {case(evaluation)}s (5 % to 95 %)"
+    text += f"; a calibrated model would show {spread(low, high)} on as many {case(evaluation)}s"
+    text += f" ({percent(0.05, 0)} to {percent(0.95, 0)})"
     if ece <= high:
         return f"{text}, so these {case(evaluation)}s show no sign of miscalibration."
     return f"{text}, so the probabilities are not calibrated: {_direction(stored)}."

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chiron.data.predictions import Predictions, member_scores, score_kind
+from chiron.data.predictions import Predictions, member_column_sets, member_scores, score_kind
 from chiron.data.units import Units
 from chiron.decide.members import sets_of
 from chiron.metrics.abstention import risk_coverage
@@ -14,7 +14,7 @@ from chiron.metrics.calibration_fit import calibration_fit
 from chiron.metrics.clinical_questions import question_numbers
 from chiron.metrics.means import rows_of
 from chiron.metrics.prediction_sets import evaluate_prediction_sets
-from chiron.spec.decision import Decision
+from chiron.spec.decision import Calibration, Decision
 from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows.decision import values_of
 
@@ -56,8 +56,26 @@ def questions_told(
 
 
 def calibration_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:
-    """What calibrated the probabilities and where, and how right they are here: in the large, intercept and slope."""
+    """What calibrated the probabilities and where, and how right they are here: in the large, intercept and slope.
+
+    `before` tells the same of the network's own probabilities; None where nothing was calibrated.
+    """
     found = predictions.decision.calibration
+    before = None
+    if found.method != "none" and score_kind(predictions.frame, predictions.classes) == "logit":
+        before = _fits(_uncalibrated(predictions), settings)
+    return {
+        "method": found.method,
+        "fitted_on": found.fitted_on,
+        "num_units": found.num_units,
+        "num_groups": found.num_groups,
+        "num_members": _num_members(predictions),
+        "before": before,
+        "by_class": _fits(predictions, settings),
+    }
+
+
+def _fits(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:
     fits = calibration_fit(
         predictions.y_true,
         predictions.y_prob,
@@ -66,13 +84,18 @@ def calibration_told(predictions: Predictions, settings: EvaluateRecipe) -> dict
         groups=predictions.groups,
         confidence=settings.confidence,
     )
-    return {
-        "method": found.method,
-        "fitted_on": found.fitted_on,
-        "num_units": found.num_units,
-        "num_groups": found.num_groups,
-        "by_class": {name: asdict(fit) for name, fit in fits.items()},
-    }
+    return {name: asdict(fit) for name, fit in fits.items()}
+
+
+def _uncalibrated(predictions: Predictions) -> Predictions:
+    """The same table with the networks' own probabilities."""
+    own = predictions.decision.model_copy(update={"calibration": Calibration()})
+    return predictions.with_facts(decision=own.model_dump(mode="json"))
+
+
+def _num_members(predictions: Predictions) -> int:
+    """Networks whose mean answers; of probabilities from elsewhere one."""
+    return max(1, len(member_column_sets(predictions.frame, predictions.classes)))
 
 
 def sets_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from audit_sets import make_set
 
 from chiron.audit.findings import audit_manifest
 from chiron.data.reading import read_dataset
-from chiron.report.audit_page import render_audit, verdicts
+from chiron.report.audit_page import LIMITS_OF_PROBES, render_audit, verdicts
 
 
 def table_of(page: str, title: str) -> str:
@@ -27,6 +27,7 @@ def test_a_probe_of_perfect_order_in_three_classes_shows_its_value_without_an_in
     assert "1.00" in row
     assert "can be told from" in row
     assert "not tested" not in row
+    assert LIMITS_OF_PROBES in render_audit(audit)
 
 
 def test_too_few_groups_are_no_clear_verdict(tmp_path):

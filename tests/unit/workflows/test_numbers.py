@@ -90,6 +90,9 @@ def test_a_frozen_threshold_decides_and_its_promise_stands_beside(tmp_path):
     np.testing.assert_allclose(Predictions.load(tmp_path / "t.csv").y_prob[:, 0], probs)
     assert numbers["calibration_fit"]["method"] == "temperature"
     assert numbers["calibration_fit"]["by_class"]["ill"]["in_the_large"]["value"] == pytest.approx(0.5 - probs.mean())
+    own = (probs**2 / (probs**2 + (1 - probs) ** 2)).mean()  # without the temperature the log-odds are twice as large
+    assert numbers["calibration_fit"]["before"]["ill"]["in_the_large"]["value"] == pytest.approx(0.5 - own)
+    assert numbers["calibration_fit"]["num_members"] == 1
     assert told["referral"][0]["share"] == 0
     sensitivity, specificity = 2 / 3, 2 / 3
     elsewhere = {it["prevalence"]: it for it in told["at_prevalence"]}

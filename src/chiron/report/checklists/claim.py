@@ -1,11 +1,20 @@
 """CLAIM 2024, for papers on artificial intelligence in medical imaging: 44 items, numbered as in the 2024 update."""
 
 from chiron.report.checklists import rules
-from chiron.report.checklists.items import Checklist, Item
+from chiron.report.checklists.items import AGAINST_COPIES, Checklist, Item
 
 CHECKLIST = Checklist(
     name="CLAIM 2024",
     source="Tejani et al. 2024, Radiol Artif Intell 6(4):e240300",
+    checked=AGAINST_COPIES,
+    parts={
+        "title and abstract": 2,
+        "introduction": 4,
+        "methods": 34,
+        "results": 39,
+        "discussion": 41,
+        "other information": 44,
+    },
     items=(
         Item("1", "Title or abstract names the kind of method", rules.by_author),
         Item("2", "Structured abstract", rules.by_author),

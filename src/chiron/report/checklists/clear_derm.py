@@ -1,11 +1,12 @@
 """CLEAR Derm, for image-based artificial intelligence in dermatology: 25 items, numbered as in its paper of 2022."""
 
 from chiron.report.checklists import rules
-from chiron.report.checklists.items import Checklist, Item
+from chiron.report.checklists.items import NOT_CHECKED, Checklist, Item
 
 CHECKLIST = Checklist(
     name="CLEAR Derm",
     source="Daneshjou et al. 2022, JAMA Dermatology 158(1):90-96",
+    checked=NOT_CHECKED,
     items=(
         Item("1", "Kinds of images", rules.population),
         Item("2", "Artifacts in the images", rules.by_author),

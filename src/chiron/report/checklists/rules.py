@@ -108,6 +108,13 @@ def class_shares(facts: Facts) -> Answer:
     return _evidence(facts, "data", "images and groups of each class")
 
 
+def clinic_shares(facts: Facts) -> Answer:
+    """Class shares beside those of the place of use, as the author stated them."""
+    stated = bool(facts.context.clinic_prevalence)
+    lacking = "" if stated else "intended_use.prevalence"
+    return _evidence(facts, "decisions", "PPV and NPV at the stated prevalence", if_there=stated, lacking=lacking)
+
+
 def class_imbalance(facts: Facts) -> Answer:
     """Sampler and class weights."""
     return _evidence(facts, "made", "sampler and class weights in the recipe", if_there=facts.context.recipe_text)
@@ -182,6 +189,14 @@ def calibration(facts: Facts) -> Answer:
     return _evidence(facts, "calibration", "calibration error with the band of a calibrated model")
 
 
+def updating(facts: Facts) -> Answer:
+    """Whether the model was changed on what scored it; what was fitted on other images is no update."""
+    fitted = (facts.evaluation.get("calibration_fit") or {}).get("fitted_on", "none")
+    if {"cal": "cal", "reuse_val": "val"}.get(fitted) == facts.context.split_scored:
+        return by_author(facts)
+    return Answer("not applicable", "nothing was fitted on the scored images")
+
+
 def clinical_utility(facts: Facts) -> Answer:
     """Net benefit."""
     questions = facts.evaluation.get("questions") or {}
@@ -227,6 +242,11 @@ def external_testing(facts: Facts) -> Answer:
     """Images from elsewhere."""
     there = facts.context.split_scored == "external"
     return _evidence(facts, "results", "external testing", if_there=there, lacking="no external images were scored")
+
+
+def external_differences(facts: Facts) -> Answer:
+    """External images beside those of training."""
+    return splits_compared(facts) if facts.context.split_scored == "external" else external_testing(facts)
 
 
 def failures(facts: Facts) -> Answer:

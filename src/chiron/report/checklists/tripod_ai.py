@@ -1,11 +1,21 @@
 """TRIPOD+AI, for prediction models: 27 items with 52 sub-items, numbered as published in 2024."""
 
 from chiron.report.checklists import rules
-from chiron.report.checklists.items import Checklist, Item
+from chiron.report.checklists.items import AGAINST_COPIES, Checklist, Item
 
 CHECKLIST = Checklist(
     name="TRIPOD+AI",
     source="Collins et al. 2024, BMJ 385:e078378",
+    checked=AGAINST_COPIES,
+    parts={
+        "title and abstract": 2,
+        "introduction": 4,
+        "methods": 17,
+        "open science": 18,
+        "involvement of patients and the public": 19,
+        "results": 24,
+        "discussion": 27,
+    },
     items=(
         Item("1", "Title", rules.by_author),
         Item("2", "Abstract by its own checklist", rules.by_author),
@@ -32,10 +42,10 @@ CHECKLIST = Checklist(
         Item("12c", "Kind of model, building, internal testing", rules.training),
         Item("12d", "Differences between clusters", rules.subgroups),
         Item("12e", "Measures of performance and their reason", rules.metrics),
-        Item("12f", "Updating of the model", rules.calibration),
-        Item("12g", "How outputs are computed in testing", rules.operating_point),
+        Item("12f", "Updating of the model after testing", rules.updating),
+        Item("12g", "How outputs are computed in testing", rules.command),
         Item("13", "Class imbalance", rules.class_imbalance),
-        Item("14", "Fairness", rules.subgroups),
+        Item("14", "What was done for fairness, and why", rules.by_author),
         Item("15", "What the model puts out, thresholds", rules.operating_point),
         Item("16", "Test data beside training data", rules.splits_compared),
         Item("17", "Ethical approval", rules.by_author),
@@ -53,10 +63,10 @@ CHECKLIST = Checklist(
         Item("22", "The full model, so that others can use it", rules.by_author),
         Item("23a", "Performance with intervals, subgroups too", rules.uncertainty),
         Item("23b", "Differences of performance between clusters", rules.subgroups),
-        Item("24", "Results of updating", rules.calibration),
+        Item("24", "Results of updating", rules.updating),
         Item("25", "Interpretation, fairness included", rules.by_author),
         Item("26", "Limitations", rules.limitations),
-        Item("27a", "Inputs of poor quality or missing", rules.indeterminate),
+        Item("27a", "How inputs of poor quality are handled in use", rules.by_author),
         Item("27b", "What users must do and know", rules.by_author),
         Item("27c", "Next steps", rules.by_author),
     ),

@@ -52,5 +52,5 @@ def _draw(points: list[Mapping[str, Any]]) -> Any:
     axis.set_ylim(-0.35 * top, 1.1 * top)  # acting on all falls without end
     axis.set_xlabel("Probability from which on one acts")
     axis.set_ylabel("Net benefit")
-    axis.legend(loc="upper right", handlelength=3.2)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, handlelength=3.2)  # above: the band fills the rest
     return figure

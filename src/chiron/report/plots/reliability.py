@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chiron.report.format import case, count, is_multi_label, number, plural, spread
+from chiron.report.format import case, count, is_multi_label, number, percent, plural, spread
 from chiron.report.plots.style import BLUE, MUTED, PALE, Drawing, new_figure, unit_axis
 
 
@@ -16,7 +16,11 @@ def draw(evaluation: Mapping[str, Any]) -> Drawing | None:
     of = "label" if is_multi_label(evaluation) else case(evaluation)
     whole = "All assessed labels of all classes together. " if is_multi_label(evaluation) else ""
     has_band = any(entry["band_low"] is not None for entry in bins)
-    boxes = "gray boxes: where 90 % of the dots of a calibrated model of this size would lie; " if has_band else ""
+    boxes = (
+        f"gray boxes: where {percent(0.9, 0)} of the dots of a calibrated model of this size would lie; "
+        if has_band
+        else ""
+    )
     return Drawing(
         name="reliability",
         caption=f"Reliability diagram. {whole}Dots: share of right outputs in each bin of confidence; {boxes}"

@@ -122,7 +122,7 @@ def _thresholds(questions: Mapping[str, Question]) -> Table:
         threshold = it["threshold"]
         wanted = threshold["sensitivity"]
         cells: list[Given] = [
-            {**{key: threshold[key] for key in ("value", "low", "high")}, "method": "order statistics"},
+            _limits_of(threshold),
             promise_of(threshold) if wanted is None else f"≥ {number(wanted, 2)} {promise_of(threshold)}",
             found_when_fitted(threshold),
             it.get("sensitivity"),
@@ -135,6 +135,17 @@ def _thresholds(questions: Mapping[str, Question]) -> Table:
         rows,
         first="Question",
     )
+
+
+def _limits_of(threshold: Mapping[str, Any]) -> dict[str, Any]:
+    """The threshold as an estimate, with the reason where it has no limits."""
+    limits = {key: threshold[key] for key in ("value", "low", "high")}
+    if None not in limits.values():
+        return {**limits, "method": "order statistics", "note": None}
+    positives = count(threshold["num_positive"])
+    few = f"{positives} positives are too few for limits on both sides of the threshold"
+    note = "no limits are known for the threshold of this rule" if threshold["rule"] == "youden" else few
+    return {**limits, "method": "order statistics", "note": note}
 
 
 def promise_of(threshold: Mapping[str, Any]) -> str:

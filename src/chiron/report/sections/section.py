@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from chiron.report.format import Estimate, defined
 from chiron.report.tables import Footnotes, cell
@@ -56,11 +56,13 @@ def estimates_table(
     *,
     first: str = "",
     below: Sequence[str] = (),
+    methods_by: Literal["column", "row"] = "column",
 ) -> Table:
-    """A table of estimates and texts, with footnotes for notes and the interval methods with their columns.
+    """A table of estimates and texts, with footnotes for notes and the interval methods with their columns or rows.
 
     Args:
         rows: name, second line, and one estimate or text a column.
+        methods_by: what an interval's method goes with.
     """
     footnotes, shown = Footnotes(), []
     methods: dict[str, list[str]] = {}
@@ -72,9 +74,13 @@ def estimates_table(
                 continue
             entry = cell(it, _PLAIN)
             entry["mark"] = footnotes.mark(entry["note"])
-            if defined(it) and heading not in methods.setdefault(entry["method"], []):
-                methods[entry["method"]].append(heading)
+            of = heading if methods_by == "column" else name
+            if defined(it) and of not in methods.setdefault(entry["method"], []):
+                methods[entry["method"]].append(of)
             cells.append(entry)
         shown.append(Row(name, cells, about))
-    told = [f"{', '.join(found)}: {method}" for method, found in methods.items()]
+    told = [
+        f"{', '.join(found)}: {method}" if methods_by == "column" else f"{method}: {', '.join(found)}"
+        for method, found in methods.items()
+    ]
     return Table(caption, list(columns), shown, first, footnotes.listed(), told, list(below))

@@ -12,17 +12,48 @@ from chiron.report.page import FIRST_SECTIONS, LAST_SECTIONS, render_report
 SECTIONS = FIRST_SECTIONS | LAST_SECTIONS
 LISTS = [claim.CHECKLIST, tripod_ai.CHECKLIST, stard_ai.CHECKLIST, clear_derm.CHECKLIST]
 # Whole items and rows with sub-items, as published.
-COUNTS = {"CLAIM 2024": (44, 44), "TRIPOD+AI": (27, 52), "STARD-AI": (30, 34), "CLEAR Derm": (25, 25)}
+COUNTS = {"CLAIM 2024": (44, 44), "TRIPOD+AI": (27, 52), "STARD-AI": (40, 48), "CLEAR Derm": (25, 25)}
+# Whole items by section of the publication: front matter, methods, results, discussion and the rest, as published.
+SECTION_SIZES = {
+    "CLAIM 2024": [2, 2, 30, 5, 2, 3],
+    "TRIPOD+AI": [2, 2, 13, 1, 1, 5, 3],
+    "STARD-AI": [2, 2, 19, 9, 3, 5],
+    "CLEAR Derm": [],
+}
 
 
 @pytest.mark.parametrize("checklist", LISTS, ids=lambda it: it.name)
 def test_item_numbers_are_those_of_the_publication(checklist):
-    numbers = [item.number for item in checklist.items if item.number != "AI"]
+    numbers = [item.number for item in checklist.items]
     whole = [int(re.match(r"\d+", number)[0]) for number in numbers]
     assert len(set(numbers)) == len(numbers)
     assert whole == sorted(whole)
     assert sorted(set(whole)) == list(range(1, COUNTS[checklist.name][0] + 1))
     assert len(numbers) == COUNTS[checklist.name][1]
+    assert checklist.num_items == COUNTS[checklist.name][0]
+
+
+@pytest.mark.parametrize("checklist", LISTS, ids=lambda it: it.name)
+def test_the_page_tells_the_size_of_a_list_and_what_it_was_compared_with(checklist, seven, context_of):
+    assert list(checklist.sizes.values()) == SECTION_SIZES[checklist.name]
+    assert not checklist.parts or sum(checklist.sizes.values()) == checklist.num_items
+    found = answers.answered_checklists(seven, context_of(), frozenset(SECTIONS))
+    (told,) = [it["size"] for it in found if it["name"] == checklist.name]
+    assert told.startswith(f"{checklist.num_items} items")
+    assert "compared with the published" in told if checklist is clear_derm.CHECKLIST else "was not at hand" in told
+
+
+def test_an_update_is_claimed_only_where_the_scored_images_were_not_fitted_on(binary, context_of):
+    assert kinds(binary, context_of())["TRIPOD+AI", "24"].kind == "not applicable"
+    binary["calibration_fit"] = {"fitted_on": "reuse_val", "method": "temperature"}
+    assert kinds(binary, context_of(split_scored="val"))["TRIPOD+AI", "24"].kind == "by the author"
+
+
+def test_several_networks_are_an_ensemble(binary, context_of):
+    assert kinds(binary, context_of())["CLAIM 2024", "27"].kind == "not applicable"
+    binary["calibration_fit"] = {"fitted_on": "cross_fit", "method": "temperature", "num_members": 5}
+    found = kinds(binary, context_of(), {*SECTIONS, "calibration"})["CLAIM 2024", "27"]
+    assert (found.kind, found.words) == ("evidence", "5 networks, cross-fitted")
 
 
 def kinds(evaluation, context, sections=SECTIONS):
@@ -82,6 +113,7 @@ def test_lists_are_closed_and_nothing_is_counted(seven, context_of, history):
     assert html.count('<details class="checklist">') == 4
     section = html[html.index('id="checklists"') :]
     assert not re.search(r"\d+ (of|/) \d+|\d+ ?%|complian|complete", section)
+    assert "own short restatement" in section
     for target in re.findall(r'href="#([^"]+)"', section):
         assert f'<section id="{target}"' in html
 

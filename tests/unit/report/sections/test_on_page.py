@@ -11,9 +11,10 @@ from chiron.data.predictions import Predictions
 from chiron.report.coarse_parts import shareable_numbers
 from chiron.report.context import ReportContext
 from chiron.report.figures import draw_figures
-from chiron.report.format import Few, estimate_text, interval_text, number
+from chiron.report.format import NBSP, Few, estimate_text, interval_text, number
 from chiron.report.page import render_report
-from chiron.report.sections.calibration import METHODS
+from chiron.report.sections import calibration, questions
+from chiron.report.sections.calibration import BEST, METHODS, how_calibrated
 from chiron.report.sections.on_page import sections_of
 from chiron.report.sections.questions import KINDS, PROMISES, promise_of
 from chiron.spec.decision import Calibration, Conformal, Decision, Threshold
@@ -164,8 +165,85 @@ def test_both_levels_stand_side_by_side(numbers, html):
 
 def test_calibration_says_what_was_done_and_fits_the_positive_class(numbers, html):
     shown = section_of(html, "calibration")
-    assert f"calibrated by {METHODS['temperature']}, fitted on cal" in shown
-    assert interval_text(numbers["calibration_fit"]["by_class"]["yes"]["slope"]) in shown
+    assert f"calibrated by {METHODS['temperature']}. Fitted on 120 patients of 110 groups" in shown.replace(NBSP, " ")
+    for part in ("before", "by_class"):
+        assert interval_text(numbers["calibration_fit"][part]["yes"]["slope"]) in shown
+    assert "the network's own, before" in shown
+
+
+def estimate(value, low, high):
+    return {"value": value, "low": low, "high": high, "method": "", "note": None}
+
+
+def calibration_words(numbers, **fit):
+    numbers["calibration_fit"]["by_class"]["yes"] |= fit
+    return " ".join(calibration.section(numbers, CONTEXT).sentences).replace(NBSP, " ")
+
+
+def test_calibration_says_in_words_what_its_numbers_mean(numbers):
+    numbers["class_counts"]["yes"]["prevalence"] = estimate(0.5, 0.4, 0.6)
+    off = {"in_the_large": estimate(-0.1, -0.15, -0.05), "slope": estimate(0.6, 0.4, 0.8)}
+    shown = calibration_words(numbers, **off)
+    assert "On average: 50.0 % of these patients have yes; the probabilities of it average 60.0 %" in shown
+    assert "so they are too high." in shown
+    assert "a slope of 0.600 (95 % CI 0.400–0.800) where 1 is best, so they are too extreme" in shown
+    shown = calibration_words(numbers, in_the_large=estimate(0.1, 0.05, 0.15), slope=estimate(1.6, 1.2, 2.0))
+    assert "so they are too low." in shown
+    assert "so they are too cautious" in shown
+    shown = calibration_words(numbers, in_the_large=estimate(0.1, -0.05, 0.25), slope=estimate(0.9, None, None))
+    assert "a difference that chance could explain" in shown
+    assert "without an interval" in shown
+
+
+def test_calibration_of_several_classes_names_those_that_are_off(numbers):
+    numbers["calibration_fit"] |= {"method": "none", "before": None}
+    numbers["calibration_fit"]["by_class"] = {
+        "no": {key: estimate(1.0, 0.5, 1.5) for key in BEST} | {"in_the_large": estimate(0.0, -0.1, 0.1)},
+        "yes": {key: estimate(0.5, 0.3, 0.7) for key in BEST},
+    }
+    shown = calibration_words(numbers)
+    assert "Beyond chance on average too high or too low: the probabilities of yes." in shown
+    assert "Beyond chance too extreme or too cautious: the probabilities of yes." in shown
+    for key, best in BEST.items():
+        numbers["calibration_fit"]["by_class"]["yes"][key] = estimate(best, best - 0.1, best + 0.1)
+    assert "For no class are the probabilities too extreme or too cautious beyond chance." in calibration_words(numbers)
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "words"),
+    [
+        ("cal", "which trained nothing and chose no weights"),
+        ("cross_fit", "each of 5 networks on the fold that it was not trained on"),
+        ("reuse_val", "the fit looks better than it is"),
+    ],
+)
+def test_where_calibration_was_fitted_is_told_with_what_it_means(fitted_on, words):
+    found = {"method": "platt", "fitted_on": fitted_on, "num_units": 90, "num_groups": 80, "num_members": 5}
+    assert words in how_calibrated(found, "patient")
+
+
+def test_both_levels_stand_in_the_order_of_the_results_with_a_method_for_each_metric(html):
+    shown = section_of(html, "image-level").replace(NBSP, " ")
+    names = ["AUROC", "Average precision", "Sensitivity (recall)", "Accuracy", "Brier score"]
+    places = [shown.index(f" {name} ") for name in names]
+    assert places == sorted(places)
+    assert "share of patients or images whose model output agrees" in shown
+    methods = shown[shown.index("Interval methods.") :]
+    assert re.search(r"clustered Wilson: [^;]*Accuracy", methods)
+    assert "Patient (208)" not in methods
+
+
+def threshold_note(numbers, **changes):
+    numbers["questions"]["yes"]["threshold"] |= changes
+    (table,) = [it for it in questions.section(numbers, CONTEXT).tables if it.columns[0] == "Threshold"]
+    return "; ".join(note for _, note in table.notes)
+
+
+def test_a_threshold_without_limits_says_why(numbers):
+    assert threshold_note(numbers) == ""
+    few = "61 positives are too few for limits on both sides of the threshold"
+    assert threshold_note(numbers, low=None) == few
+    assert "no limits are known" in threshold_note(numbers, rule="youden", sensitivity=None, high=None)
 
 
 def test_sets_name_the_class_that_always_enters(numbers, html):
@@ -272,6 +350,7 @@ def whole_numbers(value):
 def test_what_leaves_the_project_has_no_exact_count(numbers):
     found = shareable_numbers(numbers)
     assert not {"readers", "worst_case", "conformal", "abstention"} & found.keys()
+    assert found["calibration_fit"].pop("num_members") == 1  # networks, no cases
     for key in ("unit", "image_level", "questions", "subgroups", "calibration_fit"):
         counts = list(whole_numbers(found[key]))
         assert counts
