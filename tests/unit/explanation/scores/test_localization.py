@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiron.explanation.scores.localization import energy, iou, pointing
@@ -72,6 +72,7 @@ def test_an_image_without_a_finding_has_no_score():
         assert made.isnan().tolist() == [True, False]
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 1000))
 def test_pointing_and_iou_know_ranks_alone(seed):
     random = torch.Generator().manual_seed(seed)
@@ -84,6 +85,7 @@ def test_pointing_and_iou_know_ranks_alone(seed):
     assert energy(maps, masks).numpy() == pytest.approx(energy(maps * 4, masks).numpy(), nan_ok=True)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 1000))
 def test_iou_is_that_of_a_naive_count(seed):
     random = torch.Generator().manual_seed(seed)
