@@ -102,21 +102,26 @@ def share_estimate(
     return rows.estimate(success.mean(), interval, note, positive_groups)
 
 
-def mean_estimate(values: Float[np.ndarray, "n"], rows: Rows, *, upper_bound: float = np.inf) -> Estimate:
+def mean_estimate(
+    values: Float[np.ndarray, "n"], rows: Rows, *, lower_bound: float = 0.0, upper_bound: float = np.inf
+) -> Estimate:
     """The mean over rows, by the cluster bootstrap.
 
     Args:
-        values: none below zero.
-        upper_bound: the largest that there can be.
+        lower_bound, upper_bound: the smallest and the largest value that there can be.
     """
     if not len(values):
         return rows.estimate(np.nan, Interval(None, None, RULES[Family.RESAMPLED].method), "no image to count")
     sizes = np.bincount(rows.group_index)
     sums = np.bincount(rows.group_index, weights=values)
-    return resampled_estimate(lambda weights: _ratio(sums @ weights, sizes @ weights), rows, upper_bound=upper_bound)
+    return resampled_estimate(
+        lambda weights: _ratio(sums @ weights, sizes @ weights), rows, lower_bound=lower_bound, upper_bound=upper_bound
+    )
 
 
-def resampled_estimate(statistic: Statistic, rows: Rows, *, upper_bound: float = 1.0) -> Estimate:
+def resampled_estimate(
+    statistic: Statistic, rows: Rows, *, lower_bound: float = 0.0, upper_bound: float = 1.0
+) -> Estimate:
     """Whatever a function of weights gives on the data, with its bootstrap interval.
 
     Args:
@@ -130,6 +135,7 @@ def resampled_estimate(statistic: Statistic, rows: Rows, *, upper_bound: float =
         np.concatenate([statistic(weights) for weights in resampled_weights(count, rows.num_resamples, **sizes)]),
         np.concatenate([statistic(weights) for weights in left_out_weights(count, **sizes)]),
         degrees_of_freedom=count - 1,
+        lower_bound=lower_bound,
         upper_bound=upper_bound,
         confidence=rows.confidence,
         method="bootstrap" if count == len(rows.group_index) else "cluster bootstrap",

@@ -38,3 +38,12 @@ def test_what_has_no_interval_says_why():
     nothing = rows.part(np.zeros(12, dtype=bool))
     for found in (mean_estimate(np.zeros(0), nothing), share_estimate(np.zeros(0, dtype=bool), nothing)):
         assert (found.value, found.note, found.num_images) == (None, "no image to count", 0)
+
+
+def test_a_mean_of_signed_values_needs_their_bounds(random):
+    values = random.uniform(-0.6, 0.5, 80)
+    found = mean_estimate(values, rows_of(None, 80), lower_bound=-1.0, upper_bound=1.0)
+    assert found.value == pytest.approx(values.mean())
+    assert -1 < found.low < values.mean() < found.high < 1
+    assert found.high - found.low == pytest.approx(2 * 1.99 * values.std() / np.sqrt(80), rel=0.1)
+    assert "logit t" in found.method

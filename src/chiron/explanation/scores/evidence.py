@@ -1,0 +1,64 @@
+"""Means of scores over images, and paired differences, with intervals that account for units."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from chiron.core.errors import ExplainError
+from chiron.core.suggest import did_you_mean
+from chiron.explanation.scores.table import SCORES, Score
+from chiron.metrics.estimate import Estimate
+from chiron.metrics.means import mean_estimate, rows_of, share_estimate
+
+__all__ = ["mean_score", "paired_difference"]
+
+Units = Sequence[Hashable] | None
+
+
+def mean_score(name: str, values: Float[Tensor, "n"], units: Units = None) -> Estimate:
+    """The mean of a score over the images where it is defined; a share of hits for the pointing game.
+
+    Args:
+        name: a key of `SCORES`.
+        units: the patient or other unit of each image; None says that each image is one.
+    Raises:
+        ExplainError: there is no such score.
+        MetricError: there is not one unit an image.
+    """
+    score, exact = _score(name), _exact(values)
+    defined = np.isfinite(exact)
+    rows = rows_of(units, len(exact)).part(defined)
+    if name == "pointing":
+        return share_estimate(exact[defined] > 0, rows)
+    return mean_estimate(exact[defined], rows, lower_bound=score.bounds[0], upper_bound=score.bounds[1])
+
+
+def paired_difference(
+    name: str, first: Float[Tensor, "n"], second: Float[Tensor, "n"], units: Units = None
+) -> Estimate:
+    """The mean of `second` - `first` over the images where both are defined: an explainer against a control.
+
+    Raises:
+        ExplainError: there is no such score.
+        MetricError: there is not one unit an image.
+    """
+    low, high = _score(name).bounds
+    difference = _exact(second) - _exact(first)
+    defined = np.isfinite(difference)
+    rows = rows_of(units, len(difference)).part(defined)
+    return mean_estimate(difference[defined], rows, lower_bound=low - high, upper_bound=high - low)
+
+
+def _score(name: str) -> Score:
+    if name not in SCORES:
+        raise ExplainError(
+            f"A score must be one of {', '.join(SCORES)}. Got {name!r}. "
+            f"{did_you_mean(name, list(SCORES)) or 'Choose one of them.'}"
+        )
+    return SCORES[name]
+
+
+def _exact(values: Tensor) -> Float[np.ndarray, "n"]:
+    return values.detach().cpu().double().numpy()

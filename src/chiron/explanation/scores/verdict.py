@@ -1,0 +1,112 @@
+"""Which explainer is `recommended` for a network and its images, and why another one is `experimental`.
+
+Three things are asked, each of the limit of an interval and not of the mean: what one has not shown, one cannot
+recommend. Many explainers judged on the same images are not corrected for their number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from chiron.core.errors import ExplainError
+from chiron.explanation.scores.evidence import Units, mean_score
+from chiron.explanation.scores.stability import NOISE_SHARE
+from chiron.metrics.estimate import Estimate
+from chiron.metrics.intervals.table import RULES
+from chiron.metrics.metric import Family
+
+__all__ = ["NEEDED", "RANDOMIZATION_BOUND", "STABILITY_BOUND", "Verdict", "verdict"]
+
+# At a rank correlation of 0.7 two maps share half of the variance of their ranks (0.7 squared). Below it, small noise
+# changes more of a map than it leaves.
+STABILITY_BOUND = 0.7
+# At 0.5 a quarter is shared. Smooth maps on a coarse grid reach about 0.3 by chance, as no sign is counted here.
+RANDOMIZATION_BOUND = 0.5
+NEEDED = ("deletion_gain", "insertion_gain", "stability", "randomization")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an explainer is recommended, the reasons why not, and the mean of every score with its interval."""
+
+    recommended: bool
+    reasons: tuple[str, ...]
+    estimates: dict[str, Estimate]
+
+    @property
+    def label(self) -> Literal["recommended", "experimental"]:
+        """The word that stands beside the explainer."""
+        return "recommended" if self.recommended else "experimental"
+
+
+def verdict(scores: Mapping[str, Float[Tensor, "n"]], units: Units = None) -> Verdict:
+    """The verdict on one explainer.
+
+    Args:
+        scores: of every image, by the keys of `SCORES`; at least those of `NEEDED`.
+        units: the patient or other unit of each image; None says that each image is one.
+    Raises:
+        ExplainError: a score is missing, or there is none of such a name.
+        MetricError: there is not one unit an image.
+    """
+    missing = [name for name in NEEDED if name not in scores]
+    if missing:
+        raise ExplainError(
+            f"A verdict needs {', '.join(NEEDED)}. Got none of {', '.join(missing)}. "
+            "Add `randomization_correlation` under `randomization` to what `score_maps` gives."
+        )
+    estimates = {name: mean_score(name, values, units) for name, values in scores.items()}
+    reasons = tuple(
+        reason for reason in (_size(estimates), _gain(estimates), _stability(estimates), _weights(estimates)) if reason
+    )
+    return Verdict(not reasons, reasons, estimates)
+
+
+def _size(estimates: Mapping[str, Estimate]) -> str | None:
+    fewest = min(estimates[name].num_groups for name in NEEDED)
+    least = RULES[Family.RESAMPLED].min_groups
+    if fewest >= least:
+        return None
+    return f"too few units to tell: {fewest}, where intervals need {least}"
+
+
+def _gain(estimates: Mapping[str, Estimate]) -> str | None:
+    """Either of two gains will do: each has a chance of 2.5 % where there is none, both together at most 5 %."""
+    gains = [estimates[name] for name in ("deletion_gain", "insertion_gain")]
+    if any(it.low is not None and it.low > 0 for it in gains):
+        return None
+    return (
+        "not shown to find what the probability depends on: against random maps of the same smoothness, deletion gains "
+        f"{_words(gains[0])} and insertion {_words(gains[1])}, and neither interval lies above 0"
+    )
+
+
+def _stability(estimates: Mapping[str, Estimate]) -> str | None:
+    found = estimates["stability"]
+    if found.low is not None and found.low > STABILITY_BOUND:
+        return None
+    return (
+        f"not shown to be stable: under noise of {NOISE_SHARE:.0%} of the image's range, the rank correlation is "
+        f"{_words(found)}, and its interval must lie above {STABILITY_BOUND}"
+    )
+
+
+def _weights(estimates: Mapping[str, Estimate]) -> str | None:
+    found = estimates["randomization"]
+    if found.high is not None and found.high < RANDOMIZATION_BOUND:
+        return None
+    return (
+        "not shown to depend on what was learned: with networks that have learned nothing, the rank correlation is "
+        f"{_words(found)}, and its interval must lie below {RANDOMIZATION_BOUND}"
+    )
+
+
+def _words(found: Estimate) -> str:
+    if found.value is None:
+        return f"undefined ({found.note})"
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f} (no interval: {found.note})"
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

@@ -1,0 +1,73 @@
+"""What may be recommended, and what the reasons against it say."""
+
+import pytest
+import torch
+
+from chiron.core.errors import ExplainError
+from chiron.explanation.scores.verdict import RANDOMIZATION_BOUND, STABILITY_BOUND, verdict
+
+
+def _scores(num_images: int = 40, **means: float) -> dict[str, torch.Tensor]:
+    """Scores about a mean, good ones where nothing else is said."""
+    random = torch.Generator().manual_seed(0)
+    good = {"deletion_gain": 0.1, "insertion_gain": 0.1, "stability": 0.9, "randomization": 0.2, "road": 0.1}
+    return {
+        name: mean + 0.05 * (2 * torch.rand(num_images, generator=random) - 1) for name, mean in (good | means).items()
+    }
+
+
+def test_one_that_passes_everything_is_recommended():
+    made = verdict(_scores())
+    assert made.recommended
+    assert made.reasons == ()
+    assert made.label == "recommended"
+    assert set(made.estimates) == {"deletion_gain", "insertion_gain", "stability", "randomization", "road"}
+    assert made.estimates["road"].low < 0.1 < made.estimates["road"].high
+
+
+@pytest.mark.parametrize(
+    ("means", "words"),
+    [
+        ({"deletion_gain": 0.0, "insertion_gain": -0.1}, "not shown to find what the probability depends on"),
+        ({"stability": STABILITY_BOUND}, f"must lie above {STABILITY_BOUND}"),
+        ({"randomization": RANDOMIZATION_BOUND}, f"must lie below {RANDOMIZATION_BOUND}"),
+    ],
+)
+def test_each_check_that_fails_is_a_reason(means, words):
+    made = verdict(_scores(**means))
+    assert not made.recommended
+    assert made.label == "experimental"
+    assert len(made.reasons) == 1
+    assert words in made.reasons[0]
+
+
+def test_one_gain_is_enough():
+    assert verdict(_scores(deletion_gain=-0.2)).recommended
+    assert verdict(_scores(insertion_gain=-0.2)).recommended
+
+
+def test_units_count_and_not_images():
+    scores = {name: values.repeat_interleave(8) for name, values in _scores(num_images=12).items()}
+    assert verdict(scores).recommended
+    made = verdict(scores, units=[k // 8 for k in range(96)])
+    assert made.reasons == ("too few units to tell: 12, where intervals need 20",)
+
+
+def test_images_without_a_value_do_not_count():
+    scores = _scores()
+    scores["stability"][5:] = torch.nan
+    assert "too few units to tell: 5" in verdict(scores).reasons[0]
+    scores["stability"][:] = torch.nan
+    assert any("undefined (no image to count)" in it for it in verdict(scores).reasons)
+
+
+def test_no_spread_is_no_evidence():
+    scores = _scores() | {"randomization": torch.ones(40)}
+    assert "1.000 (no interval: every resample gives the same value" in verdict(scores).reasons[0]
+
+
+def test_a_check_that_was_left_out_is_an_error():
+    scores = _scores()
+    del scores["randomization"]
+    with pytest.raises(ExplainError, match=r"A verdict needs .*Got none of randomization.*randomization_correlation"):
+        verdict(scores)
