@@ -10,7 +10,7 @@ import chiron.models  # noqa: F401 - puts the families into the registry
 from chiron.explanation.subject import Subject
 from chiron.spec.labels import LabelSpace
 
-SIZELESS = ("chiron_fair_cnn_nano", "chiron_convnextv2_ssa_nano")  # take any size, and no argument for it
+SIZELESS = ("fair_cnn", "convnextv2", "densenet")  # these take any size, and no argument for it
 LABELS = LabelSpace(names=("a", "b", "c"))
 
 
@@ -18,7 +18,7 @@ LABELS = LabelSpace(names=("a", "b", "c"))
 def network_of(name: str, img_size: int | tuple[int, int] = 64) -> nn.Module:
     """A network in evaluation mode with random weights, large enough to tell places apart."""
     torch.manual_seed(0)
-    sized = {} if name in SIZELESS else {"img_size": img_size}
+    sized = {} if any(it in name for it in SIZELESS) else {"img_size": img_size}
     network = timm.create_model(name, num_classes=3, **sized).eval()
     with torch.no_grad():
         for parameter in network.parameters():

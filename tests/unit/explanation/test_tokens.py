@@ -1,8 +1,10 @@
 import pytest
+import timm
 import torch
 from explained import subject_of
 
 from chiron.explanation.tokens import grid_of, pruning_of
+from chiron.models.headed import put_head
 
 
 @pytest.mark.parametrize(
@@ -31,9 +33,7 @@ def test_what_a_network_kept():
 
 
 def test_what_a_backbone_under_another_head_kept():
-    headed = pytest.importorskip("chiron.models.create").create_model(
-        "chiron_gft_nano", num_classes=3, in_chans=3, img_size=64, init="scratch", head="simple"
-    )
+    headed = put_head(timm.create_model("chiron_gft_nano"), "simple", None, num_classes=3, in_chans=3, img_size=64)
     assert pruning_of(subject_of(headed.eval())).grid == (8, 8)
 
 
