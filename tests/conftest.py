@@ -16,16 +16,8 @@ install_import_hook(
     [
         f"chiron.{name}"
         for name in (
-            "decide",
-            "metrics",
-            "preprocess",
-            "layers",
-            "models",
-            "data",
-            "engine",
-            "audit",
+            *("decide", "metrics", "preprocess", "layers", "models", "data", "engine", "explanation", "audit"),
             "classifier",
-            "explanation",
         )
     ],
     "shape_checks.check",
