@@ -15,7 +15,10 @@ from PIL import Image
 install_import_hook(
     [
         f"chiron.{name}"
-        for name in ("decide", "metrics", "preprocess", "layers", "models", "data", "engine", "audit", "classifier")
+        for name in (
+            *("decide", "metrics", "preprocess", "layers", "models", "data", "engine", "explanation", "audit"),
+            "classifier",
+        )
     ],
     "shape_checks.check",
 )
