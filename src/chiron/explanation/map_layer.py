@@ -82,9 +82,9 @@ def activations_and_gradients(
 ) -> tuple[Float[Tensor, "b _c _gh _gw"], Float[Tensor, "b _c _gh _gw"]]:
     """The layer's maps, and the gradient of each image's score with respect to them."""
     with torch.enable_grad(), recorded(subject.network, [layer.name]) as record:
-        score = subject.score(subject.network(subject.image.detach().requires_grad_(), *subject.inputs[1:]))
+        score = subject.score(subject.network(subject.image.detach().requires_grad_(), *subject.inputs[1:])).sum()
     output = record[-1][1]
-    gradient = torch.autograd.grad(score.sum(), output)[0]
+    gradient = torch.autograd.grad(score, output)[0]
     return layer.as_maps(output).detach(), layer.as_maps(gradient)
 
 
@@ -116,11 +116,11 @@ def _search(subject: Subject) -> MapLayer:
     named = getattr(network, "cam_layer", None)
     names = [named] if named else [name for name, layer in network.named_modules() if name and not _is_holder(layer)]
     with torch.enable_grad(), recorded(network, names) as record:
-        score = one.score(network(one.image.detach().requires_grad_(), *one.inputs[1:]))
+        score = one.score(network(one.image.detach().requires_grad_(), *one.inputs[1:])).sum()
     channels = None if named else getattr(network, "num_features", None)
     seen = [(layer, output) for name, output in record if (layer := layer_of(name, output, height, width, network))]
     fitting = [(layer, it) for layer, it in seen if channels in (None, layer.as_maps(it).shape[1])] or seen
-    gradients = torch.autograd.grad(score.sum(), [it for _, it in fitting], allow_unused=True) if fitting else ()
+    gradients = torch.autograd.grad(score, [it for _, it in fitting], allow_unused=True) if fitting else ()
     for (layer, _), gradient in reversed(list(zip(fitting, gradients, strict=True))):
         if gradient is not None and bool((layer.as_maps(gradient) != 0).any()):
             return layer
