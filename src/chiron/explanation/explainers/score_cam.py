@@ -2,8 +2,8 @@
 
 Each channel, at the size of the image and scaled to 0..1, multiplies the normalized image, so that what it hides
 becomes the mean color. The weights are the softmax over channels of the class scores. No gradient is taken.
-Source: Wang et al. 2020, arXiv:1910.01279. The score of the blank image, which the paper takes away from each channel's,
-does not change their softmax.
+Source: Wang et al. 2020, arXiv:1910.01279. The score of the blank image, which the paper takes away from each channel's
+score, does not change their softmax.
 """
 
 import torch
