@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from chiron.engine.setup import Setup
 from chiron.engine.sharding import whole_tensor
-from chiron.models.stages import named_stages
+from chiron.models.stages import layers_of_stages
 
 GRID = 4  # feature maps a side: the first 16 channels
 
@@ -41,13 +41,13 @@ def feature_maps(setup: Setup, network: nn.Module) -> dict[str, UInt8[np.ndarray
     """
     outputs: dict[str, Tensor] = {}
     hooks = []
-    for stage, layers in _layers_of_stages(network).items():
+    for stage, layers in layers_of_stages(network).items():
 
         def keep(layer: nn.Module, inputs: object, output: object, stage: str = stage) -> None:
             if (maps := _as_maps(output, layout=getattr(network, "output_fmt", "NCHW"))) is not None:
                 outputs[stage] = maps
 
-        hooks += [layer.register_forward_hook(keep) for layer in layers]
+        hooks += [network.get_submodule(name).register_forward_hook(keep) for name in layers]
     try:
         setup.classifier_of(network).logits(_first_image(setup))
     finally:
@@ -59,21 +59,6 @@ def feature_maps(setup: Setup, network: nn.Module) -> dict[str, UInt8[np.ndarray
 def _first_image(setup: Setup) -> Tensor:
     pixels, _ = setup.val_images[0]
     return pixels[None].to(setup.runtime.device)
-
-
-def _layers_of_stages(network: nn.Module) -> dict[str, list[nn.Module]]:
-    """The layers all of whose parameters belong to one stage."""
-    stage_of = {}
-    for stage, prefixes in named_stages(network).items():
-        for name, _ in network.named_parameters():
-            if any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes):
-                stage_of[name] = stage
-    found: dict[str, list[nn.Module]] = {}
-    for name, layer in network.named_modules():
-        stages = {stage_of.get(f"{name}.{key}" if name else key) for key, _ in layer.named_parameters()}
-        if len(stages) == 1 and stages.isdisjoint({None, "head"}):
-            found.setdefault(str(stages.pop()), []).append(layer)
-    return found
 
 
 def _as_maps(output: object, *, layout: str) -> Float[Tensor, "_c _h _w"] | None:

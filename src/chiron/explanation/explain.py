@@ -23,6 +23,7 @@ __all__ = ["EXPLAINERS", "Explanation", "explain", "heat_of", "maps_of", "subjec
 
 EXPLAINERS = "chiron.explanation.explainers"
 NOTICE = "Where the model reacted, not where disease is."
+SAME = 1e-6  # a map whose values differ by less than this share of the largest is rounding alone
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,18 @@ def _require_something(maps: Float[Tensor, "b _gh _gw"], method: str) -> None:
     flat = maps.flatten(1)
     if not bool(torch.isfinite(flat).all()):
         raise ExplainError(f"A map must be finite. Got NaN or infinity from {method}. Choose another explainer.")
-    blank = (flat.amax(dim=1) - flat.amin(dim=1)) <= 0
-    if bool(blank.any()):
-        places = ", ".join(str(it) for it in blank.nonzero().flatten().tolist()[:5])
-        raise ExplainError(
-            f"A map must differ from place to place. Got a blank one from {method} for image {places} of the batch: "
-            "no place speaks for this class. Ask for the class that is named, or choose another explainer."
-        )
+    high = flat.amax(dim=1)
+    empty, same = high <= 0, (high - flat.amin(dim=1)) <= SAME * high
+    for blank, what in [
+        (empty, "zeros everywhere: no place speaks for the class, by this explainer"),
+        (same & ~empty, "the same value everywhere: no place stands out"),
+    ]:
+        if bool(blank.any()):
+            images = ", ".join(str(it) for it in blank.nonzero().flatten().tolist()[:5])
+            raise ExplainError(
+                f"A map must differ from place to place. Got from {method} for image {images} of the batch "
+                f"{what}. Ask for another class, or choose another explainer."
+            )
 
 
 def _shown(classifier: Classifier, subject: Subject) -> UInt8[np.ndarray, "b h w _c"]:

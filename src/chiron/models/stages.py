@@ -7,7 +7,7 @@ from timm.models._manipulate import group_with_matcher
 
 from chiron.core.errors import ModelError
 
-__all__ = ["is_below", "named_stages", "names_below"]
+__all__ = ["is_below", "layers_of_stages", "named_stages", "names_below"]
 
 Model = Any  # an nn.Module with timm's further methods, which no type of timm describes
 
@@ -49,6 +49,17 @@ def is_below(name: str, prefixes: tuple[str, ...]) -> bool:
 def names_below(model: Model, prefixes: tuple[str, ...]) -> list[str]:
     """Names of the parameters that begin with one of the prefixes, in the model's order."""
     return [name for name, _ in model.named_parameters() if is_below(name, prefixes)]
+
+
+def layers_of_stages(model: Model) -> dict[str, list[str]]:
+    """Names of the layers all of whose parameters belong to one stage, by stage; those of the head are left out."""
+    stage_of = {name: stage for stage, prefixes in named_stages(model).items() for name in names_below(model, prefixes)}
+    found: dict[str, list[str]] = {}
+    for name, layer in model.named_modules():
+        stages = {stage_of.get(f"{name}.{key}" if name else key) for key, _ in layer.named_parameters()}
+        if len(stages) == 1 and stages.isdisjoint({None, "head"}):
+            found.setdefault(str(stages.pop()), []).append(name)
+    return found
 
 
 def _classifier_names(model: Model) -> set[str]:

@@ -7,17 +7,13 @@ from einops import einsum, reduce
 from jaxtyping import Float
 from torch import Tensor
 
-from chiron.explanation.map_layer import activations_and_gradients, find_map_layer
+from chiron.explanation.map_layer import activations_and_gradients, find_map_layer, why_no_map_layer
 from chiron.explanation.subject import Subject
 
 TITLE = "Grad-CAM"
 CLASS_SPECIFIC = True
 COST = "one forward and one backward pass"
-
-
-def why_not(subject: Subject) -> str | None:
-    """None: any network with a map layer; one without raises when it is explained."""
-    return None
+why_not = why_no_map_layer
 
 
 def explain(subject: Subject, *, seed: int = 0) -> Float[Tensor, "b _gh _gw"]:

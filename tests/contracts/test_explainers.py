@@ -1,0 +1,127 @@
+"""Every explainer keeps the contract with every Chiron family, and those that read a layer with every timm `test_*`."""
+
+from functools import cache
+
+import pytest
+import timm
+import torch
+
+import chiron.models  # noqa: F401 - puts the families into the registry
+from chiron.core.errors import ExplainError
+from chiron.explanation.contract import check_explainer
+from chiron.explanation.explain import explainer_names
+from chiron.explanation.subject import Subject
+from chiron.models.create import create_model, example_inputs
+from chiron.models.registry import chiron_model_names
+from chiron.spec.labels import LabelSpace
+
+FAMILIES = chiron_model_names("*_nano")
+LAYER_MAPS = ["eigen_cam", "feature_maps", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "score_cam"]
+LABELS = LabelSpace(names=("a", "b", "c"))
+
+
+@cache
+def subject_of(model: str, dtype: torch.dtype = torch.float32) -> Subject:
+    network = create_model(model, num_classes=3, img_size=64, init="scratch", seed=0).eval().to(dtype)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return Subject(network, example_inputs(network, images), torch.tensor([0, 1]), LABELS)
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("name", explainer_names())
+def test_family(name, model):
+    reason = check_explainer(name, subject_of(model))
+    assert reason is None or name not in LAYER_MAPS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", timm.list_models("test_*"))
+@pytest.mark.parametrize("name", LAYER_MAPS)
+def test_timm_model(name, model):
+    # Score-CAM of layer-normalized channels, weighted almost alike, is a small difference: rounding of fp32 shows.
+    dtype = torch.float64 if name == "score_cam" else torch.float32
+    assert check_explainer(name, subject_of(model, dtype)) is None
+
+
+class Leaf:
+    """An explainer that keeps the contract, but where a test breaks it."""
+
+    TITLE, COST, CLASS_SPECIFIC = "Gradient", "one backward pass", True
+
+    @staticmethod
+    def why_not(subject):
+        return None
+
+    @staticmethod
+    def explain(subject, *, seed):
+        return gradient(subject)
+
+
+def gradient(subject):
+    with torch.enable_grad():
+        image = subject.image.detach().requires_grad_()
+        score = subject.score(subject.network(image, *subject.inputs[1:])).sum()
+    return torch.autograd.grad(score, image)[0].abs().sum(dim=1)
+
+
+def mixing(subject):
+    return gradient(subject) + len(subject)
+
+
+def drawing(subject):
+    return gradient(subject) + torch.rand(subject.image.shape[-2:])
+
+
+def hooking(subject):
+    subject.network.register_forward_hook(lambda *_: None)
+    return gradient(subject)
+
+
+def freezing(subject):
+    next(subject.network.parameters()).requires_grad_(False)
+    return gradient(subject)
+
+
+def training(subject):
+    maps = gradient(subject)
+    subject.network.stages.train()
+    return maps
+
+
+def learning(subject):
+    with torch.enable_grad():
+        subject.score(subject.outputs()).sum().backward()
+    return gradient(subject)
+
+
+def seeding(subject):
+    torch.manual_seed(0)
+    return gradient(subject)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda subject: gradient(subject)[:1], r"Maps must be \(4, h, w\)"),
+        (lambda subject: gradient(subject) / 0, "Maps must be finite"),
+        (lambda subject: -gradient(subject), "Maps must be 0 or more"),
+        (lambda subject: 0 * gradient(subject) + subject.classes[:, None, None], "must differ from place to place"),
+        (lambda subject: gradient(subject.asking(0 * subject.classes)), "Maps of two classes must differ"),
+        (mixing, "An image alone must have the map that it has in a batch"),
+        (drawing, "An image alone must have the map|A seed must have one map"),
+        (hooking, "Nothing may stay behind"),
+        (freezing, "Nothing may stay behind"),
+        (training, "Nothing may stay behind"),
+        (learning, "Nothing may stay behind"),
+        (seeding, "Random generators must stay as they were"),
+    ],
+)
+def test_a_broken_explainer_is_found(monkeypatch, broken, message):
+    network = create_model("chiron_fair_cnn_nano", num_classes=3, img_size=32, init="scratch", seed=0).eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    subject = Subject(network, (images,), torch.tensor([0, 1]), LABELS)
+    monkeypatch.setattr("chiron.explanation.contract.load_leaf", lambda *_, **__: Leaf)
+    assert check_explainer("gradient", subject) is None
+    monkeypatch.setattr(Leaf, "explain", staticmethod(lambda subject, *, seed: broken(subject)))
+    with pytest.raises(ExplainError, match=message):
+        check_explainer("gradient", subject)
