@@ -5,8 +5,8 @@
     python benchmarks/validity/coverage.py data RESULTS.jsonl     writes the table that Chiron reads, and its page
 
 A line of RESULTS.jsonl is one batch of sets of one cell; batches that stand there are not made again, so that a run can
-be stopped. After a change of a method start another file. `--only-close` adds sets where a default method inside its
-region lies within three standard errors of the limit. One core, XX ms a set of 50 images, XX s one of 2,000.
+be stopped. After a change of a method or of `DRAWS` start another file. `--only-close` adds sets where a default method
+inside its region lies within three standard errors of the limit. One core, 40 ms a set of 50 images, 0.4 s of 2,000.
 """
 
 import argparse

@@ -26,8 +26,8 @@ SHARES = {
     "three": (0.55, 0.30, 0.15),
     "seven": (0.6695, 0.1111, 0.1097, 0.0513, 0.0327, 0.0142, 0.0115),  # HAM10000's
 }
-# Methods were chosen and mended on sets drawn without this number: a method is to be judged by sets that nobody saw when
-# it was chosen. Change it when another method was chosen by a table made with it, and start another file of results.
+# Methods were chosen and mended by sets drawn without this number, and are to be judged by others. Change it when
+# another method was chosen by a table made with it, and start another file of results.
 DRAWS = 20_261_122
 _POPULATION = 20_000  # images a class of the population that gives the true values
 
@@ -99,7 +99,7 @@ def _population_values(cell: Cell) -> dict[StatisticKey, float]:
 
 @cache
 def _population(cell: Cell) -> Cases:
-    """As many images of each class, by evenly spread quantiles of the scores (two) or many draws of logits (several)."""
+    """As many images of each class: evenly spread quantiles of scores (two) or many draws of logits (several)."""
     count = len(cell.shares)
     label = np.repeat(np.arange(count), _POPULATION)
     if cell.classes == "two":

@@ -1,4 +1,4 @@
-"""Rates at a fixed other rate, for every resample at once: against a loop over thresholds, and where a kind is absent."""
+"""Rates at a fixed other rate, for all resamples at once: against a loop over thresholds, and with a kind absent."""
 
 import numpy as np
 import pytest
