@@ -27,7 +27,7 @@ def test_every_resample_draws_as_many_groups_as_there_are_and_blocks_do_not_matt
     whole = np.concatenate(list(resampled_weights(31, 300, num_rows=50, seed=4)), axis=1)
     assert whole.shape == (31, 300)
     assert (whole.sum(axis=0) == 31).all()
-    monkeypatch.setattr(bootstrap, "_BLOCK", 7)
+    monkeypatch.setattr(bootstrap, "_BLOCKS", (7, 7))
     np.testing.assert_array_equal(whole, np.concatenate(list(resampled_weights(31, 300, num_rows=50, seed=4)), axis=1))
     other = np.concatenate(list(resampled_weights(31, 300, num_rows=50, seed=5)), axis=1)
     assert (whole != other).any()

@@ -5,6 +5,7 @@ tool reads.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,46 @@ def test_large_sets_come_close_to_the_true_values():
         assert log_loss == pytest.approx(true["log_loss", None], rel=0.06)
         shares = np.bincount(cases.y_true) / cases.num_images
         np.testing.assert_allclose(shares, cell.shares / cell.shares.sum(), atol=0.015)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.6])
+def test_true_net_benefit_is_that_of_the_formula(threshold):
+    for shape, spread in (("equal", 1.0), ("unequal", 2.5)):
+        distance = np.sqrt(1 + spread**2) * stats.norm.ppf(0.85)
+        cutoff = (np.log(threshold / (1 - threshold)) + distance**2 / 2) / distance
+        found, alarmed = stats.norm.sf((cutoff - distance) / spread), stats.norm.sf(cutoff)
+        odds = threshold / (1 - threshold)
+        model, treat_all = 0.3 * found - 0.7 * alarmed * odds, 0.3 - 0.7 * odds
+        expected = (model, treat_all, model - max(0, treat_all))
+        cell = gate.Cell(50, 0.3, "ordinary", shape, 0.7)
+        assert sets.true_net_benefit(cell, threshold) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_net_benefit_and_rates_at_fixed_rates_are_simulated_too():
+    counted = gate.simulate(gate.Cell(150, 0.5), 0, 4)
+    for name in ("net_benefit", "net_benefit_of_treating_all", "net_benefit_over_default"):
+        drawn, inside, null, *_, width = counted[f"{name}|default"]
+        assert (drawn, inside, null) == (4, 4, 0)
+        assert 0.02 < width / 4 < 0.4
+    for name in ("sensitivity_at_specificity_90", "specificity_at_sensitivity_90"):
+        assert counted[f"{name}|default"][:2] == [4, 4]
+    assert not any("net_benefit" in name for name in gate.simulate(gate.Cell(150, classes="three"), 0, 1))
+    of_one_class = sets.draw(gate.Cell(2, 0.5), np.random.default_rng(0))
+    assert gate._net_benefit(gate.Cell(2, 0.5), replace(of_one_class, y_true=np.zeros(2, dtype=np.int64)), 0) == {}
+
+
+def test_sets_are_not_those_that_methods_were_chosen_by(monkeypatch):
+    cell = gate.Cell(50, 0.2)
+
+    def scores(rng):
+        return sets.draw(cell, rng).y_prob[:, 1].tolist()
+
+    drawn = scores(sets.random_of(cell, 0))
+    assert drawn == scores(sets.random_of(cell, 0))
+    others = [sets.random_of(cell, 1), sets.random_of(gate.Cell(50, 0.5), 0), np.random.default_rng([0, 50])]
+    monkeypatch.setattr(sets, "DRAWS", 1)
+    assert all(scores(rng) != drawn for rng in [*others, sets.random_of(cell, 0)])
 
 
 def test_images_of_a_group_are_alike():

@@ -13,7 +13,8 @@ from chiron.metrics.estimate import Interval
 
 LARGEST_UNDEFINED_SHARE = 0.05
 _CELLS = 4_000_000  # rows x resamples held at once
-_BLOCK = 64  # resamples at once; larger blocks leave the cache of the processor
+_BLOCKS = (64, 256)  # resamples at once: fewer are slow by their number, more leave the cache of the processor
+_CACHED_CELLS = 100_000  # rows x resamples that the cache holds
 _JACKKNIFE_CELLS = 20_000_000  # rows x left-out sets up to which every single group is left out
 
 
@@ -179,4 +180,5 @@ def _scale(bounds: tuple[float, float]) -> str:
 
 
 def _block_size(num_rows: int) -> int:
-    return max(1, min(_BLOCK, _CELLS // num_rows))
+    in_cache = min(max(_CACHED_CELLS // num_rows, _BLOCKS[0]), _BLOCKS[1])
+    return max(1, min(in_cache, _CELLS // num_rows))

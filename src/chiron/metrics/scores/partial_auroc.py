@@ -36,10 +36,9 @@ def _standardized(ranked: RankedCounts) -> Float[np.ndarray, "resamples"]:
 def _area_in_pairs(ranked: RankedCounts) -> Float[np.ndarray, "resamples"]:
     """The area to the left of the largest rate: what each positive adds from its own rate on, times all pairs."""
     limit = MAX_FPR * ranked.num_negative.astype(np.float64)
-    area = np.empty(len(limit))
-    for place, (tp, fp, misordered) in enumerate(zip(ranked.tp, ranked.fp, ranked.misordered, strict=True)):
-        inside = int(np.searchsorted(fp, fp.dtype.type(limit[place]), side="right"))
-        area[place] = limit[place] * tp[inside - 1] - misordered[:inside].sum() if inside else 0.0
+    inside = ranked.fp <= np.floor(limit).astype(ranked.fp.dtype)[:, np.newaxis]
+    num_found = np.where(inside, ranked.weight, 0).sum(axis=1)
+    area = limit * num_found - np.where(inside, ranked.misordered, 0).sum(axis=1)
     # A positive that shares its score with negatives lies on a slope between their first and last rate.
     tied, weight = ranked.tied, ranked.weight[:, ranked.tied_at]
     left = np.clip(limit[:, np.newaxis] - (ranked.fp[:, ranked.tied_at] - tied), 0, tied)
