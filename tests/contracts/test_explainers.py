@@ -65,7 +65,7 @@ def gradient(subject):
 
 
 def mixing(subject):
-    return gradient(subject) + len(subject)
+    return gradient(subject) * len(subject)
 
 
 def drawing(subject):
@@ -84,7 +84,7 @@ def freezing(subject):
 
 def training(subject):
     maps = gradient(subject)
-    subject.network.stages.train()
+    subject.network.get_classifier().train()
     return maps
 
 
