@@ -103,13 +103,21 @@ def test_pruned_tokens_stand_where_they_were(name):
     assert torch.equal(layers.readers, torch.eye(65)[:1].expand(3, -1))
 
 
-def test_kept_tokens_without_a_class_token():
+def test_kept_tokens_in_an_order_of_their_own():
+    """Without a class token, and strongest first: a token's weights go to the place where it stood."""
     subject = subject_of(network_of("chiron_h_coatnet_corrected_nano", 96), torch.randn(2, 3, 96, 96), (0, 1))
+    attn, seen = subject.network.pruned_blocks[-1][-1].attn, []
+    handle = attn.qkv.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
     layers = attention_layers(subject)
+    handle.remove()
+    q, k, _ = rearrange(seen[-1], "b n (three h d) -> three b h n d", three=3, h=attn.num_heads)
+    expected = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
     kept = subject.network.forward_named(subject.image).kept_tokens[-1]
     assert layers.grid == (6, 6)
-    assert torch.equal(layers.readers.nonzero()[:18, 1], kept[0].sort().values)
-    assert not torch.equal(kept[0], kept[0].sort().values)  # strongest first: their order is not that of the grid
+    for image, places in enumerate(kept):
+        assert not torch.equal(places, places.sort().values)
+        torch.testing.assert_close(layers.weights[-1][image][:, places][:, :, places], expected[image])
+        assert torch.equal(layers.readers[image].nonzero()[:, 0], places.sort().values)
 
 
 def test_of_a_head_only_its_own_attention_counts():
