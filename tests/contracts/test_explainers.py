@@ -17,7 +17,16 @@ from chiron.spec.labels import LabelSpace
 
 FAMILIES = chiron_model_names("*_nano")
 LAYER_MAPS = ["eigen_cam", "feature_maps", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "score_cam"]
+COSTLY = ["integrated_gradients", "occlusion", "score_cam", "smooth_grad"]  # many passes an image
 LABELS = LabelSpace(names=("a", "b", "c"))
+
+
+def pairs():
+    """Every explainer with every family; the costly ones with one family by default, with the others when slow."""
+    for name in explainer_names():
+        for model in FAMILIES:
+            is_slow = name in COSTLY and model != "chiron_fair_cnn_nano"
+            yield pytest.param(name, model, marks=[pytest.mark.slow] if is_slow else [])
 
 
 @cache
@@ -27,8 +36,7 @@ def subject_of(model: str, dtype: torch.dtype = torch.float32) -> Subject:
     return Subject(network, example_inputs(network, images), torch.tensor([0, 1]), LABELS)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
-@pytest.mark.parametrize("name", explainer_names())
+@pytest.mark.parametrize(("name", "model"), pairs())
 def test_family(name, model):
     reason = check_explainer(name, subject_of(model))
     assert reason is None or name not in LAYER_MAPS
