@@ -4,16 +4,15 @@ import pytest
 import torch
 
 from chiron.core.errors import ExplainError
-from chiron.explanation.scores.verdict import RANDOMIZATION_BOUND, STABILITY_BOUND, verdict
+from chiron.explanation.scores.verdict import GAIN_BOUND, RANDOMIZATION_BOUND, STABILITY_BOUND, verdict
 
 
 def _scores(num_images: int = 40, **means: float) -> dict[str, torch.Tensor]:
     """Scores about a mean, good ones where nothing else is said."""
     random = torch.Generator().manual_seed(0)
     good = {"deletion_gain": 0.1, "insertion_gain": 0.1, "stability": 0.9, "randomization": 0.2, "road": 0.1}
-    return {
-        name: mean + 0.05 * (2 * torch.rand(num_images, generator=random) - 1) for name, mean in (good | means).items()
-    }
+    noise = [torch.rand(num_images, generator=random) for _ in good | means]
+    return {name: mean + 0.1 * (it - it.mean()) for (name, mean), it in zip((good | means).items(), noise, strict=True)}
 
 
 def test_one_that_passes_everything_is_recommended():
@@ -29,11 +28,13 @@ def test_one_that_passes_everything_is_recommended():
     ("means", "words"),
     [
         ({"deletion_gain": 0.0, "insertion_gain": -0.1}, "not shown to find what the probability depends on"),
-        ({"stability": STABILITY_BOUND}, f"must lie above {STABILITY_BOUND}"),
-        ({"randomization": RANDOMIZATION_BOUND}, f"must lie below {RANDOMIZATION_BOUND}"),
+        ({"deletion_gain": GAIN_BOUND + 0.003, "insertion_gain": GAIN_BOUND + 0.003}, f"must lie above {GAIN_BOUND}"),
+        ({"stability": STABILITY_BOUND + 0.003}, f"must lie above {STABILITY_BOUND}"),
+        ({"randomization": RANDOMIZATION_BOUND - 0.003}, f"must lie below {RANDOMIZATION_BOUND}"),
     ],
 )
 def test_each_check_that_fails_is_a_reason(means, words):
+    """Means on the right side of their bounds are not enough: the limits must lie there."""
     made = verdict(_scores(**means))
     assert not made.recommended
     assert made.label == "experimental"
