@@ -144,8 +144,8 @@ def _net_benefit(cell: Cell, cases: Cases, seed: int) -> dict[str, tuple[Estimat
     positive = cases.y_true == 1
     if cell.classes != "two" or positive.all() or not positive.any():
         return {}
-    how = {"thresholds": [TREATED_FROM], "num_resamples": NUM_RESAMPLES, "seed": seed}
-    found = net_benefits(cases.y_prob[:, 1], positive, cases.group_index.tolist(), **how)[0]
+    arrays = (cases.y_prob[:, 1], positive, cases.group_index.tolist())
+    found = net_benefits(*arrays, thresholds=[TREATED_FROM], num_resamples=NUM_RESAMPLES, seed=seed)[0]
     names = ("net_benefit", "net_benefit_of_treating_all", "net_benefit_over_default")
     told = (found.model, found.treat_all, found.over_default)
     return dict(zip(names, zip(told, true_net_benefit(cell, TREATED_FROM), strict=True), strict=True))
