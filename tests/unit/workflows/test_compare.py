@@ -18,11 +18,12 @@ from chiron.workflows.compare import Settings, compare
 FAST = Settings(num_resamples=200)
 
 
-def write_table(path, strength, *, seed, rows=range(120), label=None, columns=("well", "sick")):
-    """Cases c0..; the label of a case and its difficulty are the same in every table."""
+def write_table(path, strength, *, seed, rows=range(120), label=None, columns=("well", "sick"), by_patient=False):
+    """Cases c0..; the label of a case, or of both of a patient, and its difficulty are the same in every table."""
     rows = np.array(rows)
     everyone = np.random.default_rng(9)
     sick, hard = everyone.random(1000) < 0.5, everyone.normal(size=1000)
+    sick = sick.repeat(2) if by_patient else sick
     noise = np.random.default_rng([seed, int(rows[0])]).normal(size=len(rows))
     prob = special.expit(strength * (2 * sick[rows] - 1) + hard[rows] + noise)
     outputs = {"sick": prob, "well": 1 - prob}
@@ -154,7 +155,7 @@ def test_methods_over_folds_are_not_pooled(tmp_path):
 
 def write_run(folder, **table):
     """A run folder as far as a comparison reads it: test cases, and 90 for training and 30 for choosing the epoch."""
-    write_table(folder / "predictions" / "test.csv", **table)
+    write_table(folder / "predictions" / "test.csv", by_patient=True, **table)
     facts = {"classes": ["well", "sick"], "positive": "sick", "bundle_id": "b"}
     (folder / "predictions" / "test.json").write_text(json.dumps(facts))
     (folder / "run.json").write_text(json.dumps({"bundle_id": "b"}))

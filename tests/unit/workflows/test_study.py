@@ -336,7 +336,7 @@ def test_a_packaged_study_is_a_right_plan(name, tmp_path):
     from chiron.workflows.study_plan import make_study
 
     plan = read_study(name)
-    (tmp_path / "data").mkdir()
+    write_class_folders(tmp_path / "data")
     made = make_study(plan, tmp_path / "data", tmp_path / "out", device="cpu", threads=1)
     assert all(made.off_budget(arm) is None for arm in plan.arms)
     assert len(made.runs) == 6
