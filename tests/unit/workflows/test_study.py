@@ -17,7 +17,7 @@ from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.study import study
 from chiron.workflows.study_plan import make_study
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "unchecked")
 
 PLAN = """\
 question: Is the one with more augmentation better?
