@@ -14,7 +14,7 @@ from killed_runs import fill_the_disk, limit_files, start_command
 
 from chiron.cli.main import run
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "unchecked")
 
 BAD_RECIPE = """\
 model:

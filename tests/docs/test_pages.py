@@ -17,6 +17,8 @@ from chiron.data.columns import COLUMN_NAMES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+# Shapes are checked by the tests of the parts; here the checks would take longer than the commands.
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def commands(page: str) -> list[list[str]]:

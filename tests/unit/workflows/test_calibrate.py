@@ -23,7 +23,7 @@ from chiron.workflows.report import report
 from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "unchecked")
 
 RECIPE = """\
 about: for tests

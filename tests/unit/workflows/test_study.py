@@ -23,7 +23,7 @@ from chiron.workflows.study import study
 from chiron.workflows.study_compare import exploratory_differences, planned_comparison, untested_pairs
 from chiron.workflows.study_plan import make_study
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "unchecked")
 
 PLAN = """\
 question: Is the one with more augmentation better?

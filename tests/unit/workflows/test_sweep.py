@@ -17,7 +17,7 @@ from chiron.workflows.run_folder import RunFolder
 from chiron.workflows.sweep import sweep
 from chiron.workflows.sweep_plan import Plan, run_name
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "unchecked")
 
 FOLDS = """\
 recipe: tiny.yaml
