@@ -22,7 +22,7 @@ from chiron.core.errors import EXIT_USER_MISTAKE, SpecError
 from chiron.spec.provenance import DISCLAIMER
 
 if TYPE_CHECKING:
-    from chiron.workflows.explain import Explained
+    from chiron.workflows.explain import ExplainedImages
 
 
 def explain_command(
@@ -83,7 +83,7 @@ def explain_command(
         raise typer.Exit(EXIT_USER_MISTAKE)
 
 
-def _say(done: "Explained") -> None:
+def _say(done: "ExplainedImages") -> None:
     """The verdict with its reasons, the mean of each score, and where all of it lies."""
     facts = done.facts
     say(f"{facts['title']} ({facts['method']}) is {facts['verdict']['label']} for {facts['model']} on these images")

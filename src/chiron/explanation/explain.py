@@ -172,7 +172,7 @@ def mean_map(made: Sequence[Float[Tensor, "b gh gw"]]) -> Float[Tensor, "b gh gw
 
 
 def blank_reasons(made: Sequence[Float[Tensor, "b _gh _gw"]]) -> list[str]:
-    """What is blank about each image's map, in any of the networks; empty for a map that differs from place to place."""
+    """What is blank about each image's map, in any network; empty for a map that differs from place to place."""
     reasons = [""] * len(made[0])
     for maps in made:
         high, low = maps.amax(dim=(1, 2)), maps.amin(dim=(1, 2))

@@ -145,9 +145,7 @@ class ScoredExplainer:
         scores["randomization"] = randomization_correlation(own, explain, seed=self.seed).cpu()
         return {place: {name: float(it[row]) for name, it in scores.items()} for row, place in enumerate(places)}
 
-    def _beside(
-        self, subject: Subject, probs: Float[Tensor, "b _classes"], places: list[int]
-    ) -> dict[int, Beside]:
+    def _beside(self, subject: Subject, probs: Float[Tensor, "b _classes"], places: list[int]) -> dict[int, Beside]:
         """The maps of a wrong class and of a network without learning, of the images at `places`."""
         if not places:
             return {}

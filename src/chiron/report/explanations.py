@@ -1,13 +1,15 @@
 """Words and rows of explanations, from what is stored of them: for the page of `chiron explain` and the report."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from chiron.report.format import estimate_text, number, plural
+from chiron.report.format import number, plural
+from chiron.report.plots.saliency import color_stops
 from chiron.report.sections.section import Table, estimates_table
 from chiron.report.sentences import RESEARCH_USE
 
-__all__ = ["ON_CAPTIONS", "caption_lines", "caption_title", "explanation_view"]
+__all__ = ["Explained", "caption_lines", "caption_title", "explanation_view", "score_text"]
 
 # Of one image: what says the most about its map in a line.
 ON_CAPTIONS = ("deletion_gain", "insertion_gain", "road", "stability", "randomization", "pointing", "iou", "energy")
@@ -19,6 +21,17 @@ LIMITS = (
     "Beside each map stand two that must differ from it: of a wrong class, and of the same network with its weights "
     "dealt anew, which has learned nothing. A map that looks like these says little about the image and its class.",
 )
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Maps as they are stored.
+
+    `pictures` holds, by name of image, `image`, `map`, `wrong` and `untrained` as data URIs; empty for a blank map.
+    """
+
+    facts: Facts
+    pictures: Mapping[str, Mapping[str, str]]
 
 
 def caption_title(row: Facts) -> str:
@@ -38,12 +51,15 @@ def caption_lines(row: Facts, facts: Facts) -> list[str]:
 
 def score_text(row: Facts, facts: Facts) -> str:
     """The scores of one image in a line, those that are defined."""
-    told = [(name, row["scores"].get(name)) for name in ON_CAPTIONS]
-    return ", ".join(f"{facts['scores'][name]['title']} {number(value, 2)}" for name, value in told if value is not None)
+    told = [
+        (facts["scores"][name]["title"], row["scores"].get(name)) for name in ON_CAPTIONS if name in facts["scores"]
+    ]
+    return "; ".join(f"{title.replace(', ', ' ')} {number(value, 2)}" for title, value in told if value is not None)
 
 
-def explanation_view(facts: Facts, pictures: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def explanation_view(explained: Explained) -> dict[str, Any]:
     """What templates show: the verdict with its reasons, the table of scores, and each image with its pictures."""
+    facts, pictures = explained.facts, explained.pictures
     rows = facts["images"]
     shown = [_shown(row, facts, pictures[row["image"]]) for row in rows if row["image"] in pictures]
     counted = [row for row in rows if row.get("counted")]
@@ -53,7 +69,8 @@ def explanation_view(facts: Facts, pictures: Mapping[str, Mapping[str, str]]) ->
         "label": facts["verdict"]["label"],
         "recommended": facts["verdict"]["label"] == "recommended",
         "reasons": [f"{reason[0].upper()}{reason[1:]}." for reason in facts["verdict"]["reasons"]],
-        "verdict": _verdict_line(facts),
+        "rule": facts.get("rule", ""),
+        "colors": color_stops(),
         "notice": facts["notice"],
         "limits": LIMITS,
         "table": _table(facts, len(counted)),
@@ -64,8 +81,8 @@ def explanation_view(facts: Facts, pictures: Mapping[str, Mapping[str, str]]) ->
 
 
 def _verdict_line(facts: Facts) -> str:
-    label, reasons = facts["verdict"]["label"], facts["verdict"]["reasons"]
-    return f"{facts['title']}, {label}" + (f": {'; '.join(reasons)}." if reasons else " for this model on these images.")
+    reasons = "; ".join(facts["verdict"]["reasons"])
+    return f"{facts['title']}, {facts['verdict']['label']}{f': {reasons}' if reasons else ' for this model'}."
 
 
 def _table(facts: Facts, num_counted: int) -> Table:
@@ -92,5 +109,6 @@ def _shown(row: Facts, facts: Facts, pictures: Mapping[str, str]) -> dict[str, A
         "title": caption_title(row),
         "scores": score_text(row, facts),
         "reference": row.get("reference", ""),
+        "right": row.get("right"),
         "tiles": [{"picture": pictures[key], "label": label, "alt": alt} for key, label, alt in tiles],
     }

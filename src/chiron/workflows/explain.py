@@ -36,7 +36,7 @@ MOST_SHOWN = 24  # images on the page, so that it stays small
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedImages:
     """Where the maps lie, and what is stored about them."""
 
     folder: Path
@@ -64,7 +64,7 @@ def explain_images(
     device: str = "auto",
     threads: int | None = None,
     force: bool = False,
-) -> Explained:
+) -> ExplainedImages:
     """A map, its picture and its scores for each image, the verdict on the explainer, and a page of them, in `out`.
 
     Args:
@@ -99,9 +99,9 @@ def explain_images(
             findings=None if findings is None else findings.of(classifier),
             batch_size=batch_size,
         )
-        write_text(folder / PAGE, render_explanations(done.facts, done.pictures))
+        write_text(folder / PAGE, render_explanations(done))
         write_text(folder / FACTS, json.dumps(done.facts, indent=1, ensure_ascii=False, allow_nan=False))
-    return Explained(target, done.facts)
+    return ExplainedImages(target, dict(done.facts))
 
 
 class Findings:

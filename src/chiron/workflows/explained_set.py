@@ -26,7 +26,7 @@ from chiron.explanation.scored import ScoredExplainer, ScoredMap
 from chiron.explanation.scores.table import SCORES
 from chiron.explanation.scores.verdict import Verdict, verdict
 from chiron.predictor import Input
-from chiron.report.explanations import caption_lines, caption_title
+from chiron.report.explanations import Explained, caption_lines, caption_title
 from chiron.report.gallery import thumbnail
 from chiron.report.plots.saliency import overlay, saliency_png
 
@@ -52,14 +52,6 @@ class Case:
     shown: bool = True
 
 
-@dataclass(frozen=True)
-class ExplainedSet:
-    """What can be stored as JSON, and the small pictures of the cases that are shown, by name."""
-
-    facts: dict[str, Any]
-    pictures: dict[str, dict[str, str]]
-
-
 def explain_set(
     folder: Path,
     explainer: ScoredExplainer,
@@ -67,7 +59,7 @@ def explain_set(
     *,
     findings: Findings | None = None,
     batch_size: int = 16,
-) -> ExplainedSet:
+) -> Explained:
     """Writes a map (.npy) and a picture (.png) an image into `folder`; a bad image gets a row that says why.
 
     Raises:
@@ -93,7 +85,7 @@ def explain_set(
     facts = _facts(explainer, _verdict([it for it in scored if it[0].counted]), rows)
     for case, row in scored:
         write_bytes(folder / f"{case.file}.png", _picture(case, row, facts, explainer.classifier, folder))
-    return ExplainedSet(facts, pictures)
+    return Explained(facts, pictures)
 
 
 def _explained(
