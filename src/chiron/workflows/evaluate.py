@@ -104,10 +104,7 @@ def evaluate(
     if data is None:
         of_others = {"--labels-map": labels_map is not None, "--overlap": overlap != "stop"}
         _refuse_idle(of_others | {"--privacy": privacy != "auto"})
-    if explain is not None and (data is not None or not is_run(Path(target))):
-        raise SpecError(
-            f"--explain is for a run with its own images. Got {target}. Leave it out, and use `chiron explain`."
-        )
+    _refuse_maps(explain is not None and (data is not None or not is_run(Path(target))), target)
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     asked = Asked(unit, tuple(subgroups), pictures)
     if is_run(path):
@@ -124,8 +121,7 @@ def evaluate(
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if world.any(world.is_main and not run.is_scored(chosen)):
             score_run(run, chosen, unit=unit, device=device, threads=threads)
-        if explain is not None:
-            world.by_main(lambda: explain_run(run, chosen, method=explain, device=device, threads=threads))
+        world.by_main(lambda: explain_run(run, chosen, method=explain, device=device, threads=threads))
         made = world.by_main(lambda: evaluate_run(run, split=chosen, asked=asked))
         return made or _evaluated_elsewhere(_results_of(run, chosen, asked))
     folder = Path(out) if out is not None else Path("evaluation")
@@ -147,6 +143,12 @@ def evaluate(
         path, Path(data), folder, how, split=split, privacy=privacy, device=device, threads=threads
     )
     return world.by_main(lambda: evaluate_table(table, folder, asked=asked)) or _evaluated_elsewhere(folder)
+
+
+def _refuse_maps(wanted: bool, target: str | Path) -> None:
+    """Stops where maps were asked for and no run holds the images."""
+    if wanted:
+        raise SpecError(f"--explain is for a run on its own images. Got {target}. Leave it out: see `chiron explain`.")
 
 
 def _refuse_idle(of_other_data: Mapping[str, bool]) -> None:

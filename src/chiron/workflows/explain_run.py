@@ -33,15 +33,19 @@ RULE = (
 
 
 def explain_run(
-    run: RunFolder, split: str, *, method: str = "auto", device: str = "auto", threads: int | None = None
+    run: RunFolder, split: str, *, method: str | None, device: str = "auto", threads: int | None = None
 ) -> None:
     """Makes and stores the maps of a scored split; the class explained is the model output.
 
+    Args:
+        method: an explainer, or `auto`; None makes no maps.
     Raises:
         SpecError: images of this run can have several classes.
         DataError: images are gone or have changed.
         ExplainError: the explainer cannot explain the network, or all maps are blank.
     """
+    if method is None:
+        return
     predictions, manifest = Predictions.load(run.predictions(split)), Manifest.load(run.path)
     if predictions.is_multi_label:
         raise SpecError(

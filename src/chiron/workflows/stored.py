@@ -89,9 +89,8 @@ def _stored_explanations(run: RunFolder, split: str) -> Explained | None:
     folder = run.explanations(split)
     if not (folder / "explanations.json").is_file():
         return None
-    facts, pictures = (
-        json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("explanations", "pictures")
-    )
+    files = [folder / f"{name}.json" for name in ("explanations", "pictures")]
+    facts, pictures = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     return Explained(facts, pictures) if facts["bundle_id"] == run.read_facts().get("bundle_id") else None
 
 
