@@ -84,7 +84,7 @@ def explain_run(
         done = explain_set(folder, explainer, cases)
         for row, told in zip(chosen, done.facts["images"], strict=True):
             told |= {"reference": predictions.classes[predictions.y_true[row]], "right": bool(is_right[row])}
-        facts = done.facts | {"split": split, "rule": RULE.format(num=len(counted))}
+        facts = {**done.facts, "split": split, "rule": RULE.format(num=len(counted))}
         write_text(folder / "pictures.json", json.dumps(done.pictures, ensure_ascii=False))
         write_text(
             folder / "explanations.json", json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)

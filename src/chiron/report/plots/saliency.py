@@ -63,7 +63,7 @@ def saliency_png(shown: Picture, heat: Float[np.ndarray, "h w"], *, title: str, 
         scale = ScalarMappable(Normalize(0, 1), COLORS)
         bar = figure.colorbar(scale, ax=[left, right], ticks=[0, 1], fraction=0.04, pad=0.02)
         bar.ax.set_yticklabels(["least", "most"])
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         figure.suptitle(title, x=0.012, ha="left", fontsize=11, fontweight="bold", color=INK)
         figure.text(0.012, 0.012, "\n".join(wrapped), va="bottom", fontsize=9, color=INK, linespacing=1.35)
         stream = io.BytesIO()
