@@ -143,10 +143,10 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(trained_run, images, tmp
 def test_masks_must_fit_the_images(trained_run, images, tmp_path):
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.ones((40, 40), np.uint8)).save(tmp_path / "masks" / "other.png")
-    with pytest.raises(DataError, match="Masks must have the names of the images. Got 1 masks"):
+    with pytest.raises(DataError, match=r"Masks must have the names of the images. Got 1 masks"):
         explain_images(trained_run.bundle, images[:1], tmp_path / "out", masks=tmp_path / "masks", **ONCE)
     Image.fromarray(np.ones((20, 40), np.uint8)).save(tmp_path / "masks" / images[0].name)
-    with pytest.raises(DataError, match="A mask must have the size of its image. Got 40 x 20 pixels"):
+    with pytest.raises(DataError, match=r"A mask must have the size of its image. Got 40 x 20 pixels"):
         explain_images(trained_run.bundle, images[:1], tmp_path / "out", masks=tmp_path / "masks", **ONCE)
     shutil.copy(tmp_path / "masks" / images[0].name, tmp_path / "masks" / f"{images[0].stem}.bmp")
     with pytest.raises(DataError, match="Got 1 images and 2 masks called"):
