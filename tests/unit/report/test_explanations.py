@@ -19,7 +19,7 @@ def stored(label="recommended", reasons=(), **more) -> Explained:
         "scores": {"deletion_gain": score, "energy": {**score, "title": "Energy inside"}},
         "images": [row | {"scores": {"deletion_gain": -0.123, "energy": None}}],
     }
-    pictures = {name: "data:image/jpeg;base64,AA" for name in ("image", "map", "wrong", "untrained")}
+    pictures = dict.fromkeys(("image", "map", "wrong", "untrained"), "data:image/jpeg;base64,AA")
     return Explained(facts | more, {"<b>": pictures})
 
 

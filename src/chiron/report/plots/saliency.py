@@ -16,7 +16,7 @@ __all__ = ["COLORS", "color_stops", "overlay", "saliency_png"]
 
 COLORS = "inferno"  # lightness rises evenly with the value, so that it is read in gray print as well
 IMAGE_SHARE = 0.4  # of the overlay; the rest is the map's color
-_DPI, _INCHES, _LETTERS = 100, 8.0, 118  # letters of a line across the picture
+_DPI, _INCHES, _LETTERS = 100, 8.0, 112  # letters of a line across the picture
 
 Picture = UInt8[np.ndarray, "h w _channels"]
 
