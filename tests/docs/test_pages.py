@@ -178,6 +178,16 @@ def test_test_externally_runs_as_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_explain_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("how-to/explain.md"):
+        assert run_small(arguments) == 0, arguments
+    assert (tmp_path / "maps" / "index.html").is_file()
+    assert 'id="maps"' in (tmp_path / "runs/first/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_sweeps_and_folds_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = "how-to/sweeps-and-folds.md"

@@ -79,6 +79,10 @@ def evaluate_command(
     as_json: Json = False,
     privacy: Privacy = "auto",
     no_images: NoImages = False,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="METHOD", help="Maps of some right and wrong images of a run; e.g. auto."),
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -100,6 +104,7 @@ def evaluate_command(
         subgroups=tuple(subgroups or ()),
         privacy=privacy,
         pictures=not no_images,
+        explain=explain,
         force=force,
         device=device,
         threads=threads,

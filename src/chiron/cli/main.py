@@ -15,6 +15,7 @@ from chiron.cli import (
     data,
     demo,
     evaluate,
+    explain,
     fit_check,
     models,
     plan,
@@ -59,6 +60,7 @@ app.command("compare")(compare.compare_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)
 app.command("predict")(predict.predict_command)
+app.command("explain")(explain.explain_command)
 app.command("demo")(demo.demo_command)
 app.command("check")(check.check_command)
 app.add_typer(bench.app, name="bench")

@@ -15,15 +15,31 @@ from torch.nn import functional
 from chiron.classifier import Classifier, ImageLike
 from chiron.core.errors import ExplainError
 from chiron.core.registry import leaf_names, load_leaf
+from chiron.core.suggest import did_you_mean
 from chiron.data.dataset import to_tensor
 from chiron.explanation.choose import choose
 from chiron.explanation.subject import Subject
 
-__all__ = ["EXPLAINERS", "Explanation", "explain", "heat_of", "maps_of", "subjects_of"]
+__all__ = [
+    "EXPLAINERS",
+    "NOTICE",
+    "Explanation",
+    "blank_reasons",
+    "class_index",
+    "explain",
+    "heat_of",
+    "maps_of",
+    "mean_map",
+    "member_maps",
+    "shown_of",
+    "subjects_of",
+]
 
 EXPLAINERS = "chiron.explanation.explainers"
 NOTICE = "Where the model reacted, not where disease is."
 SAME = 1e-6  # a map whose values differ by less than this share of the largest is rounding alone
+ZEROS = "zeros everywhere: no place speaks for the class, by this explainer"
+SAME_EVERYWHERE = "the same value everywhere: no place stands out"
 
 
 @dataclass(frozen=True)
@@ -63,19 +79,17 @@ def explain(
         DataError, PreprocessError: an image cannot be read.
     """
     several = images if isinstance(images, Sequence) and not isinstance(images, str | bytes) else [images]
-    names = classifier.labels.names
-    if class_name is not None and class_name not in names:
-        raise ExplainError(f"class_name must be one of {', '.join(names)}. Got {class_name!r}. Choose one of them.")
+    names, asked = classifier.labels.names, class_index(classifier, class_name)
     made: list[Explanation] = []
     for first in range(0, len(several), batch_size):
         stored = torch.stack([to_tensor(classifier.store(it)) for it in several[first : first + batch_size]])
         probs = classifier.probabilities(classifier.member_logits(stored))
-        classes = probs.argmax(dim=1) if class_name is None else torch.full((len(stored),), names.index(class_name))
+        classes = probs.argmax(dim=1) if asked is None else torch.full((len(stored),), asked)
         subjects = subjects_of(classifier, stored, classes)
         chosen = choose(subjects[0]) if method == "auto" else method
         maps = maps_of(subjects, chosen, seed=seed)
         heat = heat_of(maps, subjects[0].image.shape[-2:])
-        shown = _shown(classifier, subjects[0])
+        shown = shown_of(classifier, subjects[0])
         made += [
             Explanation(
                 maps[i].cpu().numpy(),
@@ -88,6 +102,21 @@ def explain(
             for i in range(len(stored))
         ]
     return made
+
+
+def class_index(classifier: Classifier, class_name: str | None) -> int | None:
+    """The place of a class among the classifier's; None stays None.
+
+    Raises:
+        ExplainError: there is no such class.
+    """
+    names = classifier.labels.names
+    if class_name is None:
+        return None
+    if class_name not in names:
+        hint = did_you_mean(class_name, list(names)) or "Choose one of them."
+        raise ExplainError(f"The class must be one of {', '.join(names)}. Got {class_name!r}. {hint}")
+    return names.index(class_name)
 
 
 def subjects_of(classifier: Classifier, stored: Tensor, classes: Int[Tensor, "b"]) -> list[Subject]:
@@ -104,6 +133,23 @@ def maps_of(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> Float
     Raises:
         ExplainError: the method is unknown or cannot explain the network, or a map is blank.
     """
+    made = member_maps(subjects, method, seed=seed)
+    blank = [(image, reason) for image, reason in enumerate(blank_reasons(made)) if reason]
+    if blank:
+        images = ", ".join(str(image) for image, _ in blank[:5])
+        raise ExplainError(
+            f"A map must differ from place to place. Got from {method} for image {images} of the batch "
+            f"{blank[0][1]}. Ask for another class, or choose another explainer."
+        )
+    return mean_map(made)
+
+
+def member_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list[Float[Tensor, "b _gh _gw"]]:
+    """The maps of each network as the explainer gives them, blank ones too.
+
+    Raises:
+        ExplainError: the method is unknown or cannot explain the network, or a map is not finite.
+    """
     leaf = load_leaf(EXPLAINERS, method, kind="explainer")
     made = []
     for subject in subjects:
@@ -111,11 +157,28 @@ def maps_of(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> Float
         if reason is not None:
             raise ExplainError(f"{method} must fit the network. Got {type(subject.network).__name__}: {reason}")
         maps = leaf.explain(subject, seed=seed)
-        _require_something(maps, method)
+        if not bool(torch.isfinite(maps).all()):
+            raise ExplainError(f"A map must be finite. Got NaN or infinity from {method}. Choose another explainer.")
         made.append(maps)
+    return made
+
+
+def mean_map(made: Sequence[Float[Tensor, "b gh gw"]]) -> Float[Tensor, "b gh gw"]:
+    """One network's maps as they are; of several networks the mean, each map scaled to a largest value of 1 first."""
     if len(made) == 1:
         return made[0]
-    return torch.stack([maps / maps.amax(dim=(1, 2), keepdim=True) for maps in made]).mean(0)
+    tiny = torch.finfo(made[0].dtype).tiny  # a blank map stays blank
+    return torch.stack([maps / maps.amax(dim=(1, 2), keepdim=True).clamp_min(tiny) for maps in made]).mean(0)
+
+
+def blank_reasons(made: Sequence[Float[Tensor, "b _gh _gw"]]) -> list[str]:
+    """What is blank about each image's map, in any network; empty for a map that differs from place to place."""
+    reasons = [""] * len(made[0])
+    for maps in made:
+        high, low = maps.amax(dim=(1, 2)), maps.amin(dim=(1, 2))
+        for image in (high - low <= SAME * high).nonzero().flatten().tolist():
+            reasons[image] = ZEROS if high[image] <= 0 else SAME_EVERYWHERE
+    return reasons
 
 
 def heat_of(maps: Float[Tensor, "b _gh _gw"], size: Sequence[int]) -> Float[Tensor, "b h w"]:
@@ -130,25 +193,8 @@ def explainer_names() -> list[str]:
     return leaf_names(EXPLAINERS)
 
 
-def _require_something(maps: Float[Tensor, "b _gh _gw"], method: str) -> None:
-    flat = maps.flatten(1)
-    if not bool(torch.isfinite(flat).all()):
-        raise ExplainError(f"A map must be finite. Got NaN or infinity from {method}. Choose another explainer.")
-    high = flat.amax(dim=1)
-    empty, same = high <= 0, (high - flat.amin(dim=1)) <= SAME * high
-    for blank, what in [
-        (empty, "zeros everywhere: no place speaks for the class, by this explainer"),
-        (same & ~empty, "the same value everywhere: no place stands out"),
-    ]:
-        if bool(blank.any()):
-            images = ", ".join(str(it) for it in blank.nonzero().flatten().tolist()[:5])
-            raise ExplainError(
-                f"A map must differ from place to place. Got from {method} for image {images} of the batch "
-                f"{what}. Ask for another class, or choose another explainer."
-            )
-
-
-def _shown(classifier: Classifier, subject: Subject) -> UInt8[np.ndarray, "b h w _c"]:
+def shown_of(classifier: Classifier, subject: Subject) -> UInt8[np.ndarray, "b h w _c"]:
+    """The pictures that the network saw, before they were normalized."""
     spec = classifier.input_spec
     mean, std = (
         torch.tensor(it, device=subject.image.device).view(1, -1, 1, 1) for it in (spec.channel_mean, spec.channel_std)

@@ -11,6 +11,7 @@ from chiron.report import sentences
 from chiron.report.checklists.answers import answered_checklists
 from chiron.report.context import ReportContext
 from chiron.report.data_tables import flow_view, table_one_rows
+from chiron.report.explanations import Explained, explanation_view
 from chiron.report.figures import draw_figures, inline_svg
 from chiron.report.gallery import Gallery
 from chiron.report.limits import Limit, limits_of
@@ -43,6 +44,7 @@ FIRST_SECTIONS = {
 }
 LAST_SECTIONS = {  # after those that the numbers fill, see `sections.on_page`
     "failures": "Failures",
+    "maps": "Where the model reacted",
     "training": "Training",
     "made": "How it was made",
     "checklists": "Reporting checklists",
@@ -55,6 +57,7 @@ def render_report(
     history: History | None = None,
     *,
     gallery: Gallery | None = None,
+    explained: Explained | None = None,
     limits: Sequence[Limit] | None = None,
     drawings: Sequence[Drawing] | None = None,
     shareable: bool = False,
@@ -66,6 +69,7 @@ def render_report(
         context: where the predictions come from.
         history: one mapping an epoch; without it the learning curves are left out.
         gallery: the failures; without them the page has none.
+        explained: maps of some images; without them the page has none.
         limits: what `limits_of` found; by default it is asked here. A shareable page needs those of the exact numbers.
         drawings: the figures, where they are drawn already.
         shareable: say that numbers are coarse and things left out (`report.coarse` and `report.sharing` do it).
@@ -84,6 +88,7 @@ def render_report(
             "limits": limits_of(evaluation, context) if limits is None else limits,
             "gallery": gallery,
             "failures": sentences.failures(gallery) if gallery else {},
+            "explained": explanation_view(explained) if explained else None,
             "shareable": sentences.SHAREABLE if shareable else "",
         }
         view["more"] = sections_of(evaluation, context)
@@ -98,7 +103,7 @@ def render_report(
 
 def _sections(view: Mapping[str, Any]) -> dict[str, str]:
     """Ids and headings of the sections that this page has, in their order."""
-    optional = {"failures": view["gallery"], "training": view["training"]}
+    optional = {"failures": view["gallery"], "maps": view["explained"], "training": view["training"]}
     after = {name: heading for name, heading in LAST_SECTIONS.items() if optional.get(name, True)}
     return FIRST_SECTIONS | {section.id: section.heading for section in view["more"]} | after
 

@@ -20,6 +20,7 @@ from chiron.spec.decision import Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.evaluate_bundle import score_other_data
+from chiron.workflows.explain_run import explain_run
 from chiron.workflows.external import External, WhenSeen, read_labels_map
 from chiron.workflows.look import enter_look, headline_split, now, part_of
 from chiron.workflows.overfit import refuse_overfit_check
@@ -74,6 +75,7 @@ def evaluate(
     subgroups: Sequence[str] = (),
     privacy: Privacy = "auto",
     pictures: bool = True,
+    explain: str | None = None,
     force: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -92,7 +94,8 @@ def evaluate(
         subgroups: columns to divide by, beside those that the recipe plans.
         unit: what one answer is for; by default what the bundle says, of a table from elsewhere the image.
         privacy: whether the tables hold names of images, see `chiron.data.private`.
-        pictures: show those of the failures on the page.
+        pictures: show those of the failures, and maps, on the page.
+        explain: an explainer, or `auto`: maps of some right and wrong images of a run, which its report shows.
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
         DataError: there is nothing to score.
@@ -101,6 +104,7 @@ def evaluate(
     if data is None:
         of_others = {"--labels-map": labels_map is not None, "--overlap": overlap != "stop"}
         _refuse_idle(of_others | {"--privacy": privacy != "auto"})
+    _refuse_maps(explain is not None and (data is not None or not is_run(Path(target))), target)
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     asked = Asked(unit, tuple(subgroups), pictures)
     if is_run(path):
@@ -117,6 +121,7 @@ def evaluate(
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if world.any(world.is_main and not run.is_scored(chosen)):
             score_run(run, chosen, unit=unit, device=device, threads=threads)
+        world.by_main(lambda: explain_run(run, chosen, method=explain, device=device, threads=threads))
         made = world.by_main(lambda: evaluate_run(run, split=chosen, asked=asked))
         return made or _evaluated_elsewhere(_results_of(run, chosen, asked))
     folder = Path(out) if out is not None else Path("evaluation")
@@ -138,6 +143,12 @@ def evaluate(
         path, Path(data), folder, how, split=split, privacy=privacy, device=device, threads=threads
     )
     return world.by_main(lambda: evaluate_table(table, folder, asked=asked)) or _evaluated_elsewhere(folder)
+
+
+def _refuse_maps(wanted: bool, target: str | Path) -> None:
+    """Stops where maps were asked for and no run holds the images."""
+    if wanted:
+        raise SpecError(f"--explain is for a run on its own images. Got {target}. Leave it out: see `chiron explain`.")
 
 
 def _refuse_idle(of_other_data: Mapping[str, bool]) -> None:

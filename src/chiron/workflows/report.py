@@ -112,7 +112,14 @@ def write_page(
         gallery, history, drawings = shareable_gallery(gallery, key), shareable_history(history), None
     limits = limits_of(shown, context, exact=exact)
     page = render_report(
-        shown, context, history, limits=limits, gallery=gallery, drawings=drawings, shareable=key is not None
+        shown,
+        context,
+        history,
+        limits=limits,
+        gallery=gallery,
+        explained=stored.explained if pictures and key is None else None,
+        drawings=drawings,
+        shareable=key is not None,
     )
     write_text(path, page)
     return limits

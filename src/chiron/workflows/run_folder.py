@@ -45,6 +45,7 @@ _OWN = (
     "by_image",
     "by_unit",
     "by_patient",
+    "explanations",
 )
 CALIBRATING = "calibrating"  # status of a run whose parts are of two decisions until `chiron calibrate` has ended
 _DATA_SETTING = re.compile(r"^((?:--set=)?\s*data\s*(?:\.[^=]*)?=).*", re.DOTALL)
@@ -105,6 +106,10 @@ class RunFolder:
     def by_unit(self, unit: str) -> Path:
         """Numbers, figures and report of another unit than the bundle's, beside those that stand for the run."""
         return self.path / f"by_{unit}"
+
+    def explanations(self, split: str) -> Path:
+        """Maps of some images of one split, where they were asked for."""
+        return self.path / "explanations" / split
 
     def predictions(self, split: str) -> Path:
         """The table of one split."""

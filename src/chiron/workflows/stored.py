@@ -15,6 +15,7 @@ from chiron.data.predictions import Predictions
 from chiron.data.private import is_private
 from chiron.data.split import split_summary
 from chiron.report.context import ReportContext
+from chiron.report.explanations import Explained
 from chiron.report.flow import flow_of
 from chiron.report.table_one import carried_columns, table_one
 from chiron.spec.decision import Unit
@@ -35,6 +36,7 @@ class Stored:
     history: Sequence[Mapping[str, Any]] = ()
     manifest: Manifest | None = None  # says where the images lie; None for a table from elsewhere
     unit: Unit | None = None  # what one answer is for; None: what the table's decision says
+    explained: Explained | None = None  # maps of some images, where they were asked for
 
 
 def stored_run(run: RunFolder, split: str, *, unit: Unit | None = None) -> Stored:
@@ -78,7 +80,18 @@ def stored_run(run: RunFolder, split: str, *, unit: Unit | None = None) -> Store
         command=facts.get("command", ""),
         **_data_facts(manifest, predictions, split),
     )
-    return Stored(predictions, context, recipe.evaluate, run.read_history(), manifest, unit)
+    explained = _stored_explanations(run, split)
+    return Stored(predictions, context, recipe.evaluate, run.read_history(), manifest, unit, explained)
+
+
+def _stored_explanations(run: RunFolder, split: str) -> Explained | None:
+    """The maps of this split, where they are of the run's bundle as it is."""
+    folder = run.explanations(split)
+    if not (folder / "explanations.json").is_file():
+        return None
+    files = [folder / f"{name}.json" for name in ("explanations", "pictures")]
+    facts, pictures = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    return Explained(facts, pictures) if facts["bundle_id"] == run.read_facts().get("bundle_id") else None
 
 
 def require_of_bundle(run: RunFolder, split: str) -> None:
