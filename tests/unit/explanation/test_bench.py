@@ -34,7 +34,7 @@ class Brightness(nn.Module):
 
 
 def blobs(num_images: int = 40) -> tuple[Subject, torch.Tensor, torch.Tensor, list[str]]:
-    """A bright square in a corner, and a checkerboard, which is all edges, in the opposite one; two images a patient."""
+    """A bright square in a corner, and a checkerboard, which is all edges, in the opposite one; 2 images a patient."""
     random = torch.Generator().manual_seed(3)
     image = 0.02 * torch.randn((num_images, 1, SIZE, SIZE), generator=random)
     findings, marks = torch.zeros((2, num_images, SIZE, SIZE), dtype=torch.bool)

@@ -26,7 +26,7 @@ class Mean(nn.Module):
 
 def classifier(*names: str) -> Classifier:
     labels = LabelSpace(names=names or ("opacity", "normal"), positive=(names or ("opacity",))[0])
-    return Classifier([Mean()], network_spec=NetworkSpec(name="test_resnet"), input_spec=SPEC, labels=labels)
+    return Classifier([Mean()], network_spec=NetworkSpec(name="test_resnet", args={}), input_spec=SPEC, labels=labels)
 
 
 @pytest.fixture(scope="module")
