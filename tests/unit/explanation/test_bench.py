@@ -38,7 +38,7 @@ def blobs(num_images: int = 40) -> tuple[Subject, torch.Tensor, torch.Tensor, li
     random = torch.Generator().manual_seed(3)
     image = 0.02 * torch.randn((num_images, 1, SIZE, SIZE), generator=random)
     findings, marks = torch.zeros((2, num_images, SIZE, SIZE), dtype=torch.bool)
-    board = (torch.arange(8)[:, None] + torch.arange(8)).remainder(2).float() * 4 - 2
+    board = (torch.arange(8)[:, None] // 2 + torch.arange(8) // 2).remainder(2).float() * 4 - 2
     for k in range(num_images):
         side = 6 + k % 3
         top, left = ((4, 4), (4, 36), (36, 4), (36, 36))[k % 4]
@@ -106,9 +106,9 @@ def test_where_maps_point_is_told_in_words(at, words):
 
 
 def test_sizes_are_thirds_by_area():
-    subject, findings, _, patients = blobs(12)
+    subject, findings, marks, patients = blobs(12)
     small = findings.flatten(1).sum(dim=1) == 36
-    masks = torch.where(small[:, None, None], findings, ~findings)  # hits are in the third of the small ones alone
+    masks = torch.where(small[:, None, None], findings, marks)  # the map hits those of the smallest third alone
     found = bench_explainer("grad_cam", subject, masks, patients, num_scored=6)
     assert [found.by_size[size].value for size in SIZES] == [1, 0, 0]
     assert np.isclose(found.estimates["pointing"].value, 4 / 12)
