@@ -24,7 +24,7 @@ from chiron.spec.reading import read_recipe
 from chiron.spec.recipe import Recipe
 from chiron.workflows.check import check_recipe, recipe_warnings
 
-NUM_RECIPES = 51
+NUM_RECIPES = 52
 READINGS = {"documented", "code", "paper", "corrected", "own"}
 RECIPES = packaged_recipes()
 

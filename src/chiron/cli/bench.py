@@ -1,13 +1,30 @@
-"""`chiron bench train`."""
+"""`chiron bench train` and `chiron bench explainers`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from chiron.cli.options import Changes, Debug, Device, Json, Quiet, Threads, say, say_json, say_table, start_logging
+from chiron.cli.evaluate import shown
+from chiron.cli.options import (
+    Changes,
+    Debug,
+    Device,
+    Force,
+    Json,
+    Quiet,
+    Threads,
+    say,
+    say_json,
+    say_table,
+    start_logging,
+)
 
-app = typer.Typer(help="Measure how fast training is on this machine.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="Measure how fast training is here, and which explainer finds what was planted.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 
 _ROWS = {
     "decode_ms_per_image": "decode a file",
@@ -26,7 +43,7 @@ _ROWS = {
 
 @app.callback()
 def bench() -> None:
-    """Measure how fast training is on this machine."""
+    """Measure how fast training is here, and which explainer finds what was planted."""
 
 
 @app.command("train")
@@ -63,6 +80,77 @@ def bench_train_command(
         say_json(done)
     else:
         _say(done)
+
+
+@app.command("explainers")
+def bench_explainers_command(
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Option("--bundles", help="A run or bundle trained on chest phantoms; repeat. By default three are made."),
+    ] = None,
+    methods: Annotated[list[str] | None, typer.Option("--method", help="An explainer; repeat. By default all.")] = None,
+    images: Annotated[
+        int, typer.Option("--images", min=1, help="Phantoms to draw; about 1 in 25 has its findings off the center.")
+    ] = 1000,
+    scored: Annotated[
+        int, typer.Option("--scored", min=20, help="Patients for the scores that take many passes of the network.")
+    ] = 30,
+    difficulty: Annotated[float, typer.Option("--difficulty", min=0, max=1)] = 0.25,
+    shortcut: Annotated[
+        str | None, typer.Option("--shortcut", help="Plant corner_marker or ruler: do maps point at it?")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the phantoms; not one that was trained on.")] = 1000,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the evidence and its page.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Ask every explainer for findings at known places, against maps that know nothing of the network."""
+    start_logging(quiet=quiet, debug=debug)
+    from chiron.workflows.bench_explainers import bench_explainers
+
+    done = bench_explainers(
+        tuple(bundles or ()),
+        methods=tuple(methods or ()),
+        num_images=images,
+        num_scored=scored,
+        difficulty=difficulty,
+        shortcut=shortcut,
+        seed=seed,
+        out=out,
+        device=device,
+        threads=threads,
+        force=force,
+    )
+    if as_json:
+        say_json(done)
+        return
+    for network in done["networks"]:
+        _say_network(network)
+
+
+def _say_network(network: dict[str, Any]) -> None:
+    counts = "" if network["counts"] else "; too low to count as evidence"
+    say(
+        f"{network['name']} ({network['kind']}): AUROC {shown(network['auroc'])}{counts}; "
+        f"{network['num_images']} images, {network['num_patients']} patients"
+    )
+    by_hits = sorted(network["explainers"].items(), key=lambda it: -it[1]["estimates"]["pointing"]["value"])
+    controls = list(by_hits[0][1]["differences"]) if by_hits else []
+    say_table(
+        ["explainer", "hit rate", *(f"above {control}" for control in controls), "standing"],
+        [
+            (name, shown(it["estimates"]["pointing"]), *(shown(it["differences"][c]["pointing"]) for c in controls),
+             "recommended" if it["recommended"] else "experimental")
+            for name, it in by_hits
+        ],
+    )  # fmt: skip
+    for name, it in by_hits:
+        if "where" in it:
+            say(f"{name}: {it['where']['words']}")
 
 
 def _say(done: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from chiron.explanation.subject import Subject
 from chiron.explanation.tokens import Pruning, grid_of, pruning_of
 from chiron.models.headed import HeadedModel
 
-__all__ = ["AttentionLayers", "attention_layers", "why_no_attention"]
+__all__ = ["AttentionLayers", "attention_layers", "runs_attention", "why_no_attention"]
 
 SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 
@@ -88,6 +88,13 @@ def why_no_attention(subject: Subject) -> str | None:
     if watch.weights:
         return "its last attention is within windows or over channels, not over all places. Choose grad_cam."
     return "it has no softmax attention of tokens to all places. Choose grad_cam."
+
+
+def runs_attention(subject: Subject) -> bool:
+    """Whether any softmax attention runs in the network, over places, windows, channels or sides of the image."""
+    with torch.no_grad():
+        watch, _ = _run(subject.rows(torch.zeros(1, dtype=torch.long, device=subject.image.device)))
+    return bool(watch.weights)
 
 
 class _Watch(TorchFunctionMode):

@@ -1,6 +1,7 @@
 """Means of scores over images, and paired differences, with intervals that account for units."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -40,6 +41,10 @@ def paired_difference(
 ) -> Estimate:
     """The mean of `second` - `first` over the images where both are defined: an explainer against a control.
 
+    Where all hits differ alike, as those of a perfect explainer from a control that never hits, resampling gives no
+    limits. Then the share of images that may differ in another way is at most what Wilson's interval leaves, and they
+    are taken to differ as far as they can, to either side.
+
     Raises:
         ExplainError: there is no such score.
         MetricError: there is not one unit an image.
@@ -48,7 +53,20 @@ def paired_difference(
     difference = _exact(second) - _exact(first)
     defined = np.isfinite(difference)
     rows = rows_of(units, len(difference)).part(defined)
-    return mean_estimate(difference[defined], rows, lower_bound=low - high, upper_bound=high - low)
+    found = mean_estimate(difference[defined], rows, lower_bound=low - high, upper_bound=high - low)
+    if name != "pointing" or not defined.any() or np.ptp(difference[defined]) > 0:
+        return found
+    alike = share_estimate(np.ones(int(defined.sum()), dtype=bool), rows)
+    if alike.low is None:
+        return found
+    middle, other = float(difference[defined][0]) * alike.low, 1 - alike.low
+    return replace(
+        found,
+        low=max(-1.0, middle - other),
+        high=min(1.0, middle + other),
+        method=f"{alike.method}, of differences that are all alike",
+        note=alike.note,
+    )
 
 
 def _score(name: str) -> Score:

@@ -54,3 +54,17 @@ def test_what_cannot_be_averaged_is_told():
         mean_score("iou", torch.zeros(3), units=["a", "b"])
     nothing = mean_score("iou", torch.full((3,), torch.nan))
     assert (nothing.value, nothing.low, nothing.note) == (None, None, "no image to count")
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.0, 1.0), (1.0, 0.0), (1.0, 1.0)])
+def test_differences_of_hits_that_are_all_alike_have_limits_too(first, second):
+    """Wilson by hand for 30 of 30: n / (n + z^2) is the least share that may differ alike."""
+    found = paired_difference("pointing", torch.full((30,), first), torch.full((30,), second))
+    least = 30 / (30 + 1.959964**2)
+    assert found.value == second - first
+    assert found.low == pytest.approx(max(-1, (second - first) * least - (1 - least)), abs=1e-6)
+    assert found.high == pytest.approx(min(1, (second - first) * least + (1 - least)), abs=1e-6)
+    pairs = paired_difference(
+        "pointing", torch.full((30,), first), torch.full((30,), second), [k // 3 for k in range(30)]
+    )
+    assert pairs.high - pairs.low > found.high - found.low  # ten patients say less than thirty
