@@ -84,8 +84,9 @@ def bench_explainers(
                 classifier, num_images=num_images, difficulty=difficulty, seed=seed, shortcut=shortcut
             )
             networks.append(_bench_network(bundle.name, classifier, images, methods, num_scored, with_marks=shortcut))
+    command = command_line(hide=[Path(out) if out else None, *(Path(it) for it in bundles)])
     evidence = {
-        "made": {"command": command_line(), "date": datetime.now(UTC).date().isoformat(), **_versions()},
+        "made": {"command": command, "date": datetime.now(UTC).date().isoformat(), **_versions()},
         "phantoms": {
             "kind": NAME,
             "seed": seed,
