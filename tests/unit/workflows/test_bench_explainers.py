@@ -34,7 +34,7 @@ def test_a_planted_shortcut_is_what_maps_point_at_and_the_page_says_so(tmp_path,
     planted, size = Planted(shortcut="corner_marker"), 64
     options = {"num_images": 300, "img_size": size, "difficulty": 0.9, "seed": 1}
     data = make_phantoms("phantom-cxr", tmp_path / "data", planted=planted, **options)
-    changes = (f"input.img_size={size}", "train.epochs=5", "train.lr=3e-3", "train.num_workers=0")
+    changes = (f"input.img_size={size}", "train.epochs=15", "train.lr=3e-3", "train.num_workers=0")
     run = train("phantom_cxr/fair_cnn_nano", data, tmp_path / "run", overrides=changes, device="cpu")
     asked = ["--method", "hires_cam", "--images", "300", "--scored", "20", "--difficulty", "0.9", "--device", "cpu"]
     asked += ["--bundles", str(run.path), "--shortcut", "corner_marker", "--out", str(tmp_path / "out"), "-q"]
