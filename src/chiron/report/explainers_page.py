@@ -63,8 +63,9 @@ def _network(network: Mapping[str, Any]) -> Iterator[str]:
     for name, it in found.items():
         cells = [_shown(it["estimates"][score]) for score in _TELL]
         yield f"| `{name}` | {' | '.join(cells)} | {1000 * it['seconds_per_image']:.0f} |"
-    yield "\nWhy experimental:\n"
-    yield from (f"- `{name}`: {'; '.join(it['reasons'])}." for name, it in found.items() if it["reasons"])
+    if reasons := {name: it["reasons"] for name, it in found.items() if it["reasons"]}:
+        yield "\nWhy experimental:\n"
+        yield from (f"- `{name}`: {'; '.join(it)}." for name, it in reasons.items())
     if network["left_out"]:
         yield "\nDo not fit: " + ", ".join(f"`{name}`" for name in network["left_out"]) + "."
     if any("where" in it for it in found.values()):

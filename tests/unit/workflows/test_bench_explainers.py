@@ -24,6 +24,7 @@ def test_patients_that_a_network_has_seen_are_refused(tmp_path):
 
 
 def test_an_output_that_stands_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "evidence.json").write_text("{}", encoding="utf-8")
     assert chiron(["bench", "explainers", "--out", str(tmp_path), "-q"]) == 2
     assert "--force" in capsys.readouterr().err
 
@@ -33,9 +34,9 @@ def test_a_planted_shortcut_is_what_maps_point_at_and_the_page_says_so(tmp_path,
     planted, size = Planted(shortcut="corner_marker"), 64
     options = {"num_images": 300, "img_size": size, "difficulty": 0.9, "seed": 1}
     data = make_phantoms("phantom-cxr", tmp_path / "data", planted=planted, **options)
-    changes = (f"input.img_size={size}", "train.epochs=5", "train.lr=3e-3", "train.num_workers=0")
+    changes = (f"input.img_size={size}", "train.epochs=15", "train.lr=3e-3", "train.num_workers=0")
     run = train("phantom_cxr/fair_cnn_nano", data, tmp_path / "run", overrides=changes, device="cpu")
-    asked = ["--method", "hires_cam", "--images", "150", "--scored", "20", "--difficulty", "0.9", "--device", "cpu"]
+    asked = ["--method", "hires_cam", "--images", "300", "--scored", "20", "--difficulty", "0.9", "--device", "cpu"]
     asked += ["--bundles", str(run.path), "--shortcut", "corner_marker", "--out", str(tmp_path / "out"), "-q"]
     assert chiron(["bench", "explainers", *asked]) == 0
     assert "hires_cam: Shortcut: " in capsys.readouterr().out
