@@ -280,7 +280,13 @@ def test_a_mistake_is_told_once(tmp_path, monkeypatch):
     folder = folder_of(tmp_path, TINY_RECIPE)
     monkeypatch.chdir(folder)
     command, errors = [*training("run"), "--set", "train.epoch=3", *HERE], folder / "errors.txt"
-    both = [start_command(command, errors, environment=environment) for environment in ranks(2)]
+    (folder / "job").mkdir()  # where torchrun lets the processes of one start find each other's words
+    both = [
+        start_command(
+            command, errors, environment=each | {"TORCHELASTIC_ERROR_FILE": f"{folder}/job/{each['RANK']}/error"}
+        )
+        for each in ranks(2)
+    ]
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [2, 2]

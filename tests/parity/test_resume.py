@@ -62,6 +62,12 @@ def wait_for_checkpoints(run: Path, process: BaseProcess, count: int) -> None:
         time.sleep(0.005)
 
 
+def wait_for_half(run: Path, process: BaseProcess) -> None:
+    """Until a checkpoint is being written."""
+    while process.is_alive() and not list((run / "checkpoints").glob(".*")):
+        time.sleep(0.005)
+
+
 def require_readable(run: Path) -> int:
     """Whatever the moment, what is there is whole; how many checkpoints lie inside an epoch."""
     assert read_recipe(str(run / "recipe.yaml")).train.epochs
@@ -99,6 +105,8 @@ def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, class_folders, na
     while kills < wanted_kills:
         wait_for_checkpoints(run, process, int(random.integers(1, CHECKPOINTS // (2 * wanted_kills) + 1)))
         time.sleep(float(random.uniform(0, 0.6 if slow_writes else 0.1)))
+        if slow_writes and not halves:
+            wait_for_half(run, process)
         if not process.is_alive():
             break  # it finished before the kill
         process.kill()
