@@ -56,9 +56,15 @@ def test_family(name, model):
     assert reason is None or name not in LAYER_MAPS
 
 
+def timm_pairs():
+    """Every map layer is read by each cheap explainer; the one that runs the network a channel, with two networks."""
+    for name in LAYER_MAPS:
+        models = ["test_resnet", "test_vit"] if name in COSTLY else timm.list_models("test_*")
+        yield from ((name, model) for model in models)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", timm.list_models("test_*"))
-@pytest.mark.parametrize("name", LAYER_MAPS)
+@pytest.mark.parametrize(("name", "model"), list(timm_pairs()))
 def test_timm_model(name, model):
     assert check_explainer(name, showing_its_class(model)) is None
 

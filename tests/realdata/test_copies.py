@@ -23,6 +23,12 @@ KINDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def read_without_a_search(monkeypatch):
+    """The search is made here, among other images than those of the folder."""
+    monkeypatch.setattr("chiron.data.reading.search_copies", lambda *_: ())
+
+
 def pixels_of(folder):
     manifest = read_dataset(folder)
     images = ImageSource(manifest.root)

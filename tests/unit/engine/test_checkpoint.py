@@ -1,7 +1,6 @@
 """When checkpoints are written, which are kept, and that a long run costs no memory."""
 
 import gc
-import time
 
 import pytest
 import torch
@@ -66,7 +65,7 @@ def test_a_damaged_list_of_facts_is_told_before_anything_is_made_of_it(tmp_path,
 
 
 @pytest.mark.slow
-def test_fifty_epochs_take_no_more_memory_than_ten(tmp_path, class_folders, tiny_recipe):
+def test_thirty_epochs_take_no_more_memory_than_six(tmp_path, class_folders, tiny_recipe):
     """With an average of the weights, a logger and its details: as many live tensors, and no growing process."""
     import psutil
 
@@ -75,19 +74,18 @@ def test_fifty_epochs_take_no_more_memory_than_ten(tmp_path, class_folders, tiny
     from chiron.workflows.check import check_recipe
     from chiron.workflows.data import prepare
 
-    changes = ("train.epochs=50", "train.ema_decay=0.9", "train.loggers=[tensorboard]", "train.log_details=true")
+    changes = ("train.epochs=30", "train.ema_decay=0.9", "train.loggers=[tensorboard]", "train.log_details=true")
     recipe = check_recipe(str(tiny_recipe), changes)
     manifest, labels = prepare(recipe, class_folders)
-    tensors, megabytes, seconds = [], [], []
+    tensors, megabytes = [], []
 
     def look(history) -> None:
         gc.collect()
         tensors.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
         megabytes.append(psutil.Process().memory_info().rss / 2**20)
-        seconds.append(time.monotonic())
 
     fit(recipe, manifest, labels, checkpoints=tmp_path / "checkpoints", logs=tmp_path / "logs",
         runtime=start_runtime(device="cpu", threads=1), on_epoch=look)  # fmt: skip
-    assert len(tensors) == 50
-    assert set(tensors[10:]) == {tensors[10]}
-    assert megabytes[-1] - megabytes[10] < 20
+    assert len(tensors) == 30
+    assert set(tensors[6:]) == {tensors[6]}
+    assert megabytes[-1] - megabytes[6] < 12
