@@ -37,7 +37,7 @@ test-fast: $(STAMP)
 	$(PYTEST) -n 2 -m "not slow and not realdata and not gpu and not network" tests/unit tests/recipes
 
 test-slow: $(STAMP)
-	$(PYTEST) -n 2 --dist loadgroup --durations=15 -m "(slow or realdata) and not gpu and not network"
+	$(PYTEST) -n 2 --durations=15 -m "(slow or realdata) and not gpu and not network"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

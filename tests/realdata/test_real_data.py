@@ -18,12 +18,6 @@ THREE = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
 @pytest.fixture(scope="module")
-def kermany(real_data):
-    """One reading takes a minute or more; the group of its tests stays in one process."""
-    return read_dataset(real_data / "kermany_224.zip")
-
-
-@pytest.fixture(scope="module")
 def pneumonia(real_data):
     return read_dataset(real_data / "medmnist" / "pneumoniamnist.npz")
 
@@ -33,8 +27,7 @@ def repeated(frame: pl.DataFrame, column: str) -> list[int]:
     return sorted(sizes.filter(sizes > 1).to_list())
 
 
-@pytest.mark.xdist_group("kermany")
-def test_kermany_counts(kermany):
+def kermany_counts(kermany):
     assert kermany.reader == "kermany"
     counts = kermany.frame.group_by("split", "label").len().rows()
     assert set(counts) == {
@@ -43,8 +36,7 @@ def test_kermany_counts(kermany):
     assert set(kermany.frame["status"]) == {"ok"}
 
 
-@pytest.mark.xdist_group("kermany")
-def test_kermany_groups(kermany):
+def kermany_groups(kermany):
     sizes = kermany.frame.group_by("patient_id").len()["len"]
     assert (len(sizes), int((sizes > 1).sum()), sizes.max()) == (3693, 620, 30)
     crossing = kermany.frame.group_by("patient_id").agg(pl.col("split").n_unique())["split"]
@@ -57,23 +49,20 @@ def test_kermany_groups(kermany):
     assert kermany.frame["group_id"].to_list() == expected
 
 
-@pytest.mark.xdist_group("kermany")
-def test_kermany_identical_pixels(kermany):
+def kermany_identical_pixels(kermany):
     assert repeated(kermany.frame, "pixels_sha256") == [2] * 26 + [3] * 2
     both = kermany.frame.group_by("pixels_sha256").agg(pl.col("split", "label").n_unique())
     assert (both["split"].max(), both["label"].max()) == (1, 1)
     assert label_conflicts(kermany.frame) == []
 
 
-@pytest.mark.xdist_group("kermany")
-def test_kermany_official_split_has_no_leak(kermany):
+def kermany_official_split_has_no_leak(kermany):
     report = require_no_leaks(kermany)
     assert report.leaks == ()
     assert {pair.kind for pair in report.suspects} <= {"possible copy"}
 
 
-@pytest.mark.xdist_group("kermany")
-def test_kermany_copies_never_join_the_classes(kermany):
+def kermany_copies_never_join_the_classes(kermany):
     label = dict(kermany.frame.select("sample_id", "label").iter_rows())
     confirmed = [pair for pair in kermany.copies if pair.confirmed]
     assert confirmed
@@ -91,14 +80,29 @@ def test_kermany_cautious_tells_159_suspects(real_data, monkeypatch):
     assert any("159 stand in train and in test, 0 of them with the same etiology" in note for note in manifest.notes)
 
 
-@pytest.mark.xdist_group("kermany")
-def test_kermany_val_is_carved_from_train(kermany):
+def kermany_val_is_carved_from_train(kermany):
     done = assign_splits(kermany, fractions=THREE, seed=0)
     summary = split_summary(done)
     assert summary["test"]["NORMAL"]["images"] == 234
     assert share_deviation(done, ["train", "val"]) < 0.001
     assert done.select("val").frame.height == pytest.approx(4583 * 0.15 / 0.85, rel=0.005)
     require_no_leaks(done)
+
+
+def test_kermany(real_data, subtests):
+    """One reading, which takes a minute, for all that is known of these images."""
+    kermany = read_dataset(real_data / "kermany_224.zip")
+    checks = (
+        kermany_counts,
+        kermany_groups,
+        kermany_identical_pixels,
+        kermany_official_split_has_no_leak,
+        kermany_copies_never_join_the_classes,
+        kermany_val_is_carved_from_train,
+    )
+    for check in checks:
+        with subtests.test(check.__name__):
+            check(kermany)
 
 
 def test_pneumoniamnist_identical_images(pneumonia):
