@@ -200,7 +200,9 @@ def test_ham10000_divided_by_image_is_refused_with_the_count_of_shared_lesions(r
             assert after.prevalence[name] == pytest.approx(share, abs=0.005)
 
 
-def test_ham10000_images_in_a_zip(real_data):
+def test_ham10000_images_in_a_zip(real_data, monkeypatch):
+    """Copies with other pixels are planted and looked for in `test_copies.py`."""
+    monkeypatch.setattr("chiron.data.reading.search_copies", lambda *_: ())
     manifest = read_dataset(real_data / "ham10000_200x150.zip")
     assert (manifest.reader, manifest.frame.height) == ("ham10000", 9_015)
     assert manifest.frame["unit_id"].n_unique() == 6_734
