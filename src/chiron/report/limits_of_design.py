@@ -121,7 +121,7 @@ def fitted_where_selected(evaluation: Evaluation, context: ReportContext) -> str
 
 
 def recalibrated(evaluation: Evaluation, context: ReportContext) -> str | None:
-    """The decision was fitted again on images of the same data, so that the bundle as it was given has other numbers."""
+    """The decision was fitted again on images of the same data; the bundle as it was given has other numbers."""
     found = evaluation.get("recalibration")
     if not found:
         return None

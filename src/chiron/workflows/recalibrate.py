@@ -66,9 +66,12 @@ class Parts:
 
     def used(self, manifest: Manifest) -> Manifest:
         """Both together, in the order of the data."""
-        scored = pl.col("sample_id").is_in(self.to_score(manifest).frame["sample_id"].implode())
-        fitted = (pl.col("split") == self.fitted).fill_null(False)
-        return replace(manifest, frame=manifest.frame.filter(scored | fitted))
+        scored = self.to_score(manifest)
+        if self.fitted is None:
+            return scored
+        is_scored = pl.col("sample_id").is_in(scored.frame["sample_id"].implode())
+        is_fitted = (pl.col("split") == self.fitted).fill_null(False)
+        return replace(manifest, frame=manifest.frame.filter(is_scored | is_fitted))
 
     def require_apart(self, manifest: Manifest) -> Manifest:
         """The data, where no patient, group or picture is fitted on and scored as well; what may be is noted.
