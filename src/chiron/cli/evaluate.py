@@ -143,7 +143,7 @@ def say_evaluation(numbers: dict[str, Any]) -> None:
         if key in numbers["overall"]:
             say(f"  {key:<20} {shown(numbers['overall'][key])}{_beside(numbers, key)}")
     _say_questions(numbers["questions"])
-    if again := numbers["recalibration"]:
+    if again := numbers.get("recalibration"):
         say(
             f"  recalibrated on    {again['num_units']:,} {again['unit']}s in {again['num_groups']:,} groups of "
             f"{again['split']}, which are not scored"

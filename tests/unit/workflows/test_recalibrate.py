@@ -12,6 +12,7 @@ from process_jobs import run_job
 from chiron.audit.ledger import LEDGER
 from chiron.bundle import read_known_images
 from chiron.classifier import load
+from chiron.cli.evaluate import say_evaluation
 from chiron.core.errors import DataError, DecisionError, LeakError, SpecError
 from chiron.data.known_images import pixel_marks
 from chiron.data.manifest import Manifest
@@ -146,7 +147,9 @@ def test_what_came_out_is_another_bundle_and_says_so(done, given):
     assert f"weights are those of the bundle {former.bundle_id}" in card
 
 
-def test_the_report_tells_it_in_plain_words(done, tmp_path):
+def test_the_report_tells_it_in_plain_words(done, tmp_path, capsys):
+    say_evaluation(done.numbers)
+    assert "recalibrated on    100 images in 100 groups of cal, which are not scored" in capsys.readouterr().out
     page = done.report.read_text().replace("\u00a0", " ")
     words = "Recalibrated on 100 images of 100 groups of these data (split cal), which are not scored."
     assert page.split('id="limits"')[0].count(words) == 1
