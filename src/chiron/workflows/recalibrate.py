@@ -6,7 +6,6 @@ bundle's own have. What comes out is another bundle, with an id of its own.
 """
 
 import logging
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,6 +187,12 @@ def refitted_decision(former: Decision, units: Predictions) -> Decision:
     """
     if not units.scored.height:
         raise DecisionError("A decision is fitted on images with a reference label. Got none. Look at the split.")
+    absent = [name for name, count in _cases_of(units).items() if not count]
+    if absent and not units.is_multi_label:
+        raise DecisionError(
+            f"A calibration with an intercept a class needs cases of every class. Got none of {', '.join(absent)}. Add "
+            "some to the split that is recalibrated on."
+        )
     calibration = fit_calibration(
         member_scores(units.scored, units.classes)[0],
         units.y_true,
@@ -214,15 +219,16 @@ def _rules_of(decision: Decision) -> DecisionRecipe:
 
 def _described(units: Predictions, decision: Decision, split: str) -> str:
     """The part in numbers: units and groups, and how many have each class."""
-    y_true = units.y_true
-    if units.is_multi_label:
-        of_class = {name: int((y_true[:, k] == 1).sum()) for k, name in enumerate(units.classes)}
-    else:
-        counts = Counter(np.asarray(y_true).tolist())
-        of_class = {name: counts[k] for k, name in enumerate(units.classes)}
     groups = len(set(units.groups or units.scored["sample_id"]))
-    listed = ", ".join(f"{name} {count:,}" for name, count in of_class.items())
-    return f"the split {split} with {len(y_true):,} {decision.unit}s in {groups:,} groups ({listed})"
+    listed = ", ".join(f"{name} {count:,}" for name, count in _cases_of(units).items())
+    return f"the split {split} with {units.scored.height:,} {decision.unit}s in {groups:,} groups ({listed})"
+
+
+def _cases_of(units: Predictions) -> dict[str, int]:
+    """How many scored units have each class."""
+    y_true = units.y_true
+    shown = y_true == 1 if units.is_multi_label else y_true[:, None] == np.arange(len(units.classes))
+    return dict(zip(units.classes, shown.sum(axis=0).tolist(), strict=True))
 
 
 def known_with(bundle: Path, part: Manifest, split: str) -> KnownImages | None:

@@ -240,9 +240,10 @@ def same_patient(k):
             DecisionError,
             r"Got 23\. .* cal with 23 images in 23",
         ),
+        ({"split": lambda k: "cal" if k > 99 else "test"}, {}, DecisionError, r"Got none of sick\. Add .*\(sick 0, w"),
         ({"split": lambda k: "cal" if k % 3 == 0 and (k > 39 or k < 3) else "test"}, {}, DecisionError, "Nothing was"),
     ],
-    ids=["same split", "empty", "no split", "patient in both", "few", "few positives"],
+    ids=["same split", "empty", "no split", "patient in both", "few", "one class", "few positives"],
 )
 def test_what_cannot_be_done_is_told_and_nothing_written(given, tmp_path, columns, options, error, message):
     data = write_table(write_class_folders(tmp_path / "data", count=320, seed=7), **columns)
