@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -22,12 +23,14 @@ from chiron.decide.thresholds import fit_threshold
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import score_manifest
 from chiron.spec.decision import Calibration, Conformal, Decision, Threshold
+from chiron.spec.layout import Layout
+from chiron.spec.recipe import EvaluateRecipe
 from chiron.workflows import evaluate as verb
 from chiron.workflows import evaluate_bundle
 from chiron.workflows.evaluate import evaluate
 from chiron.workflows.report import report
 
-pytestmark = pytest.mark.usefixtures("undrawn", "unchecked")
+pytestmark = pytest.mark.usefixtures("unchecked")
 OWN = Decision(
     calibration=Calibration(
         method="temperature", parameters=({"temperature": (0.5,)},), fitted_on="cal", num_units=60, num_groups=60
@@ -64,7 +67,8 @@ def elsewhere(tmp_path_factory):
     return write_table(write_class_folders(folder, count=320, seed=7))
 
 
-def write_table(data, **columns):
+def write_table(data, place=None, **columns):
+    """A table beside the images, or at another place, with other columns."""
     names = [f"sick/{path.name}" for path in sorted((data / "sick").iterdir())[:40]]
     names += [f"well/{path.name}" for path in sorted((data / "well").iterdir())]
     given = {
@@ -74,19 +78,28 @@ def write_table(data, **columns):
         "split": [("cal", "test")[k % 2] for k in range(len(names))],
     }
     table = pl.DataFrame(given | {key: [value(k) for k in range(len(names))] for key, value in columns.items()})
-    table.write_csv(data / "images.csv")
-    return data / "images.csv"
+    path = (place or data) / "images.csv"
+    table.write_csv(path)
+    return path
 
 
 def again(bundle, data, out, **options):
-    return evaluate(bundle, data=data, out=out, **({"recalibrate_on": "cal", "device": "cpu"} | options))
+    own = {"recalibrate_on": "cal", "device": "cpu", "layout": Layout(images=options.pop("images", None))}
+    return evaluate(bundle, data=data, out=out, **(own | options))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Reports without figures, and fewer resamples than numbers that are kept have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chiron.workflows.report.draw_figures", lambda *numbers, **options: [])
+        patch.setattr("chiron.workflows.stored.EvaluateRecipe", partial(EvaluateRecipe, num_resamples=200))
+        yield
 
 
 @pytest.fixture(scope="module")
 def done(given, elsewhere, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chiron.workflows.report.draw_figures", lambda *numbers, **options: [])
-        return again(given, elsewhere, tmp_path_factory.mktemp("project") / "out")
+    return again(given, elsewhere, tmp_path_factory.mktemp("project") / "out")
 
 
 def test_shifted_probabilities_are_mended_and_those_before_stand_beside(done):
@@ -169,24 +182,24 @@ def test_a_recalibrated_bundle_knows_what_it_was_fitted_on(done, elsewhere, tmp_
     assert "of other data than the training" in later.report.read_text()
 
 
-def test_all_means_all_others_and_their_groups(given, tmp_path):
-    data = write_table(
-        write_class_folders(tmp_path / "data", count=320, seed=7), split=lambda k: "cal" if k % 2 else None
-    )
-    done = again(given, data, tmp_path / "out", split="all")
+def test_all_means_all_others(given, elsewhere, tmp_path):
+    data = write_table(elsewhere.parent, tmp_path, split=lambda k: "cal" if k % 2 else None)
+    options = {"split": "all", "images": elsewhere.parent}
+    done = again(given, data, tmp_path / "out", **options)
     assert done.numbers["num_images"] == 100
     with pytest.raises(DataError, match="must be others than those of --recalibrate-on"):
         table = pl.read_csv(data).with_columns(split=pl.lit("cal"))
         table.write_csv(data)
-        again(given, data, tmp_path / "b", split="all")
+        again(given, data, tmp_path / "b", **options)
 
 
-def test_patients_and_labels_of_the_data_are_the_units_and_classes(trained_run, tmp_path):
+def test_patients_and_labels_of_the_data_are_the_units_and_classes(trained_run, elsewhere, tmp_path):
     """Two images a patient, labels with other names, and a class that the bundle has not."""
     bundle = shutil.copytree(trained_run.bundle, tmp_path / "given" / "bundle")
     decided(bundle, OWN.model_copy(update={"unit": "patient"}))
     data = write_table(
-        write_class_folders(tmp_path / "data", count=320, seed=7),
+        elsewhere.parent,
+        tmp_path,
         patient_id=lambda k: f"p{k // 2}",
         split=lambda k: ("cal", "test")[k // 2 % 2],
     )
@@ -195,7 +208,7 @@ def test_patients_and_labels_of_the_data_are_the_units_and_classes(trained_run, 
         pl.when(pl.col("patient_id").is_in(["p98", "p99"])).then(pl.lit("??")).otherwise("label").alias("label")
     ).write_csv(data)
     (tmp_path / "map.yaml").write_text("ILL: sick\n'??': null\n")
-    options = {"labels_map": tmp_path / "map.yaml", "split": "test"}
+    options = {"labels_map": tmp_path / "map.yaml", "split": "test", "images": elsewhere.parent}
     with pytest.raises(
         DecisionError, match=r"at least 50 cases.*Got 49\. .*the split cal with 49 patients in 49 groups"
     ):
@@ -210,6 +223,7 @@ def test_patients_and_labels_of_the_data_are_the_units_and_classes(trained_run, 
     assert "Recalibrated on cal, which has fewer than 100 groups" in "".join(Manifest.load(tmp_path / "out").notes)
 
 
+@pytest.mark.slow
 def test_seen_images_are_left_out_of_the_fit_too(given, trained_run, tmp_path):
     data = write_table(write_class_folders(tmp_path / "data", count=320, seed=7))
     seen = Manifest.load(trained_run.path).select("train").frame.filter(pl.col("label") == "well")["path"][0]
@@ -245,10 +259,10 @@ def same_patient(k):
     ],
     ids=["same split", "empty", "no split", "patient in both", "few", "one class", "few positives"],
 )
-def test_what_cannot_be_done_is_told_and_nothing_written(given, tmp_path, columns, options, error, message):
-    data = write_table(write_class_folders(tmp_path / "data", count=320, seed=7), **columns)
+def test_what_cannot_be_done_is_told_and_nothing_written(given, elsewhere, tmp_path, columns, options, error, message):
+    data = write_table(elsewhere.parent, tmp_path, **columns)
     with pytest.raises(error, match=message):
-        again(given, data, tmp_path / "out", **options)
+        again(given, data, tmp_path / "out", images=elsewhere.parent, **options)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / LEDGER).exists()
 
@@ -285,7 +299,7 @@ def test_no_bundle_that_is_to_be_kept_is_replaced(given, elsewhere, done, tmp_pa
     assert not (tmp_path / "out" / "bundle").exists()  # nobody takes it for the one that was scored
 
 
-STEPS = ["refit", "known_with", "enter_look", "score_manifest", "evaluate_table"]
+STEPS = ["refit", "known_with", "score_manifest", "evaluate_table"]
 
 
 @pytest.mark.parametrize("step", STEPS)
