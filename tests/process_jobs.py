@@ -96,6 +96,15 @@ def score(folder: str, bundle: str, counts: list[int]) -> list[list[list[float]]
     ]
 
 
+def recalibrate(folder: str, bundle: str, data: str) -> dict[str, Any]:
+    """A bundle on other data, of which a part fits its decision again."""
+    from chiron.workflows.evaluate import evaluate
+
+    options: dict[str, Any] = {"recalibrate_on": "cal", "device": "cpu", "threads": 1, "pictures": False}
+    numbers = evaluate(bundle, data=data, out=Path(folder) / "out", **options).numbers
+    return {"model_id": numbers["model_id"], "log_loss": numbers["overall"]["log_loss"]["value"]}
+
+
 def meet(folder: str) -> dict[str, Any]:
     """What each process gets of the others."""
     import torch

@@ -72,7 +72,7 @@ Made {provenance.created} with Chiron {provenance.chiron_version} ({versions}).
 |---|---|---|
 {splits}
 
-Grouping: {provenance.grouping}
+{_recalibration(provenance, decision)}Grouping: {provenance.grouping}
 Leaks: {leaks}
 Data digest: `{provenance.data_digest}`
 
@@ -96,10 +96,24 @@ def _first_weights(provenance: Provenance) -> str:
     return f"First weights: {as_markdown(origin.describe())}; SHA-256 of the file `{origin.sha256}`.\n{bound}"
 
 
+def _recalibration(provenance: Provenance, decision: Decision) -> str:
+    """A line of the images that the decision was fitted on again, which are none of the above."""
+    found = provenance.recalibration
+    if found is None:
+        return ""
+    units = "" if decision.unit == "image" else f" of {found.num_units:,} {decision.unit}s"
+    return (
+        f"**Recalibrated** on {found.num_images:,} images{units} in {found.num_groups:,} groups of other data (split "
+        f"{found.split}, digest `{found.data_digest}`), which trained nothing. The weights are those of the bundle "
+        f"{found.former_bundle_id}; its calibration, thresholds and prediction sets were replaced.\n\n"
+    )
+
+
 _FITTED_ON = {
     "cal": "on the cal split, which neither training nor selection has seen",
     "reuse_val": "on the val split, which also chose the weights: **optimistic**",
     "cross_fit": "by cross-fitting: each network on images that it was not trained on",
+    "other_data": "on other data than the training's",
 }
 _RULES = {
     "point": "which found so many there; later cases may be found less often",

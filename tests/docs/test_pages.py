@@ -173,6 +173,10 @@ def test_test_externally_runs_as_written(tmp_path, monkeypatch):
         assert run_small(arguments) == 0, arguments
     numbers = json.loads((tmp_path / "external/evaluation_metrics.json").read_text(encoding="utf-8"))
     assert [it["attribute"] for it in numbers["strata"]] == ["label_of_data"]
+    numbers = json.loads((tmp_path / "recalibrated/evaluation_metrics.json").read_text(encoding="utf-8"))
+    assert numbers["recalibration"]["split"] == "cal"
+    assert 80 <= numbers["num_images"] <= 100
+    assert (tmp_path / "recalibrated/bundle/bundle.json").is_file()
     splits = (tmp_path / "by_sex/test_split.csv").read_text(encoding="utf-8")
     assert splits.count("\n") > 10
 

@@ -56,6 +56,15 @@ def evaluate_command(
         Literal["stop", "leave-out", "accept"],
         typer.Option("--overlap", help="What to do about images of other data that the bundle's training has seen."),
     ] = "stop",
+    recalibrate_on: Annotated[
+        str | None,
+        typer.Option(
+            "--recalibrate-on",
+            metavar="SPLIT",
+            help="Fit calibration, thresholds and prediction sets again on this split of other data, e.g. cal, and "
+            "score another one; the new bundle goes to OUT/bundle.",
+        ),
+    ] = None,
     subgroups: Annotated[
         list[str] | None,
         typer.Option("--subgroups", metavar="COLUMN", help="Divide by this column as well; may be repeated."),
@@ -101,6 +110,7 @@ def evaluate_command(
         layout=layout_of(reader, groups, group_by, images, metadata, labels=labels),
         labels_map=labels_map,
         overlap=overlap,
+        recalibrate_on=recalibrate_on,
         subgroups=tuple(subgroups or ()),
         privacy=privacy,
         pictures=not no_images,
@@ -113,6 +123,8 @@ def evaluate_command(
         say_json(done.numbers)
         return
     say_evaluation(done.numbers)
+    if recalibrate_on is not None:
+        say(f"bundle: {done.folder / 'bundle'}")
     say(f"report: {done.report}")
 
 
@@ -131,6 +143,11 @@ def say_evaluation(numbers: dict[str, Any]) -> None:
         if key in numbers["overall"]:
             say(f"  {key:<20} {shown(numbers['overall'][key])}{_beside(numbers, key)}")
     _say_questions(numbers["questions"])
+    if again := numbers.get("recalibration"):
+        say(
+            f"  recalibrated on    {again['num_units']:,} {again['unit']}s in {again['num_groups']:,} groups of "
+            f"{again['split']}, which are not scored"
+        )
     if numbers.get("kind") == "multi_label":
         constant = numbers["baselines"]["constant"]["exact_match"]
         say(f"  constant answer      {shown(constant)} exact_match")

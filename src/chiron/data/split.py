@@ -21,7 +21,8 @@ def assign_splits(
     """The manifest with a split for every image that is readable and labeled; no group is divided.
 
     Existing splits stay. A role that has a fraction and no image yet is carved from train; its share there is its
-    fraction relative to the roles that are being divided. Images without a split are dealt along with train.
+    fraction relative to the roles that are being divided. Images without a split are dealt along with train. Data to
+    test on need no train: cal, test and external alone are dealt from images without a split.
 
     Args:
         fractions: role -> share of the images (and groups) of every class; roles with 0 get nothing.
@@ -165,13 +166,14 @@ def _divide(
         for group, roles in kept.group_by("group_id").agg(pl.col("split").unique()).iter_rows()
     }
     free = frame.filter(in_pool & ~pl.col("group_id").is_in(list(anchors)))
-    if "train" not in wanted or not free.height:
+    trains = not wanted.keys().isdisjoint(("train", "val")) or "train" in set(free["split"]) or not missing
+    if (trains and "train" not in wanted) or not free.height:
         got = "no fraction of train" if free.height else "no image that is free to be dealt"
         raise DataError(
             f"Splitting needs a fraction of train and images to make {', '.join(missing) or 'it'} from. Got {got}. "
             "Give train a fraction, or split anew without the existing splits (--ignore-existing)."
         )
-    roles = ["train", *[role for role in missing if role != "train"]]
+    roles = ["train"] * trains + [role for role in missing if role != "train"]
     shares = np.array([wanted[role] for role in roles]) / sum(wanted[role] for role in roles)
     deal = Deal.of(manifest, free, shares, seed)
     goes_to = anchors | dict(zip(deal.groups, (roles[index] for index in deal.solve()), strict=True))

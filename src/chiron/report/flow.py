@@ -17,6 +17,7 @@ REASONS = {
     "no_reference": "no reference label",
     "excluded": "excluded",
     "indeterminate": "indeterminate",
+    "recalibrated_on": "recalibrated on, so never scored",
 }
 EVERYTHING = "all"  # the part that is every image, whatever its split
 
@@ -34,6 +35,8 @@ def flow_of(
         whole: the table before rows of one split were chosen.
     """
     frame = _manifest_rows(manifest) if manifest is not None else _table_rows(whole or predictions)
+    if again := predictions.facts.get("recalibration"):
+        frame = _without_fitted(frame, again["split"])
     usable = frame.filter(pl.col("status") == "ok")
     present = set(usable["split"])
     roles = [role for role in (*SPLITS, UNASSIGNED) if role in present]
@@ -67,6 +70,13 @@ def _table_rows(predictions: Predictions) -> pl.DataFrame:
     split = pl.col("split") if "split" in frame.columns else pl.lit(None, pl.String)
     known = pl.when(split.is_in(SPLITS)).then(split).otherwise(pl.lit(UNASSIGNED))
     return frame.select("sample_id", group.alias("group_id"), known.alias("split"), "status")
+
+
+def _without_fitted(frame: pl.DataFrame, split: str) -> pl.DataFrame:
+    """The rows with a reason of their own for images that the decision was fitted on again."""
+    fitted = (pl.col("split") == split) & (pl.col("status") == "ok")
+    status = pl.when(fitted).then(pl.lit("recalibrated_on")).otherwise(pl.col("status"))
+    return frame.with_columns(status.alias("status"))
 
 
 def _numbers(rows: pl.DataFrame) -> dict[str, int | None]:

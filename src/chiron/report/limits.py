@@ -57,6 +57,7 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     design.test_looks,
     numbers.no_better_than_majority,
     numbers.promise_not_kept,
+    design.recalibrated,
     design.no_external_data,
     data.one_source,
     data.split_unlike_others,

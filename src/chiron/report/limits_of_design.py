@@ -5,6 +5,7 @@ from typing import Any
 
 from chiron.report.context import ReportContext
 from chiron.report.format import cases, count, is_multi_label, listed, plural, total
+from chiron.report.sentences import recalibration
 
 MOST_NAMED = 5
 
@@ -116,6 +117,18 @@ def fitted_where_selected(evaluation: Evaluation, context: ReportContext) -> str
     return (
         "Calibration, thresholds or prediction sets were fitted on val, which also chose the network: what they "
         "promise is optimistic."
+    )
+
+
+def recalibrated(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """The decision was fitted again on images of the same data; the bundle as it was given has other numbers."""
+    found = evaluation.get("recalibration")
+    if not found:
+        return None
+    return (
+        f"{recalibration(evaluation)} Calibration, thresholds and prediction sets are of this place: the numbers are "
+        f"not those of the bundle as it was given ({found['former_bundle_id']}), and another place needs a "
+        "recalibration of its own."
     )
 
 

@@ -141,7 +141,7 @@ def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[s
         "not_covered": sentences.not_covered(evaluation, context),
         "decision": question["decision"] if question else sentences.decision(evaluation),
         "class_shares": sentences.class_shares(evaluation),
-        "calibration": sentences.calibration(evaluation),
+        "calibration": f"{sentences.recalibration(evaluation)} {sentences.calibration(evaluation)}".lstrip(),
         "scored": sentences.scored(evaluation, context),
         "looks": sentences.looks(context),
         "headline": word(key),

@@ -218,6 +218,15 @@ def calibration(evaluation: Evaluation) -> str:
     return f"{text}, so the probabilities are not calibrated: {_direction(stored)}."
 
 
+def recalibration(evaluation: Evaluation) -> str:
+    """On what calibration, thresholds and prediction sets were fitted again before these cases were scored."""
+    found = evaluation.get("recalibration")
+    if not found:
+        return ""
+    size = f"{plural(found['num_units'], found['unit'])} of {plural(found['num_groups'], 'group')}"
+    return f"Recalibrated on {size} of these data (split {found['split']}), which are not scored."
+
+
 def failures(gallery: Gallery) -> dict[str, str]:
     """What the gallery shows, out of how many, and how it was chosen; keys: lead, random, confident, pictures."""
     errors, images = plural(gallery.num_errors, "error"), plural(gallery.num_images, gallery.unit)

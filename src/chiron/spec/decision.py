@@ -12,7 +12,7 @@ UnitLabelRule = Literal["same", "any_positive", "most"]
 CalibrationMethod = Literal["none", "temperature", "temperature_bias", "platt", "vector", "isotonic"]
 ThresholdRule = Literal["point", "expected", "guaranteed", "youden"]
 ConformalScore = Literal["lac", "aps", "raps"]
-FittedOn = Literal["none", "cal", "cross_fit", "reuse_val"]
+FittedOn = Literal["none", "cal", "cross_fit", "reuse_val", "other_data"]  # other_data: than those of the training
 UNITS: tuple[str, ...] = get_args(Unit)
 
 

@@ -39,6 +39,20 @@ class WeightsOrigin(Frozen):
         )
 
 
+class Recalibration(Frozen):
+    """Where a decision comes from that was fitted again on images of other data; the weights are the former bundle's.
+
+    It speaks of the images alone that it was fitted on; what makes up a unit the decision says.
+    """
+
+    former_bundle_id: str
+    split: str  # of the other data
+    num_images: int
+    num_units: int
+    num_groups: int
+    data_digest: str  # SHA-256 of the content of that part of the manifest
+
+
 class Provenance(Frozen):
     """What made the weights, as far as it may leave the run folder."""
 
@@ -56,3 +70,4 @@ class Provenance(Frozen):
     best_epoch: int
     selected_by: str
     selection_value: float | None
+    recalibration: Recalibration | None = None

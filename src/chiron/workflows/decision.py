@@ -49,7 +49,7 @@ def where_to_fit(recipe: Recipe, manifest: Manifest) -> FittedOn:
     part = manifest.select("cal").frame
     if not part.height:
         return "none"
-    if _has_enough(part, manifest):
+    if has_enough(part, manifest):
         return "cal"
     dealt = pl.col("split").is_in(["train", "cal"]) & (pl.col("status") == "ok")
     num_groups = manifest.frame.filter(dealt)["group_id"].n_unique()
@@ -62,7 +62,8 @@ def _needs_intercept(recipe: Recipe) -> bool:
     return recipe.train.class_weights != "none" or recipe.train.sampler == "balanced"
 
 
-def _has_enough(part: pl.DataFrame, manifest: Manifest) -> bool:
+def has_enough(part: pl.DataFrame, manifest: Manifest) -> bool:
+    """Whether this part of the data has the groups, of each class too, that a fit should have."""
     usable = part.filter(pl.col("status") == "ok")
     if usable["group_id"].n_unique() < ENOUGH_GROUPS:
         return False

@@ -58,11 +58,14 @@ def questions_told(
 def calibration_told(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:
     """What calibrated the probabilities and where, and how right they are here: in the large, intercept and slope.
 
-    `before` tells the same of the network's own probabilities; None where nothing was calibrated.
+    `before` tells the same of the network's own probabilities, after a recalibration of those that the bundle came
+    with; None where nothing was calibrated.
     """
-    found = predictions.decision.calibration
+    found, again = predictions.decision.calibration, predictions.facts.get("recalibration")
     before = None
-    if found.method != "none" and score_kind(predictions.frame, predictions.classes) == "logit":
+    if again is not None:
+        before = _fits(predictions.with_facts(decision=again["former_decision"]), settings)
+    elif found.method != "none" and score_kind(predictions.frame, predictions.classes) == "logit":
         before = _fits(_uncalibrated(predictions), settings)
     return {
         "method": found.method,

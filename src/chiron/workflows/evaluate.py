@@ -19,7 +19,7 @@ from chiron.engine.scoring import reference_table, score_manifest
 from chiron.spec.decision import Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
-from chiron.workflows.evaluate_bundle import score_other_data
+from chiron.workflows.evaluate_bundle import require_no_trained_bundle, score_other_data
 from chiron.workflows.explain_run import explain_run
 from chiron.workflows.external import External, WhenSeen, read_labels_map
 from chiron.workflows.look import enter_look, headline_split, now, part_of
@@ -72,6 +72,7 @@ def evaluate(
     layout: Layout = _RECOGNIZED,
     labels_map: str | Path | None = None,
     overlap: WhenSeen = "stop",
+    recalibrate_on: str | None = None,
     subgroups: Sequence[str] = (),
     privacy: Privacy = "auto",
     pictures: bool = True,
@@ -91,6 +92,8 @@ def evaluate(
             bundle's classes from 0.
         labels_map: YAML file that names the bundle's class, or null, for labels of these data.
         overlap: what to do about images of `data` that the bundle's training has seen: stop, leave-out or accept.
+        recalibrate_on: a split of `data` that calibration, thresholds and prediction sets are fitted on again. It is
+            not scored; the bundle with the new decision is saved in `out`.
         subgroups: columns to divide by, beside those that the recipe plans.
         unit: what one answer is for; by default what the bundle says, of a table from elsewhere the image.
         privacy: whether the tables hold names of images, see `chiron.data.private`.
@@ -98,11 +101,14 @@ def evaluate(
         explain: an explainer, or `auto`: maps of some right and wrong images of a run, which its report shows.
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
-        DataError: there is nothing to score.
-        LeakError: the bundle's training has seen images of `data`.
+        DataError: there is nothing to score, or to recalibrate on.
+        LeakError: the bundle's training has seen images of `data`, or patients or pictures that are recalibrated on
+            stand among those to score.
+        DecisionError: too few cases to recalibrate on; nothing is written then.
     """
     if data is None:
         of_others = {"--labels-map": labels_map is not None, "--overlap": overlap != "stop"}
+        of_others["--recalibrate-on"] = recalibrate_on is not None
         _refuse_idle(of_others | {"--privacy": privacy != "auto"})
     _refuse_maps(explain is not None and (data is not None or not is_run(Path(target))), target)
     path, world = Path(target), start_runtime(device=device, threads=threads).world
@@ -136,8 +142,14 @@ def evaluate(
     if data is None:
         raise SpecError(f"A bundle is evaluated on images with labels. Got {path} alone. Add --data PATH.")
     require_outside(folder, Path(data))
+    world.by_main(lambda: require_no_trained_bundle(folder, path))
     how = External(
-        layout, read_labels_map(labels_map) if labels_map is not None else None, overlap, asked.subgroups, asked.unit
+        layout,
+        read_labels_map(labels_map) if labels_map is not None else None,
+        overlap,
+        asked.subgroups,
+        asked.unit,
+        recalibrate_on,
     )
     table = score_other_data(
         path, Path(data), folder, how, split=split, privacy=privacy, device=device, threads=threads

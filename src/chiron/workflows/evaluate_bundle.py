@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from chiron.audit.ledger import project_folder
 from chiron.audit.overlap import Overlap
 from chiron.audit.sharing_key import sharing_key
 from chiron.classifier import Classifier, load
-from chiron.core.errors import DataError
+from chiron.core.errors import DataError, SpecError
+from chiron.core.files import output_error, remove_folder
 from chiron.data.attributes import subgroup_columns
 from chiron.data.manifest import Manifest
 from chiron.data.private import Privacy, is_private
@@ -18,10 +20,14 @@ from chiron.data.units import require_answers, require_unit
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import reference_table, score_manifest
 from chiron.workflows.external import External, map_labels, overlap_of, without_overlap
-from chiron.workflows.look import enter_look, headline_split, now, part_of
+from chiron.workflows.look import enter_look, headline_split, now
 from chiron.workflows.privacy import as_kept
+from chiron.workflows.recalibrate import Parts, known_with, refit, require_parts
 from chiron.workflows.run_folder import command_line, environment
 from chiron.workflows.stored import bundle_provenance
+
+BUNDLE = "bundle"  # folder of the recalibrated one, in that of the results
+_RESULTS = ("evaluation_metrics.json", "report.html", "predictions.json", "predictions.csv")  # last written first
 
 
 def score_other_data(
@@ -45,33 +51,44 @@ def score_other_data(
     world = runtime.world
     classifier = load(bundle, device=str(runtime.device))
     layout = replace(how.layout, one_class=True, id_key=partial(sharing_key, project_folder(folder)))
+    former = classifier.decision
 
     def read() -> tuple[Manifest, Overlap]:
         manifest = as_kept(_with_classes_of(classifier, read_dataset(data, layout), how.labels_map), privacy, folder)
         subgroup_columns(manifest.frame.columns, {}, how.subgroups)
-        decision = (
-            classifier.decision if how.unit is None else classifier.decision.model_copy(update={"unit": how.unit})
-        )
+        decision = former if how.unit is None else former.model_copy(update={"unit": how.unit})
         require_unit(manifest.frame, decision.unit)
-        found = overlap_of(bundle, part_of(manifest, split or headline_split(manifest)))
-        manifest = without_overlap(manifest, found, how.when_seen)
-        references = reference_table(part_of(manifest, split or headline_split(manifest)), classifier.labels)
-        require_answers(references, classifier.labels, decision)  # all told before anything is written
+        parts = Parts(split or headline_split(manifest), how.recalibrate_on)
+        require_parts(parts, manifest, classifier)
+        found = overlap_of(bundle, parts.used(manifest))
+        manifest = parts.require_apart(without_overlap(manifest, found, how.when_seen))
+        references = reference_table(parts.to_score(manifest), classifier.labels)
+        require_answers(references, classifier.labels, decision)
+        if parts.fitted is not None:
+            manifest = refit(classifier, manifest, parts.fitted, runtime.alone())
+        remove_former_results(folder)  # all is told before anything is written
         manifest.save(folder)
+        if parts.fitted is not None:
+            classifier.save(folder / BUNDLE, known=known_with(bundle, manifest, parts.fitted))
         return manifest, found
 
     manifest, seen = world.by_main(read) or (Manifest.load(folder), None)
+    if how.recalibrate_on is not None:
+        bundle = folder / BUNDLE
+        classifier = load(bundle, device=str(runtime.device))
     hide = (data, layout.images, layout.metadata) if is_private(manifest) else ()
     chosen = split or headline_split(manifest)
-    part = part_of(manifest, chosen)
+    part = Parts(chosen, how.recalibrate_on).to_score(manifest)
     looks = world.by_main(lambda: enter_look(folder, classifier.bundle_id, part, hide))
     predictions, table = score_manifest(classifier, part, runtime, batch_size=32), folder / "predictions.csv"
     if seen is None:  # not the main process
         return table
     provenance = bundle_provenance(bundle)
     leaks = [f"{count} pairs, named in the training run"] if (count := provenance.get("accepted_leaks")) else []
-    if how.when_seen == "accept" and seen.seen:
-        leaks.append(f"{len(seen.seen)} images of this test that the training has seen")
+    if how.when_seen == "accept":
+        scored = set(part.frame["sample_id"])
+        counts = {"this test": len(scored.intersection(seen.seen)), "the recalibration": len(set(seen.seen) - scored)}
+        leaks += [f"{count} images of {what} that the training has seen" for what, count in counts.items() if count]
     words = {
         "title": classifier.network_spec.name if hide else f"{classifier.network_spec.name} on {data.name}",
         "init": str(provenance.get("init", "not stated")),
@@ -89,9 +106,50 @@ def score_other_data(
         "command": command_line(hide),
     }
     planned = provenance.get("recipe", {}).get("evaluate", {}).get("subgroups", [])
-    facts = {"subgroups": list(how.subgroups), "planned_subgroups": planned, "overlap": seen.to_json()}
+    facts: dict[str, Any] = {"subgroups": list(how.subgroups), "planned_subgroups": planned, "overlap": seen.to_json()}
+    if how.recalibrate_on is not None:
+        told = {"unit": former.unit, "former_decision": former.model_dump(mode="json")}
+        facts["recalibration"] = provenance["recalibration"] | told
     predictions.with_facts(test_looks=looks, scored=now(), report=words, **facts).save(table)
     return table
+
+
+def require_no_trained_bundle(folder: Path, target: Path) -> None:
+    """Stops at an output that holds a bundle: the one that is evaluated, or one that no evaluation has made.
+
+    Raises:
+        SpecError: it does.
+    """
+    own = folder / BUNDLE
+    if not (own / "bundle.json").is_file():
+        return
+    if own.resolve() == target.resolve() or not _is_recalibrated(own):
+        raise SpecError(
+            f"The output must not hold a bundle that is to be kept. Got {own}. Choose another --out: results there "
+            "would replace it."
+        )
+
+
+def _is_recalibrated(bundle: Path) -> bool:
+    try:
+        return bundle_provenance(bundle).get("recalibration") is not None
+    except (ValueError, KeyError, AttributeError):  # damaged, or of another program
+        return False
+
+
+def remove_former_results(folder: Path) -> None:
+    """Removes what an earlier evaluation left, so that an end half-way leaves no results of another bundle.
+
+    Raises:
+        OutputError: a file cannot be removed.
+    """
+    try:
+        for name in _RESULTS:
+            (folder / name).unlink(missing_ok=True)
+        if (folder / BUNDLE / "bundle.json").is_file():
+            remove_folder(folder / BUNDLE)
+    except OSError as error:
+        raise output_error(folder, error) from error
 
 
 def _with_classes_of(

@@ -36,6 +36,7 @@ class External:
     when_seen: WhenSeen
     subgroups: tuple[str, ...]
     unit: Unit | None = None  # by default the bundle's
+    recalibrate_on: str | None = None  # split that the decision is fitted on again
 
 
 def read_labels_map(path: str | Path) -> dict[str, str | None]:

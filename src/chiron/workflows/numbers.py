@@ -19,6 +19,7 @@ from chiron.workflows.decision_numbers import (
 )
 from chiron.workflows.stored import Stored
 
+_OF_PROBABILITIES = ("log_loss", "ece", "macro_brier")  # as far as an evaluation has them
 _OF_IMAGES = ("num_images", "num_groups", "class_counts", "overall", "per_class")  # beside those of another unit
 
 
@@ -42,6 +43,7 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
         numbers["image_level"] = {key: it for key, it in _evaluated(images, settings).items() if key in _OF_IMAGES}
     numbers["questions"] = questions_told(units, settings, stored.context.clinic_prevalence or {})
     numbers["calibration_fit"] = calibration_told(units, settings)
+    numbers["recalibration"] = _recalibration(units, settings)
     numbers["conformal"] = sets_told(units, settings)
     numbers["abstention"] = abstention_told(units, settings)
     of_units = replace(stored, predictions=units)
@@ -52,6 +54,16 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
     numbers["split"] = stored.context.split_scored
     numbers["model_id"] = images.facts.get("bundle_id")
     return numbers
+
+
+def _recalibration(units: Predictions, settings: EvaluateRecipe) -> dict[str, Any] | None:
+    """On what the decision was fitted again, and probabilities by the decision that the bundle came with."""
+    found = units.facts.get("recalibration")
+    if found is None:
+        return None
+    before = _evaluated(units.with_facts(decision=found["former_decision"]), settings)["overall"]
+    told = {key: value for key, value in found.items() if key != "former_decision"}
+    return told | {"overall_before": {key: before[key] for key in _OF_PROBABILITIES if key in before}}
 
 
 def _evaluated(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:

@@ -209,6 +209,21 @@ def test_fractions_that_are_refused(fractions, message):
         assign_splits(make(["a", "b"] * 10), fractions=fractions, seed=0)
 
 
+def test_data_to_test_on_need_no_train():
+    """Images to recalibrate on and images to score; with training images among them train is asked for as ever."""
+    manifest = make(["a", "b"] * 50)
+    done = assign_splits(manifest, fractions={"cal": 0.4, "test": 0.6}, seed=0)
+    assert split_sizes(done) == {"cal": {"images": 40, "groups": 40}, "test": {"images": 60, "groups": 60}}
+    alone = assign_splits(manifest, fractions={"external": 1.0}, seed=0)
+    assert split_sizes(alone) == {"external": {"images": 100, "groups": 100}}
+    for splits in (["train"] * 100, ["train", None] * 50):
+        with pytest.raises(DataError, match="Got no fraction of train"):
+            assign_splits(make(["a", "b"] * 50, splits=splits), fractions={"cal": 0.4, "test": 0.6}, seed=0)
+    there = make(["a", "b"] * 50, splits=["cal", "cal", "test", "test", None] * 20)
+    with pytest.raises(DataError, match="Got no fraction of train"):  # nothing is missing that the others could become
+        assign_splits(there, fractions={"cal": 0.4, "test": 0.6}, seed=0)
+
+
 def test_a_data_set_of_test_images_alone_cannot_be_divided():
     with pytest.raises(DataError, match="no image that is free to be dealt"):
         assign_splits(make(["a", "b"] * 10, splits=["test"] * 20), fractions=THREE, seed=0)

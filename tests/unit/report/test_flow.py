@@ -75,6 +75,23 @@ def test_reasons_are_counted_apart():
     assert [role for role, _ in flow["splits"]] == ["test", "unassigned"]
 
 
+@given(ROWS, st.sampled_from(["test", "all"]))
+def test_images_that_are_recalibrated_on_are_a_reason_of_their_own(rows, part):
+    manifest = manifest_of(rows)
+    scored = scored_of(manifest, part).with_facts(recalibration={"split": "val"})
+    kept = scored.frame.filter((pl.col("split") != "val").fill_null(True))
+    flow = flow_of(manifest, Predictions(kept, scored.classes, scored.positive, scored.facts), part)
+    left_out = {status: n["images"] for status, n in flow["left_out"]}
+    fitted = [row for row in rows if row[0] == "val" and row[1] == "ok" and row[2] is not None]
+    assert left_out.get("recalibrated_on", 0) == len(fitted)
+    assert flow["found"]["images"] == flow["usable"]["images"] + sum(left_out.values()) == len(rows)
+    assert flow["usable"]["images"] == sum(n["images"] for _, n in flow["splits"])
+    assert "val" not in dict(flow["splits"])
+    if part == "all":
+        assert flow["scored"]["images"] + flow["not_scored"] == flow["usable"]["images"]
+    assert flow["not_scored"] == 0 or part not in dict(flow["splits"])
+
+
 def test_a_table_alone_begins_with_its_rows():
     manifest = manifest_of([("test", "ok", "a", 0), ("test", "unreadable", "b", 1), ("val", "ok", "b", 2)])
     table = scored_of(manifest, "all")

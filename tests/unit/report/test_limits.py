@@ -92,10 +92,20 @@ def frozen(sensitivity, fitted_on="cal"):
     return change
 
 
+def refitted(evaluation):
+    sizes = {"num_images": 80, "num_units": 80, "num_groups": 70}
+    evaluation["recalibration"] = {"former_bundle_id": "abc", "split": "cal", "unit": "image", **sizes}
+
+
 # rule -> (change that switches it on, change that switches it off, words its sentence must hold)
 BY_NUMBERS = {
     "promise_not_kept": (frozen(0.9), frozen(0.95), "opacity: 0.95 promised, 0.900 (95 % CI 0.800–0.940) found"),
     "fitted_where_selected": (frozen(0.9, "reuse_val"), frozen(0.9), "fitted on val, which also chose the network"),
+    "recalibrated": (
+        refitted,
+        lambda e: None,
+        "on 80 images of 70 groups of these data (split cal), which are not scored",
+    ),
     "no_better_than_majority": (worthless, lambda e: None, "not shown to be better than always answering"),
     "image_level": (lambda e: None, one_image_a_group, "The unit is the image: 240 images of"),
     "small_class": (lambda e: few(e, 19), lambda e: few(e, 20), "Fewer than 20 groups in 1 class: opacity (19)"),

@@ -190,7 +190,9 @@ def calibration(facts: Facts) -> Answer:
 
 
 def updating(facts: Facts) -> Answer:
-    """Whether the model was changed on what scored it; what was fitted on other images is no update."""
+    """Whether the model was changed for these data, or on what scored it; what a bundle came with is no update."""
+    if facts.evaluation.get("recalibration"):
+        return _evidence(facts, "calibration", "recalibrated on other images of these data, before and after")
     fitted = (facts.evaluation.get("calibration_fit") or {}).get("fitted_on", "none")
     if {"cal": "cal", "reuse_val": "val"}.get(fitted) == facts.context.split_scored:
         return by_author(facts)

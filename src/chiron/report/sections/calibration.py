@@ -17,6 +17,8 @@ from chiron.report.format import (
 )
 from chiron.report.sections.section import Given, Section, Table, estimates_table
 from chiron.report.sentences import calibration as error_sentence
+from chiron.report.sentences import recalibration
+from chiron.report.words import word
 
 Evaluation = Mapping[str, Any]
 Fit = Mapping[str, Estimate]  # in_the_large, intercept and slope of one class
@@ -36,16 +38,19 @@ MEANING = (
     "Intercept: the same on the scale of log-odds; 0 is best. Slope: 1 is best; below 1 probabilities are too extreme "
     "(high ones too high, low ones too low), as after learning too closely; above 1 they are too cautious.",
 )
-BEFORE, AFTER = "the network's own, before", "as reported"
+BEFORE, BEFORE_AGAIN, AFTER = "the network's own, before", "as the bundle came, before", "as reported"
 
 
 def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
     """What was fitted, what the fit says in words, the diagram, and the numbers of each class before and after."""
     sentences, tables = [error_sentence(evaluation)], []
+    again = evaluation.get("recalibration")
     if found := evaluation.get("calibration_fit"):
         told = [how_calibrated(found, case(evaluation)), *_in_words(evaluation, found["by_class"])]
-        sentences = [*told, *sentences]
-        tables.append(_table(found))
+        sentences = [text for text in (*told, recalibration(evaluation), *sentences) if text]
+        tables.append(_table(found, BEFORE_AGAIN if again else BEFORE))
+    if again and again.get("overall_before"):
+        tables.append(_overall_table(evaluation["overall"], again["overall_before"]))
     return Section("calibration", "Calibration", sentences, tables, ["reliability"])
 
 
@@ -58,6 +63,7 @@ def how_calibrated(found: Mapping[str, Any], of: str) -> str:
         "cal": f"on {size} of the split cal, which trained nothing and chose no weights",
         "cross_fit": f"for each of {count(found.get('num_members', 1))} networks on the fold that it was not trained "
         f"on ({size} together); the mean of the networks answers",
+        "other_data": f"on {size} of other data than the training's, which trained nothing and chose no weights",
         "reuse_val": f"on {size} of val, which also chose the weights, so that the fit looks better than it is",
     }
     return f"The network's outputs were calibrated by {METHODS[found['method']]}. Fitted {where[found['fitted_on']]}."
@@ -118,12 +124,22 @@ def _is_off(it: Estimate, best: float) -> bool:
     return has_interval(it) and not it["low"] <= best <= it["high"]
 
 
-def _table(found: Mapping[str, Any]) -> Table:
+def _overall_table(after: Mapping[str, Any], before: Mapping[str, Any]) -> Table:
+    """Errors of all probabilities together, by the decision that the bundle came with and by the one fitted again."""
+    rows: list[tuple[str, str, list[Given]]] = [
+        ("All classes", BEFORE_AGAIN, [before[key] for key in before]),
+        ("All classes", AFTER, [after[key] for key in before]),
+    ]
+    caption = "Errors of the probabilities of the scored cases before and after the recalibration; 0 is best."
+    return estimates_table(caption, [word(key).name for key in before], rows, first="Class")
+
+
+def _table(found: Mapping[str, Any], before_words: str) -> Table:
     rows: list[tuple[str, str, list[Given]]] = []
     before = found.get("before") or {}
     for name, fit in found["by_class"].items():
         if name in before:
-            rows.append((name, BEFORE, [before[name][key] for key in COLUMNS]))
+            rows.append((name, before_words, [before[name][key] for key in COLUMNS]))
         rows.append((name, AFTER if before else "", [fit[key] for key in COLUMNS]))
     caption = "Each class against the rest, on the scored cases."
     if before:

@@ -28,7 +28,12 @@ SHOWN = (
 OF_SINGLE_NETWORKS = ", of each network by itself; of their mean, which answers, it is not proven"
 BENEFITS = ("model", "treat_all", "over_default")
 KINDS = ("found", "missed", "false_alarms", "rightly_negative")
-FITTED_ON = {"cal": "cal", "cross_fit": "held-out folds", "reuse_val": "val, which also chose the network"}
+FITTED_ON = {
+    "cal": "cal",
+    "cross_fit": "held-out folds",
+    "reuse_val": "val, which also chose the network",
+    "other_data": "other data than the training's",
+}
 PROMISES = {
     "point": "the sensitivity reached there, without a promise for others",
     "expected": "on average over such thresholds",

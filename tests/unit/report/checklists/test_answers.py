@@ -49,6 +49,14 @@ def test_an_update_is_claimed_only_where_the_scored_images_were_not_fitted_on(bi
     assert kinds(binary, context_of(split_scored="val"))["TRIPOD+AI", "24"].kind == "by the author"
 
 
+def test_a_recalibration_is_an_update(binary, context_of):
+    sizes = {"num_images": 80, "num_units": 80, "num_groups": 70}
+    binary["recalibration"] = {"former_bundle_id": "abc", "split": "cal", "unit": "image", **sizes}
+    found = kinds(binary, context_of(), {*SECTIONS, "calibration"})["TRIPOD+AI", "24"]
+    assert found.kind == "evidence"
+    assert "recalibrated on other images" in found.words
+
+
 def test_several_networks_are_an_ensemble(binary, context_of):
     assert kinds(binary, context_of())["CLAIM 2024", "27"].kind == "not applicable"
     binary["calibration_fit"] = {"fitted_on": "cross_fit", "method": "temperature", "num_members": 5}
