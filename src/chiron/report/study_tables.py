@@ -115,13 +115,25 @@ def table_notes(study: Study) -> list[str]:
             "Logits adjusted: the class is named after the log of the class shares is taken from the logits, as "
             "strongly as val's balanced accuracy asks for; plain accuracy falls by it."
         )
-    of_note: dict[str, list[str]] = {}
-    for row in (*study["arms"], *study["baselines"]):
+    return [*notes, *_marks((*study["arms"], *study["baselines"]))]
+
+
+def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why results are marked by `*`: each reason once, with metrics that it holds for in every row, or with rows."""
+    of_note: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
         for name, result in row["results"].items():
             if result is not None and result.get("note"):
-                place = f"{row.get('arm') or _BASELINE[row['name']]} ({metric_title(name)})"
-                of_note.setdefault(result["note"], []).append(place)
-    return [*notes, *(f"* {', '.join(places)}: {note}." for note, places in of_note.items())]
+                told = of_note.setdefault(result["note"], {}).setdefault(metric_title(name), [])
+                told.append(row.get("arm") or _BASELINE[row["name"]])
+    return [
+        f"* {', '.join(_of_metric(title, names, len(rows)) for title, names in told.items())}: {note}."
+        for note, told in of_note.items()
+    ]
+
+
+def _of_metric(title: str, names: Sequence[str], count: int) -> str:
+    return title if len(names) == count else f"{title} of {', '.join(names)}"
 
 
 def study_page(study: Study) -> str:
