@@ -90,6 +90,10 @@ def _say(done: "ExplainedImages") -> None:
     for reason in facts["verdict"]["reasons"]:
         say(f"  {reason}")
     rows = [(it["title"], f"{it['better']} is better", _shown(it)) for it in facts["scores"].values()]
+    rows += [
+        (f"Hits above {name}", "higher is better", _shown(own["pointing"]))
+        for name, own in facts["above_controls"].items()
+    ]
     say_table(["score", "", "mean (interval)"], rows)
     num_maps = sum("problem" not in row for row in facts["images"])
     say(f"{num_maps} of {len(facts['images'])} images explained: {done.page}")

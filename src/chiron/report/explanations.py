@@ -21,6 +21,11 @@ LIMITS = (
     "Beside each map stand two that must differ from it: of a wrong class, and of the same network with its weights "
     "dealt anew, which has learned nothing. A map that looks like these says little about the image and its class.",
 )
+CONTROLS_SAID = {
+    "edges": "Pointing game minus that of a map of the image's edges, on the same images; 0 is no better.",
+    "center": "Pointing game minus that of a map that is always largest in the center; 0 is no better.",
+    "random": "Pointing game minus that of a random map; 0 is no better.",
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,10 @@ def _table(facts: Facts, num_counted: int) -> Table:
     rows = [
         (it["title"], it["meaning"], ["high" if it["better"] == "higher" else "low", it])
         for it in facts["scores"].values()
+    ]
+    rows += [
+        (f"Hits above {control}", CONTROLS_SAID[control], ["high", own["pointing"]])
+        for control, own in facts.get("above_controls", {}).items()  # there are none without masks
     ]
     caption = f"Scores of {facts['title']}: the mean over {plural(num_counted, 'image')} with its 95 % interval."
     return estimates_table(caption, ["Better", "Mean"], rows, first="Score")

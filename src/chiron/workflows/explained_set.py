@@ -7,14 +7,14 @@ verdict on all of them, draws the pictures from what the first has stored.
 import io
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiron.classifier import Classifier
@@ -122,7 +122,9 @@ def _row(case: Case, made: ScoredMap | str) -> dict[str, Any]:
     if made.blank:
         return row | {"blank": True, "problem": f"A map must differ from place to place. Got {made.blank}."}
     row |= {"map": f"{case.file}.npy", "picture": f"{case.file}.png", "counted": case.counted}
-    row["scores"] = {name: None if math.isnan(value) else value for name, value in made.scores.items()}
+    row["scores"] = _plain(made.scores)
+    if made.of_controls:
+        row["controls"] = {control: _plain(scores) for control, scores in made.of_controls.items()}
     if made.beside is not None:
         row["wrong_class"] = made.beside.wrong_class
     return row
@@ -130,16 +132,22 @@ def _row(case: Case, made: ScoredMap | str) -> dict[str, Any]:
 
 def _verdict(scored: Sequence[tuple[Case, dict[str, Any]]]) -> Verdict:
     """Of the scores of these images, each with its unit."""
-    names = scored[0][1]["scores"]
-    values = {
-        name: torch.tensor(
-            [math.nan if row["scores"][name] is None else row["scores"][name] for _, row in scored],
-            dtype=torch.float64,
-        )
-        for name in names
+    first = scored[0][1]
+    values = {name: _column(row["scores"][name] for _, row in scored) for name in first["scores"]}
+    of_controls = {
+        control: {name: _column(row["controls"][control][name] for _, row in scored) for name in names}
+        for control, names in first.get("controls", {}).items()
     }
     units = [case.unit for case, _ in scored]
-    return verdict(values, units if len(set(units)) < len(units) else None)
+    return verdict(values, units if len(set(units)) < len(units) else None, of_controls=of_controls)
+
+
+def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in scores.items()}
+
+
+def _column(values: Iterable[float | None]) -> Float[Tensor, "n"]:
+    return torch.tensor([math.nan if value is None else value for value in values], dtype=torch.float64)
 
 
 def _facts(explainer: ScoredExplainer, found: Verdict, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -159,6 +167,10 @@ def _facts(explainer: ScoredExplainer, found: Verdict, rows: list[dict[str, Any]
             name: {"title": SCORES[name].title, "better": SCORES[name].better, "meaning": SCORES[name].meaning}
             | asdict(estimate)
             for name, estimate in found.estimates.items()
+        },
+        "above_controls": {
+            control: {name: asdict(estimate) for name, estimate in own.items()}
+            for control, own in found.above_controls.items()
         },
         "images": rows,
     }

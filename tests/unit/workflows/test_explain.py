@@ -74,6 +74,26 @@ def test_scores_know_the_findings(done):
     assert done.facts["scores"]["energy"]["value"] == pytest.approx(first["energy"])
 
 
+def test_findings_that_maps_miss_are_told_on_the_page_and_by_the_command(trained_run, tmp_path, capsys):
+    """Masks in a corner that few maps reach: 20 images of 20 units are enough to weigh them."""
+    own = shutil.copytree(trained_run.path, tmp_path / "run")
+    images = sorted((trained_run.path.parent / "data" / "sick").iterdir())[:20]
+    (tmp_path / "masks").mkdir()
+    corner = np.zeros((40, 40), np.uint8)
+    corner[39:, :1] = 1
+    for image in images:
+        Image.fromarray(corner).save(tmp_path / "masks" / image.name)
+    out = ["--out", str(tmp_path / "out"), "--device", "cpu", "--threads", "1", "-q"]
+    asked = ["--method", "feature_maps", "--masks", str(tmp_path / "masks")]
+    assert run(["explain", str(own), *map(str, images), *asked, *out]) == 0
+    facts = json.loads((tmp_path / "out" / "explanations.json").read_text(encoding="utf-8"))
+    assert facts["verdict"]["label"] == "experimental"
+    assert any("better than the control 'center'" in reason for reason in facts["verdict"]["reasons"])
+    assert facts["images"][0]["controls"]["center"]["pointing"] == 0
+    assert "Hits above center" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "Hits above center" in capsys.readouterr().out
+
+
 def test_few_images_recommend_nothing_and_their_maps_are_folded_away(done):
     assert done.facts["verdict"]["label"] == "experimental"
     assert "too few units to tell: 3" in done.facts["verdict"]["reasons"][0]
