@@ -86,7 +86,7 @@ def explain_command(
 def _say(done: "ExplainedImages") -> None:
     """The verdict with its reasons, the mean of each score, and where all of it lies."""
     facts = done.facts
-    say(f"{facts['title']} ({facts['method']}) is {facts['verdict']['label']} for {facts['model']} on these images")
+    say(f"{facts['title']} ({facts['method']}) is {facts['verdict']['words']} ({facts['model']})")
     for reason in facts["verdict"]["reasons"]:
         say(f"  {reason}")
     rows = [(it["title"], f"{it['better']} is better", _shown(it)) for it in facts["scores"].values()]

@@ -73,7 +73,7 @@ class ScoredExplainer:
     def __init__(
         self, classifier: Classifier, *, method: str = "auto", class_name: str | None = None, seed: int = 0
     ) -> None:
-        self.classifier, self.method, self.seed = classifier, method, seed
+        self.classifier, self.method, self.class_name, self.seed = classifier, method, class_name, seed
         self._asked = class_index(classifier, class_name)
         if method != "auto":
             load_leaf(EXPLAINERS, method, kind="explainer")
@@ -109,7 +109,7 @@ class ScoredExplainer:
         classes = probs.argmax(dim=1) if self._asked is None else torch.full((len(stored),), self._asked)
         subjects = subjects_of(self.classifier, stored, classes)
         if self.method == "auto":
-            self.method = choose(subjects[0])
+            self.method = choose(subjects[0], self.classifier.explainers, class_name=self.class_name)
         made = member_maps(subjects, self.method, seed=self.seed)
         subject, maps, blank = joined(subjects), mean_map(made), blank_reasons(made)
         heat, shown = heat_of(maps, subject.image.shape[-2:]), shown_of(self.classifier, subject)

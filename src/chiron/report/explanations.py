@@ -71,7 +71,7 @@ def explanation_view(explained: Explained) -> dict[str, Any]:
     problems = [row for row in rows if row.get("problem")]
     return {
         "title": facts["title"],
-        "label": facts["verdict"]["label"],
+        "words": facts["verdict"]["words"],
         "recommended": facts["verdict"]["label"] == "recommended",
         "reasons": [f"{reason[0].upper()}{reason[1:]}." for reason in facts["verdict"]["reasons"]],
         "rule": facts.get("rule", ""),
@@ -87,7 +87,7 @@ def explanation_view(explained: Explained) -> dict[str, Any]:
 
 def _verdict_line(facts: Facts) -> str:
     reasons = "; ".join(facts["verdict"]["reasons"])
-    return f"{facts['title']}, {facts['verdict']['label']}{f': {reasons}' if reasons else ' for this model'}."
+    return f"{facts['title']}, {facts['verdict']['words']}{f': {reasons}' if reasons else ''}."
 
 
 def _table(facts: Facts, num_counted: int) -> Table:

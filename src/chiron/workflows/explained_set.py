@@ -21,6 +21,7 @@ from chiron.classifier import Classifier
 from chiron.core.errors import DataError, ExplainError, PreprocessError
 from chiron.core.files import write_bytes
 from chiron.data.dataset import to_tensor
+from chiron.explanation.checked import standing_in_bundle
 from chiron.explanation.explain import NOTICE, heat_of, shown_of, subjects_of
 from chiron.explanation.scored import ScoredExplainer, ScoredMap
 from chiron.explanation.scores.table import SCORES
@@ -142,6 +143,27 @@ def _verdict(scored: Sequence[tuple[Case, dict[str, Any]]]) -> Verdict:
     return verdict(values, units if len(set(units)) < len(units) else None, of_controls=of_controls)
 
 
+def _told(explainer: ScoredExplainer, found: Verdict, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The verdict by these images, or where they are too few that of the bundle's own checks."""
+    told = {
+        "label": found.label,
+        "words": f"{found.label} for this model on these images",
+        "reasons": list(found.reasons),
+        "from_bundle": False,
+        "has_enough": found.has_enough,
+        "num_images": found.estimates["stability"].num_images,
+        "num_units": found.num_units,
+    }
+    if found.has_enough:
+        return told
+    classes = {row["class"] for row in rows if "class" in row}
+    asked = classes.pop() if len(classes) == 1 else explainer.class_name
+    kept = standing_in_bundle(explainer.classifier.explainers, explainer.method, class_name=asked)
+    if not kept.is_checked:
+        return told | {"words": "experimental", "reasons": [found.reasons[0], *kept.reasons, *found.reasons[1:]]}
+    return told | {"label": kept.label, "words": kept.words, "reasons": list(kept.reasons), "from_bundle": True}
+
+
 def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in scores.items()}
 
@@ -162,7 +184,8 @@ def _facts(explainer: ScoredExplainer, found: Verdict, rows: list[dict[str, Any]
         "title": explainer.title,
         "class_specific": explainer.is_class_specific,
         "seed": explainer.seed,
-        "verdict": {"label": found.label, "reasons": list(found.reasons)},
+        "class_asked": explainer.class_name,
+        "verdict": _told(explainer, found, rows),
         "scores": {
             name: {"title": SCORES[name].title, "better": SCORES[name].better, "meaning": SCORES[name].meaning}
             | asdict(estimate)

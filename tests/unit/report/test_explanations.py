@@ -15,7 +15,7 @@ def stored(label="recommended", reasons=(), **more) -> Explained:
         "model": "resnet18",
         "bundle_id": "abc",
         "class_specific": True,
-        "verdict": {"label": label, "reasons": list(reasons)},
+        "verdict": {"label": label, "reasons": list(reasons), "words": label},
         "scores": {"deletion_gain": score, "energy": {**score, "title": "Energy inside"}},
         "images": [row | {"scores": {"deletion_gain": -0.123, "energy": None}}],
     }

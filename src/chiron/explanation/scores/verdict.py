@@ -44,6 +44,16 @@ class Verdict:
     above_controls: AboveControls = field(default_factory=dict)  # empty where too few units have known findings
 
     @property
+    def num_units(self) -> int:
+        """Units that every score counts which is asked for."""
+        return _num_units(self.estimates)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether the units are enough to tell: with fewer, an explainer is experimental whatever its scores."""
+        return self.num_units >= MIN_UNITS
+
+    @property
     def label(self) -> Literal["recommended", "experimental"]:
         """The word that stands beside the explainer."""
         return "recommended" if self.recommended else "experimental"
@@ -83,8 +93,12 @@ def verdict(
     return Verdict(not reasons, reasons, estimates, above)
 
 
+def _num_units(estimates: Mapping[str, Estimate]) -> int:
+    return min(estimates[name].num_groups for name in NEEDED)
+
+
 def _size(estimates: Mapping[str, Estimate]) -> str | None:
-    fewest = min(estimates[name].num_groups for name in NEEDED)
+    fewest = _num_units(estimates)
     return None if fewest >= MIN_UNITS else f"too few units to tell: {fewest}, where intervals need {MIN_UNITS}"
 
 
