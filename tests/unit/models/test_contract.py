@@ -125,7 +125,7 @@ def check(monkeypatch):
         (Unsaved, "check save: Loaded weights must give equal logits"),
         (NoReset, "check classifier: Outputs must be"),
         (OtherDropoutAgain, "check checkpointing: Checkpointing must not change the gradient of"),
-        (DetachedMap, "check cam_layer: The CAM gradient must not be zero"),
+        (DetachedMap, "check cam_layer: The CAM gradient must reach every place"),
         (Homeless, "check named_stages: stages.1.0.0.weight must be in one stage"),
         (FixedBatch, "check export: "),
         (ConstantWeights, "check seed: Other seeds must give other weights"),
