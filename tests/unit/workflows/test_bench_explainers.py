@@ -30,7 +30,7 @@ def test_an_output_that_stands_is_not_overwritten(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("undrawn", "unchecked")
+@pytest.mark.usefixtures("undrawn", "unchecked")  # shapes of all that runs here are checked elsewhere
 def test_a_planted_shortcut_is_what_maps_point_at_and_the_page_says_so(tmp_path, capsys):
     planted, size = Planted(shortcut="corner_marker"), 64
     options = {"num_images": 300, "img_size": size, "difficulty": 0.9, "seed": 1}
