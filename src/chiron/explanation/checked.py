@@ -47,8 +47,8 @@ def standing_in_bundle(
         "experimental",
         "experimental: it was not checked on this bundle",
         (
-            f"this bundle keeps no check of it; `chiron evaluate RUN --explain {method}`, or `chiron explain` with at "
-            f"least {MIN_UNITS} units, makes one",
+            f"this bundle keeps no check of it: make one with chiron evaluate RUN --explain {method}, or with chiron "
+            f"explain on at least {MIN_UNITS} units",
         ),
         is_checked=False,
     )

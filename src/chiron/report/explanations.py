@@ -86,8 +86,10 @@ def explanation_view(explained: Explained) -> dict[str, Any]:
 
 
 def _verdict_line(facts: Facts) -> str:
-    reasons = "; ".join(facts["verdict"]["reasons"])
-    return f"{facts['title']}, {facts['verdict']['words']}{f': {reasons}' if reasons else ''}."
+    """The verdict with its first reason: a picture has no room for all of them."""
+    reasons = facts["verdict"]["reasons"]
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"{facts['title']}, {facts['verdict']['words']}{f': {reasons[0]}{more}' if reasons else ''}."
 
 
 def _table(facts: Facts, num_counted: int) -> Table:

@@ -160,7 +160,7 @@ def _told(explainer: ScoredExplainer, found: Verdict, rows: Sequence[dict[str, A
     asked = classes.pop() if len(classes) == 1 else explainer.class_name
     kept = standing_in_bundle(explainer.classifier.explainers, explainer.method, class_name=asked)
     if not kept.is_checked:
-        return told | {"words": "experimental", "reasons": [found.reasons[0], *kept.reasons, *found.reasons[1:]]}
+        return told | {"words": "experimental", "reasons": [found.reasons[0], *kept.reasons]}
     return told | {"label": kept.label, "words": kept.words, "reasons": list(kept.reasons), "from_bundle": True}
 
 

@@ -11,7 +11,7 @@ def test_what_was_not_checked_is_experimental_and_says_how_to_check_it():
     told = standing_in_bundle([explainer_check()], "grad_cam")
     assert not told.may_be_shown
     assert not told.is_checked
-    assert "`chiron evaluate RUN --explain grad_cam`" in told.reasons[0]
+    assert "chiron evaluate RUN --explain grad_cam" in told.reasons[0]
     assert "at least 20 units" in told.reasons[0]
 
 

@@ -112,7 +112,7 @@ def test_findings_that_maps_miss_are_told_and_the_verdict_is_kept_with_the_bundl
 def test_a_single_map_is_shown_where_the_bundle_was_checked(trained_run, images, tmp_path):
     own = shutil.copytree(trained_run.bundle, tmp_path / "bundle")
     alone = explain_images(own, images[:1], tmp_path / "before", method="grad_cam", **ONCE)
-    assert "`chiron evaluate RUN --explain grad_cam`" in alone.facts["verdict"]["reasons"][1]
+    assert "chiron evaluate RUN --explain grad_cam" in alone.facts["verdict"]["reasons"][1]
     assert 'class="folded' in alone.page.read_text(encoding="utf-8")
     write_explainer_checks(own, load(own).bundle_id, [explainer_check(method="grad_cam")])
     shown = explain_images(own, images[:1], tmp_path / "after", **ONCE)
