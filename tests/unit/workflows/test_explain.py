@@ -114,6 +114,7 @@ def test_a_single_map_is_shown_where_the_bundle_was_checked(trained_run, images,
     alone = explain_images(own, images[:1], tmp_path / "before", method="grad_cam", **ONCE)
     assert "chiron evaluate RUN --explain grad_cam" in alone.facts["verdict"]["reasons"][1]
     assert 'class="folded' in alone.page.read_text(encoding="utf-8")
+    assert load(own).explainers == ()  # one image is no check
     write_explainer_checks(own, load(own).bundle_id, [explainer_check(method="grad_cam")])
     shown = explain_images(own, images[:1], tmp_path / "after", **ONCE)
     assert shown.facts["method"] == "grad_cam"  # auto prefers what passed on this bundle
