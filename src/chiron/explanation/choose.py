@@ -32,7 +32,9 @@ __all__ = ["EVIDENCE", "FALLBACK", "Choice", "NetworkKind", "Standing", "choose"
 
 log = logging.getLogger("chiron.explain")
 EVIDENCE = Path(__file__).with_name("evidence.json")
-FALLBACK = ("grad_cam", "occlusion")  # fits networks with places; fits all
+# Fits networks with places; fits all. HiRes-CAM weighs each place by its own gradient, so that it holds where later
+# layers mix places too: in a hybrid it found what Grad-CAM missed (experiments/LOG.md).
+FALLBACK = ("hires_cam", "occlusion")
 EXPLAINERS = "chiron.explanation.explainers"
 NetworkKind = Literal["cnn", "vit", "hybrid", "other"]
 

@@ -96,10 +96,11 @@ def test_auto_prefers_what_passed_on_the_bundle_itself(evidence):
 def test_without_evidence_the_fallback_is_told(evidence, caplog):
     evidence()
     with caplog.at_level("WARNING", logger="chiron.explain"):
-        assert choose(subject_of("chiron_fair_cnn_nano")) == "grad_cam"
+        assert choose(subject_of("chiron_fair_cnn_nano")) == "hires_cam"
         assert choose(linear_subject()) == "occlusion"  # no layer with places
     assert (
-        "grad_cam is taken without evidence: none was measured that fits this network, whose kind is cnn" in caplog.text
+        "hires_cam is taken without evidence: none was measured that fits this network, whose kind is cnn"
+        in caplog.text
     )
     assert "whose kind is other. It is experimental" in caplog.text
 
