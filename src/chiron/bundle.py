@@ -1,11 +1,15 @@
 """The bundle on disk: `weights.safetensors` + `bundle.json` + `README.md`. Data, never code.
 
-`bundle.json` holds the SHA-256 of the weights and of itself, so that a damaged bundle is refused, not used.
+`bundle.json` holds the SHA-256 of the weights and of itself, so that a damaged bundle is refused, not used. Checks of
+explainers are made after a bundle and may be made again: they lie beside it in `explainers.json`, say which bundle they
+are of, and do not change its id.
 """
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
@@ -14,11 +18,12 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from chiron.core.errors import BundleError
-from chiron.core.files import new_folder
+from chiron.core.files import new_folder, write_text
 from chiron.core.hashing import sha256_bytes, sha256_json
 from chiron.data.known_images import KNOWN_IMAGES, KnownImages
 from chiron.model_card import model_card
 from chiron.spec.decision import Decision
+from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.frozen import Frozen
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
@@ -27,6 +32,9 @@ from chiron.spec.recipe import IntendedUse, ModelRecipe
 
 FORMAT = "chiron-bundle"
 VERSION = 2
+EXPLAINERS = "explainers.json"
+
+log = logging.getLogger("chiron.bundle")
 
 
 class NetworkSpec(Frozen):
@@ -42,6 +50,14 @@ class NetworkSpec(Frozen):
 def network_of(model: ModelRecipe) -> NetworkSpec:
     """What a recipe says of the network, without its first weights."""
     return NetworkSpec(name=model.name, args=model.args, head=model.head, head_args=model.head_args)
+
+
+class ExplainerChecks(Frozen):
+    """What `explainers.json` holds."""
+
+    format: Literal["chiron-explainer-checks 1"]
+    bundle_id: str
+    checks: tuple[ExplainerCheck, ...]
 
 
 class BundleSpec(Frozen):
@@ -90,7 +106,7 @@ def read_bundle(folder: Path) -> tuple[str, BundleSpec, dict[str, Tensor]]:
     Raises:
         BundleError: a file is missing, a checksum differs, or the format is unknown.
     """
-    folder = folder / "bundle" if (folder / "bundle" / "bundle.json").is_file() else folder
+    folder = folder_of(folder)
     content = _read_json(folder / "bundle.json")
     try:
         weights = (folder / "weights.safetensors").read_bytes()
@@ -112,7 +128,7 @@ def read_known_images(folder: Path) -> KnownImages | None:
     Raises:
         BundleError: the file is not the one that was written with the bundle.
     """
-    folder = folder / "bundle" if (folder / "bundle" / "bundle.json").is_file() else folder
+    folder = folder_of(folder)
     path = folder / KNOWN_IMAGES
     if not path.is_file():
         return None
@@ -123,6 +139,51 @@ def read_known_images(folder: Path) -> KnownImages | None:
             "Copy the bundle again, or remove the file."
         )
     return KnownImages.from_text(data.decode("utf-8"))
+
+
+def folder_of(folder: Path) -> Path:
+    """The bundle at `folder`, or the one in a run folder."""
+    return folder / "bundle" if (folder / "bundle" / "bundle.json").is_file() else folder
+
+
+def read_explainer_checks(folder: Path, identity: str) -> tuple[ExplainerCheck, ...]:
+    """The checks of explainers that are kept with the bundle whose id is `identity`; those of another one are left out.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    path = folder_of(folder) / EXPLAINERS
+    if not path.is_file():
+        return ()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stated = content.pop("sha256")
+        kept = ExplainerChecks.model_validate_json(json.dumps(content))
+    except (ValueError, AttributeError, KeyError, TypeError) as error:  # a ValidationError is a ValueError
+        raise BundleError(_DAMAGED.format(path.parent)) from error
+    if stated != sha256_json(content):
+        raise BundleError(_DAMAGED.format(path.parent))
+    if kept.bundle_id != identity:
+        log.warning("%s is of bundle %s and not of %s: left out", EXPLAINERS, kept.bundle_id, identity)
+        return ()
+    return kept.checks
+
+
+def write_explainer_checks(folder: Path, identity: str, checks: Sequence[ExplainerCheck]) -> None:
+    """Keeps the checks with the bundle at `folder`, whose id is `identity`, in place of those that were there.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    kept = ExplainerChecks(format="chiron-explainer-checks 1", bundle_id=identity, checks=tuple(checks))
+    content = kept.model_dump(mode="json")
+    content["sha256"] = sha256_json(content)
+    write_text(folder_of(folder) / EXPLAINERS, json.dumps(content, indent=1, ensure_ascii=False))
+
+
+_DAMAGED = (
+    f"{EXPLAINERS} must be as it was written. Got a changed one in {{}}. Copy the bundle again, or remove the file."
+)
 
 
 def bundle_id(content: dict[str, Any]) -> str:

@@ -11,7 +11,14 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor, nn
 
-from chiron.bundle import BundleSpec, NetworkSpec, read_bundle, write_bundle
+from chiron.bundle import (
+    BundleSpec,
+    NetworkSpec,
+    read_bundle,
+    read_explainer_checks,
+    write_bundle,
+    write_explainer_checks,
+)
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
 from chiron.data.known_images import KnownImages
@@ -22,6 +29,7 @@ from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image,
 from chiron.preprocess.finish import Finish
 from chiron.preprocess.resize import StoredImage, canonical_resize
 from chiron.spec.decision import Decision, Threshold
+from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import DISCLAIMER, Provenance
@@ -90,11 +98,13 @@ class Classifier:
         decision: Decision | None = None,
         intended_use: IntendedUse | None = None,
         bundle_id: str = "unsaved",
+        explainers: Sequence[ExplainerCheck] = (),
     ) -> None:
         self.networks = nn.ModuleList(networks).eval().float()
         self.network_spec, self.input_spec, self.labels = network_spec, input_spec, labels
         self.decision, self.intended_use = decision or Decision(), intended_use or IntendedUse()
         self.provenance, self.bundle_id = provenance, bundle_id
+        self.explainers = tuple(explainers)  # see `chiron.explanation.checked`
         self.finish = Finish(input_spec)
 
     def to(self, device: torch.device | str) -> "Classifier":
@@ -235,7 +245,10 @@ class Classifier:
             intended_use=self.intended_use,
             provenance=self.provenance,
         )
-        self.bundle_id = write_bundle(Path(folder), spec, tensors, known)
+        former, self.bundle_id = self.bundle_id, write_bundle(Path(folder), spec, tensors, known)
+        self.explainers = self.explainers if former == self.bundle_id else ()  # they were of that bundle
+        if self.explainers:
+            write_explainer_checks(Path(folder), self.bundle_id, self.explainers)
         return self.bundle_id
 
 
@@ -280,6 +293,7 @@ def load(folder: str | Path, *, device: str = "cpu") -> Classifier:
         intended_use=spec.intended_use,
         provenance=spec.provenance,
         bundle_id=identity,
+        explainers=read_explainer_checks(Path(folder), identity),
     )
     return classifier.to(device)
 

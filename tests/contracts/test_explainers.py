@@ -31,17 +31,16 @@ def pairs():
 
 @cache
 def subject_of(model: str) -> Subject:
-    network = create_model(model, num_classes=3, img_size=64, init="scratch", seed=0).eval()
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    return Subject(network, example_inputs(network, images), torch.tensor([0, 1]), LABELS)
+    """A network of random weights, in float64: what it sees at its places is almost alike, the rest is rounding."""
+    network = create_model(model, num_classes=3, img_size=64, init="scratch", seed=0).eval().double()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double()
+    inputs = tuple(it.double() for it in example_inputs(network, images))
+    return Subject(network, inputs, torch.tensor([0, 1]), LABELS)
 
 
 @cache
 def showing_its_class(model: str) -> Subject:
-    """A network of timm whose first class is what the images show: of random classes a map may rightly be blank.
-
-    In float64: places of random features are almost alike, and their small differences would be rounding.
-    """
+    """A network of timm whose first class is what the images show: of random classes a map may rightly be blank."""
     network = create_model(model, num_classes=3, img_size=64, init="scratch", seed=0).eval().double()
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():

@@ -86,10 +86,14 @@ def explain_command(
 def _say(done: "ExplainedImages") -> None:
     """The verdict with its reasons, the mean of each score, and where all of it lies."""
     facts = done.facts
-    say(f"{facts['title']} ({facts['method']}) is {facts['verdict']['label']} for {facts['model']} on these images")
+    say(f"{facts['title']} ({facts['method']}) is {facts['verdict']['words']} ({facts['model']})")
     for reason in facts["verdict"]["reasons"]:
         say(f"  {reason}")
     rows = [(it["title"], f"{it['better']} is better", _shown(it)) for it in facts["scores"].values()]
+    rows += [
+        (f"Hits above {name}", "higher is better", _shown(own["pointing"]))
+        for name, own in facts["above_controls"].items()
+    ]
     say_table(["score", "", "mean (interval)"], rows)
     num_maps = sum("problem" not in row for row in facts["images"])
     say(f"{num_maps} of {len(facts['images'])} images explained: {done.page}")

@@ -14,19 +14,18 @@ from torch import Tensor
 from chiron.core.errors import ExplainError
 from chiron.core.registry import load_leaf
 from chiron.explanation.explain import EXPLAINERS
-from chiron.explanation.scores.controls import CONTROLS
+from chiron.explanation.scores.above_controls import AboveControls, above_controls, control_scores, not_above
 from chiron.explanation.scores.evidence import mean_score, paired_difference
-from chiron.explanation.scores.localization import energy, iou, pointing
+from chiron.explanation.scores.localization import LOCALIZATION, pointing
 from chiron.explanation.scores.randomization import randomization_correlation
 from chiron.explanation.scores.table import score_maps
 from chiron.explanation.scores.verdict import verdict
 from chiron.explanation.subject import Subject
 from chiron.metrics.estimate import Estimate
 
-__all__ = ["LOCALIZATION", "SIZES", "Found", "bench_explainer", "where_it_points"]
+__all__ = ["SIZES", "Found", "bench_explainer", "where_it_points"]
 
 log = logging.getLogger("chiron.bench")
-LOCALIZATION = {"pointing": pointing, "iou": iou, "energy": energy}
 SIZES = ("small", "middle", "large")  # thirds of the images by the area of their findings
 Explain = Callable[[Subject], Tensor]
 
@@ -37,7 +36,7 @@ class Found:
 
     estimates: dict[str, Estimate]  # by the keys of SCORES
     by_size: dict[str, Estimate]  # pointing game in each third of `SIZES`
-    differences: dict[str, dict[str, Estimate]]  # control -> score -> explainer minus control, on the same images
+    differences: AboveControls
     recommended: bool
     reasons: tuple[str, ...]
     seconds_per_image: float
@@ -73,8 +72,8 @@ def bench_explainer(
     some = torch.tensor(sorted(np.unique(patient_ids, return_index=True)[1])[:num_scored])
     costly = _costly_scores(subject, maps, explain, some, batch_size, seed)
     judged = verdict(costly, [patient_ids[place] for place in some.tolist()])
-    differences = _against_controls(subject, masks, places, patient_ids, seed)
-    reasons = judged.reasons + tuple(reason for name in CONTROLS if (reason := _not_above(name, differences[name])))
+    differences = above_controls(places, control_scores(subject, masks, seed=seed), patient_ids)
+    reasons = judged.reasons + not_above(differences)
     return Found(
         estimates={name: mean_score(name, values, patient_ids) for name, values in places.items()} | judged.estimates,
         by_size=_by_size(places["pointing"], masks, patient_ids),
@@ -130,31 +129,6 @@ def _costly_scores(
         scores["randomization"] = randomization_correlation(asked, explain, seed=seed).cpu()
         parts.append(scores)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _against_controls(
-    subject: Subject, masks: Tensor, places: dict[str, Tensor], patient_ids: Sequence[str], seed: int
-) -> dict[str, dict[str, Estimate]]:
-    differences = {}
-    for control, make in CONTROLS.items():
-        maps = make(subject, seed=seed)
-        differences[control] = {
-            name: paired_difference(name, score(maps, masks).cpu(), places[name], patient_ids)
-            for name, score in LOCALIZATION.items()
-        }
-    return differences
-
-
-def _not_above(control: str, differences: dict[str, Estimate]) -> str | None:
-    found = differences["pointing"]
-    if found.low is not None and found.low > 0:
-        return None
-    told = f"undefined ({found.note})" if found.value is None else f"{found.value:+.3f}"
-    limits = f" ({found.low:+.3f} to {found.high:+.3f})" if found.low is not None and found.high is not None else ""
-    return (
-        f"not shown to find planted findings better than the control {control!r}: the difference of hit rates is "
-        f"{told}{limits}, and its interval must lie above 0"
-    )
 
 
 def _by_size(hits: Tensor, masks: Bool[Tensor, "n h w"], patient_ids: Sequence[str]) -> dict[str, Estimate]:

@@ -1,4 +1,5 @@
-"""What `auto` takes: the explainer that found planted findings best in networks of the same kind.
+"""What `auto` takes: an explainer that passed its checks on the bundle itself, or else the one that found planted
+findings best in networks of the same kind.
 
 `evidence.json` is what `chiron bench explainers` measured. A network is of a kind by what runs in it:
 
@@ -13,6 +14,7 @@ for the class that is asked for, however often it finds what is planted.
 
 import json
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,13 +24,17 @@ from torch import nn
 from chiron.core.errors import ExplainError
 from chiron.core.registry import load_leaf
 from chiron.explanation.attention import runs_attention
+from chiron.explanation.checked import standing_in_bundle
 from chiron.explanation.subject import Subject
+from chiron.spec.explainer_check import ExplainerCheck
 
 __all__ = ["EVIDENCE", "FALLBACK", "Choice", "NetworkKind", "Standing", "choose", "chosen", "kind_of", "standing"]
 
 log = logging.getLogger("chiron.explain")
 EVIDENCE = Path(__file__).with_name("evidence.json")
-FALLBACK = ("grad_cam", "occlusion")  # fits networks with places; fits all
+# Fits networks with places; fits all. HiRes-CAM weighs each place by its own gradient, so that it holds where later
+# layers mix places too: in a hybrid it found what Grad-CAM missed (experiments/LOG.md).
+FALLBACK = ("hires_cam", "occlusion")
 EXPLAINERS = "chiron.explanation.explainers"
 NetworkKind = Literal["cnn", "vit", "hybrid", "other"]
 
@@ -49,26 +55,34 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(subject: Subject) -> str:
-    """The explainer's name; where no evidence speaks for it, a warning says so."""
-    choice = chosen(subject)
+def choose(subject: Subject, checks: Sequence[ExplainerCheck] = (), *, class_name: str | None = None) -> str:
+    """The explainer's name; where no evidence speaks for it, a warning says so. Arguments as of `chosen`."""
+    choice = chosen(subject, checks, class_name=class_name)
     if choice.standing.label == "experimental":
         log.warning("%s", choice.reason)
     return choice.method
 
 
-def chosen(subject: Subject) -> Choice:
-    """The first explainer in the order of the evidence that fits the network, or else of `FALLBACK`.
+def chosen(subject: Subject, checks: Sequence[ExplainerCheck] = (), *, class_name: str | None = None) -> Choice:
+    """The first explainer that fits: of those that passed on this bundle, of the evidence, and of `FALLBACK`.
 
+    Args:
+        checks: of the bundle (`classifier.explainers`).
+        class_name: the class that is explained; None for each image's most probable one.
     Raises:
         ExplainError: none fits.
     """
     kind = kind_of(subject)
     ranked = _ranked(kind)
-    for method in (*ranked, *(it for it in FALLBACK if it not in ranked)):
+    known = list(dict.fromkeys((*ranked, *FALLBACK, *(it.method for it in checks))))
+    in_bundle = {method: standing_in_bundle(checks, method, class_name=class_name) for method in known}
+    for method in sorted(known, key=lambda it: not in_bundle[it].may_be_shown):  # stable: the order stays else
         leaf = load_leaf(EXPLAINERS, method, kind="explainer")
         if not leaf.CLASS_SPECIFIC or leaf.why_not(subject) is not None:
             continue
+        if in_bundle[method].may_be_shown:
+            reason = f"{method} is taken: it is {in_bundle[method].words}"
+            return Choice(method, kind, Standing("recommended", in_bundle[method].words), reason)
         label = standing(method, kind)
         if method in ranked:
             how = f"{method} is taken: of what fits this network it found planted findings best in {kind} networks"

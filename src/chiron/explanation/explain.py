@@ -71,7 +71,8 @@ def explain(
     """One map an image.
 
     Args:
-        method: an explainer's name, or `auto` for the one that found planted findings best in networks of this kind.
+        method: an explainer's name, or `auto`: one that passed its checks on this bundle, else the one that found
+            planted findings best in networks of this kind.
         class_name: the class that is explained; None for each image's most probable one.
         seed: of explainers that draw noise.
     Raises:
@@ -86,7 +87,7 @@ def explain(
         probs = classifier.probabilities(classifier.member_logits(stored))
         classes = probs.argmax(dim=1) if asked is None else torch.full((len(stored),), asked)
         subjects = subjects_of(classifier, stored, classes)
-        chosen = choose(subjects[0]) if method == "auto" else method
+        chosen = method if method != "auto" else choose(subjects[0], classifier.explainers, class_name=class_name)
         maps = maps_of(subjects, chosen, seed=seed)
         heat = heat_of(maps, subjects[0].image.shape[-2:])
         shown = shown_of(classifier, subjects[0])

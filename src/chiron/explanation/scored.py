@@ -3,7 +3,7 @@ and of a network that has learned nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from chiron.explanation.explain import (
     shown_of,
     subjects_of,
 )
+from chiron.explanation.scores.above_controls import control_scores
 from chiron.explanation.scores.randomization import randomization_correlation, with_redrawn
 from chiron.explanation.scores.table import score_maps
 from chiron.explanation.subject import Subject
@@ -53,6 +54,7 @@ class ScoredMap:
     class_name: str
     probability: float
     scores: dict[str, float]
+    of_controls: dict[str, dict[str, float]] = field(default_factory=dict)  # with masks: where controls point
     blank: str = ""  # why the map says nothing; it has no scores then
     beside: Beside | None = None  # only where it was asked for
 
@@ -71,7 +73,7 @@ class ScoredExplainer:
     def __init__(
         self, classifier: Classifier, *, method: str = "auto", class_name: str | None = None, seed: int = 0
     ) -> None:
-        self.classifier, self.method, self.seed = classifier, method, seed
+        self.classifier, self.method, self.class_name, self.seed = classifier, method, class_name, seed
         self._asked = class_index(classifier, class_name)
         if method != "auto":
             load_leaf(EXPLAINERS, method, kind="explainer")
@@ -107,11 +109,13 @@ class ScoredExplainer:
         classes = probs.argmax(dim=1) if self._asked is None else torch.full((len(stored),), self._asked)
         subjects = subjects_of(self.classifier, stored, classes)
         if self.method == "auto":
-            self.method = choose(subjects[0])
+            self.method = choose(subjects[0], self.classifier.explainers, class_name=self.class_name)
         made = member_maps(subjects, self.method, seed=self.seed)
         subject, maps, blank = joined(subjects), mean_map(made), blank_reasons(made)
         heat, shown = heat_of(maps, subject.image.shape[-2:]), shown_of(self.classifier, subject)
-        scores = self._scores(subject, maps, [place for place, reason in enumerate(blank) if not reason], masks)
+        told = [place for place, reason in enumerate(blank) if not reason]
+        scores = self._scores(subject, maps, told, masks)
+        of_controls = _of_controls(subject, told, masks, self.seed)
         others = self._beside(subject, probs, [place for place in beside if not blank[place]])
         return [
             ScoredMap(
@@ -121,6 +125,7 @@ class ScoredExplainer:
                 labels.names[int(classes[place])],
                 float(probs[place, int(classes[place])]),
                 scores.get(place, {}),
+                of_controls.get(place, {}),
                 reason,
                 others.get(place),
             )
@@ -164,6 +169,21 @@ class ScoredExplainer:
         made = member_maps(members_of(subject), self.method, seed=self.seed)
         heat = heat_of(mean_map(made), subject.image.shape[-2:]).cpu().numpy()
         return [None if reason else heat[row] for row, reason in enumerate(blank_reasons(made))]
+
+
+def _of_controls(
+    subject: Subject, places: list[int], masks: Bool[Tensor, "b h w"] | None, seed: int
+) -> dict[int, dict[str, dict[str, float]]]:
+    """Where controls point in the images at `places`, for those that have a map; empty without masks."""
+    if masks is None or not places:
+        return {}
+    kept = torch.tensor(places)
+    there = kept.to(subject.image.device)
+    made = control_scores(subject.rows(there), masks[kept].to(subject.image.device), seed=seed)
+    return {
+        place: {control: {name: float(it[row]) for name, it in own.items()} for control, own in made.items()}
+        for row, place in enumerate(places)
+    }
 
 
 def _most_probable_other(probs: Float[Tensor, "b classes"], classes: Int[Tensor, "b"]) -> Int[Tensor, "b"]:

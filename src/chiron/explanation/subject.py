@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from chiron.classifier import class_logits
 from chiron.spec.labels import LabelSpace
 
-__all__ = ["Subject"]
+__all__ = ["PIXELS_AT_ONCE", "Subject"]
+
+PIXELS_AT_ONCE = 32 * 224 * 224  # the memory bound of explainers: changed images in memory together, 32 of 224 px
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class Subject:
     def image(self) -> Float[Tensor, "b c h w"]:
         """The normalized images."""
         return self.inputs[0]
+
+    @property
+    def num_at_once(self) -> int:
+        """How many images of this size an explainer may show the network at once, whatever it changes in them."""
+        height, width = self.image.shape[-2:]
+        return max(1, PIXELS_AT_ONCE // (height * width))
 
     def __len__(self) -> int:
         return len(self.classes)

@@ -21,6 +21,11 @@ LIMITS = (
     "Beside each map stand two that must differ from it: of a wrong class, and of the same network with its weights "
     "dealt anew, which has learned nothing. A map that looks like these says little about the image and its class.",
 )
+CONTROLS_SAID = {
+    "edges": "Pointing game minus that of a map of the image's edges, on the same images; 0 is no better.",
+    "center": "Pointing game minus that of a map that is always largest in the center; 0 is no better.",
+    "random": "Pointing game minus that of a random map; 0 is no better.",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def explanation_view(explained: Explained) -> dict[str, Any]:
     problems = [row for row in rows if row.get("problem")]
     return {
         "title": facts["title"],
-        "label": facts["verdict"]["label"],
+        "words": facts["verdict"]["words"],
         "recommended": facts["verdict"]["label"] == "recommended",
         "reasons": [f"{reason[0].upper()}{reason[1:]}." for reason in facts["verdict"]["reasons"]],
         "rule": facts.get("rule", ""),
@@ -81,14 +86,20 @@ def explanation_view(explained: Explained) -> dict[str, Any]:
 
 
 def _verdict_line(facts: Facts) -> str:
-    reasons = "; ".join(facts["verdict"]["reasons"])
-    return f"{facts['title']}, {facts['verdict']['label']}{f': {reasons}' if reasons else ' for this model'}."
+    """The verdict with its first reason: a picture has no room for all of them."""
+    reasons = facts["verdict"]["reasons"]
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"{facts['title']}, {facts['verdict']['words']}{f': {reasons[0]}{more}' if reasons else ''}."
 
 
 def _table(facts: Facts, num_counted: int) -> Table:
     rows = [
         (it["title"], it["meaning"], ["high" if it["better"] == "higher" else "low", it])
         for it in facts["scores"].values()
+    ]
+    rows += [
+        (f"Hits above {control}", CONTROLS_SAID[control], ["high", own["pointing"]])
+        for control, own in facts.get("above_controls", {}).items()  # there are none without masks
     ]
     caption = f"Scores of {facts['title']}: the mean over {plural(num_counted, 'image')} with its 95 % interval."
     return estimates_table(caption, ["Better", "Mean"], rows, first="Score")

@@ -31,8 +31,8 @@ from chiron.workflows.run_folder import command_line, environment, is_run
 from chiron.workflows.train import train
 
 log = logging.getLogger("chiron.bench")
-NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {  # packaged recipes, and what is changed: fewer, larger steps
-    "cnn": ("phantom_cxr/fair_cnn_nano.own", ("train.epochs=6", "train.lr=3e-3")),
+NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {  # packaged recipes, and what is changed: larger steps
+    "cnn": ("phantom_cxr/fair_cnn_nano.own", ("train.epochs=14", "train.lr=3e-3")),
     "vit": ("phantom_cxr/vit_scratch_nano.own", ()),
     "hybrid": ("phantom_cxr/h_coatnet_nano.own", ("train.epochs=5",)),
 }

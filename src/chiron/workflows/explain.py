@@ -28,6 +28,7 @@ from chiron.predictor import Input, Row, find_inputs
 from chiron.preprocess.resize import canonical_resize
 from chiron.report.explanation_page import render_explanations
 from chiron.workflows.explained_set import Case, explain_set
+from chiron.workflows.explainer_checks import keep_check
 from chiron.workflows.privacy import rows_as_kept
 from chiron.workflows.units_of_files import units_of_files
 
@@ -67,6 +68,8 @@ def explain_images(
 ) -> ExplainedImages:
     """A map, its picture and its scores for each image, the verdict on the explainer, and a page of them, in `out`.
 
+    A verdict on enough images is kept with the bundle; for fewer images that one holds.
+
     Args:
         method: an explainer's name, or `auto`.
         class_name: the class that is explained; None for each image's most probable one.
@@ -101,6 +104,7 @@ def explain_images(
         )
         write_text(folder / PAGE, render_explanations(done))
         write_text(folder / FACTS, json.dumps(done.facts, indent=1, ensure_ascii=False, allow_nan=False))
+    keep_check(Path(bundle), classifier, done.facts, source="given")
     return ExplainedImages(target, dict(done.facts))
 
 

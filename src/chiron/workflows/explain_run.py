@@ -20,6 +20,7 @@ from chiron.engine.runtime import start_runtime
 from chiron.explanation.scored import ScoredExplainer
 from chiron.predictor import Input
 from chiron.workflows.explained_set import Case, explain_set
+from chiron.workflows.explainer_checks import keep_check
 from chiron.workflows.run_folder import RunFolder
 
 NUM_COUNTED = 40  # images that the verdict rests on: twice what its intervals need
@@ -36,6 +37,8 @@ def explain_run(
     run: RunFolder, split: str, *, method: str | None, device: str = "auto", threads: int | None = None
 ) -> None:
     """Makes and stores the maps of a scored split; the class explained is the model output.
+
+    The verdict on the explainer is kept with the run's bundle.
 
     Args:
         method: an explainer, or `auto`; None makes no maps.
@@ -79,7 +82,8 @@ def explain_run(
         for place, row in enumerate(chosen, start=1)
     ]
     runtime = start_runtime(device=device, threads=threads)
-    explainer = ScoredExplainer(load(run.bundle, device=str(runtime.device)), method=method)
+    classifier = load(run.bundle, device=str(runtime.device))
+    explainer = ScoredExplainer(classifier, method=method)
     with new_folder(run.explanations(split)) as folder:
         done = explain_set(folder, explainer, cases)
         for row, told in zip(chosen, done.facts["images"], strict=True):
@@ -89,6 +93,7 @@ def explain_run(
         write_text(
             folder / "explanations.json", json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
         )  # last: it says that all is there
+    keep_check(run.bundle, classifier, facts, source=split)
 
 
 def _drawn(names: Sequence[str], rows: Sequence[int] | np.ndarray, purpose: str, count: int) -> list[int]:

@@ -7,20 +7,21 @@ verdict on all of them, draws the pictures from what the first has stored.
 import io
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiron.classifier import Classifier
 from chiron.core.errors import DataError, ExplainError, PreprocessError
 from chiron.core.files import write_bytes
 from chiron.data.dataset import to_tensor
+from chiron.explanation.checked import standing_in_bundle
 from chiron.explanation.explain import NOTICE, heat_of, shown_of, subjects_of
 from chiron.explanation.scored import ScoredExplainer, ScoredMap
 from chiron.explanation.scores.table import SCORES
@@ -122,7 +123,9 @@ def _row(case: Case, made: ScoredMap | str) -> dict[str, Any]:
     if made.blank:
         return row | {"blank": True, "problem": f"A map must differ from place to place. Got {made.blank}."}
     row |= {"map": f"{case.file}.npy", "picture": f"{case.file}.png", "counted": case.counted}
-    row["scores"] = {name: None if math.isnan(value) else value for name, value in made.scores.items()}
+    row["scores"] = _plain(made.scores)
+    if made.of_controls:
+        row["controls"] = {control: _plain(scores) for control, scores in made.of_controls.items()}
     if made.beside is not None:
         row["wrong_class"] = made.beside.wrong_class
     return row
@@ -130,16 +133,43 @@ def _row(case: Case, made: ScoredMap | str) -> dict[str, Any]:
 
 def _verdict(scored: Sequence[tuple[Case, dict[str, Any]]]) -> Verdict:
     """Of the scores of these images, each with its unit."""
-    names = scored[0][1]["scores"]
-    values = {
-        name: torch.tensor(
-            [math.nan if row["scores"][name] is None else row["scores"][name] for _, row in scored],
-            dtype=torch.float64,
-        )
-        for name in names
+    first = scored[0][1]
+    values = {name: _column(row["scores"][name] for _, row in scored) for name in first["scores"]}
+    of_controls = {
+        control: {name: _column(row["controls"][control][name] for _, row in scored) for name in names}
+        for control, names in first.get("controls", {}).items()
     }
     units = [case.unit for case, _ in scored]
-    return verdict(values, units if len(set(units)) < len(units) else None)
+    return verdict(values, units if len(set(units)) < len(units) else None, of_controls=of_controls)
+
+
+def _told(explainer: ScoredExplainer, found: Verdict, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The verdict by these images, or where they are too few that of the bundle's own checks."""
+    told = {
+        "label": found.label,
+        "words": f"{found.label} for this model on these images",
+        "reasons": list(found.reasons),
+        "from_bundle": False,
+        "has_enough": found.has_enough,
+        "num_images": found.estimates["stability"].num_images,
+        "num_units": found.num_units,
+    }
+    if found.has_enough:
+        return told
+    classes = {row["class"] for row in rows if "class" in row}
+    asked = classes.pop() if len(classes) == 1 else explainer.class_name
+    kept = standing_in_bundle(explainer.classifier.explainers, explainer.method, class_name=asked)
+    if not kept.is_checked:
+        return told | {"words": "experimental", "reasons": [found.reasons[0], *kept.reasons]}
+    return told | {"label": kept.label, "words": kept.words, "reasons": list(kept.reasons), "from_bundle": True}
+
+
+def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in scores.items()}
+
+
+def _column(values: Iterable[float | None]) -> Float[Tensor, "n"]:
+    return torch.tensor([math.nan if value is None else value for value in values], dtype=torch.float64)
 
 
 def _facts(explainer: ScoredExplainer, found: Verdict, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -154,11 +184,16 @@ def _facts(explainer: ScoredExplainer, found: Verdict, rows: list[dict[str, Any]
         "title": explainer.title,
         "class_specific": explainer.is_class_specific,
         "seed": explainer.seed,
-        "verdict": {"label": found.label, "reasons": list(found.reasons)},
+        "class_asked": explainer.class_name,
+        "verdict": _told(explainer, found, rows),
         "scores": {
             name: {"title": SCORES[name].title, "better": SCORES[name].better, "meaning": SCORES[name].meaning}
             | asdict(estimate)
             for name, estimate in found.estimates.items()
+        },
+        "above_controls": {
+            control: {name: asdict(estimate) for name, estimate in own.items()}
+            for control, own in found.above_controls.items()
         },
         "images": rows,
     }

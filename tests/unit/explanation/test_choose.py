@@ -6,6 +6,7 @@ import pytest
 import timm
 from analytic_networks import linear_subject
 from explained import subject_of
+from explainer_checks import explainer_check
 
 from chiron.explanation import choose as module
 from chiron.explanation.choose import choose, chosen, kind_of, standing
@@ -75,13 +76,31 @@ def test_auto_passes_over_what_does_not_fit_and_what_is_the_same_for_every_class
     assert chosen(subject_of("test_vit")).method == "layer_cam"
 
 
+def test_auto_prefers_what_passed_on_the_bundle_itself(evidence):
+    network = {"kind": "cnn", "counts": True}
+    evidence(network | {"explainers": {"hires_cam": result(0.99), "layer_cam": result(0.9), "grad_cam": result(0.8)}})
+    subject = subject_of("chiron_fair_cnn_nano")
+    passed = [explainer_check(method="grad_cam"), explainer_check(method="layer_cam")]
+    choice = chosen(subject, passed)
+    assert choice.method == "layer_cam"  # of two that passed, the one with the better evidence
+    assert choice.reason.startswith("layer_cam is taken: it is recommended for this bundle, by 40 images")
+    assert chosen(subject, [explainer_check(method="score_cam")]).method == "score_cam"  # without any evidence
+    of_one_class = [explainer_check(method="grad_cam", class_name="sick")]
+    assert chosen(subject, of_one_class, class_name="sick").method == "grad_cam"
+    assert chosen(subject, of_one_class).method == "hires_cam"
+    assert chosen(subject, [explainer_check(method="eigen_cam")]).method == "hires_cam"  # knows of no class
+    failed = explainer_check(method="grad_cam", label="experimental", reasons=("unstable",))
+    assert chosen(subject, [failed]).method == "hires_cam"
+
+
 def test_without_evidence_the_fallback_is_told(evidence, caplog):
     evidence()
     with caplog.at_level("WARNING", logger="chiron.explain"):
-        assert choose(subject_of("chiron_fair_cnn_nano")) == "grad_cam"
+        assert choose(subject_of("chiron_fair_cnn_nano")) == "hires_cam"
         assert choose(linear_subject()) == "occlusion"  # no layer with places
     assert (
-        "grad_cam is taken without evidence: none was measured that fits this network, whose kind is cnn" in caplog.text
+        "hires_cam is taken without evidence: none was measured that fits this network, whose kind is cnn"
+        in caplog.text
     )
     assert "whose kind is other. It is experimental" in caplog.text
 

@@ -15,7 +15,7 @@ def stored(label="recommended", reasons=(), **more) -> Explained:
         "model": "resnet18",
         "bundle_id": "abc",
         "class_specific": True,
-        "verdict": {"label": label, "reasons": list(reasons)},
+        "verdict": {"label": label, "reasons": list(reasons), "words": label},
         "scores": {"deletion_gain": score, "energy": {**score, "title": "Energy inside"}},
         "images": [row | {"scores": {"deletion_gain": -0.123, "energy": None}}],
     }
@@ -26,7 +26,7 @@ def stored(label="recommended", reasons=(), **more) -> Explained:
 def test_a_caption_has_verdict_scores_and_notice():
     explained = stored("experimental", ["too few units", "not shown to be stable"])
     first, second, last = caption_lines(explained.facts["images"][0], explained.facts)
-    assert first == "Grad-CAM, experimental: too few units; not shown to be stable."
+    assert first == "Grad-CAM, experimental: too few units (and 1 more)."
     assert second == "This map: Deletion gain −0.12."  # an undefined score is left out
     assert last.startswith("Where the model reacted, not where disease is. Research use only")
     assert score_text(explained.facts["images"][0], explained.facts) == "Deletion gain −0.12"

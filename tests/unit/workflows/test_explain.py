@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explainer_checks import explainer_check
 from PIL import Image
 
+from chiron.bundle import write_explainer_checks
 from chiron.classifier import load
 from chiron.cli.main import run
 from chiron.core.errors import ChironError, DataError, ExplainError, SpecError
@@ -72,6 +74,55 @@ def test_scores_know_the_findings(done):
     assert {"deletion_gain", "insertion_gain", "road", "stability", "randomization", "pointing", "iou"} <= set(first)
     assert done.facts["scores"]["energy"]["num_images"] == 1
     assert done.facts["scores"]["energy"]["value"] == pytest.approx(first["energy"])
+
+
+def test_findings_that_maps_miss_are_told_and_the_verdict_is_kept_with_the_bundle(trained_run, tmp_path, capsys):
+    """Masks in a corner that few maps reach: 20 images of 20 units are enough to weigh them, and to be kept."""
+    own = shutil.copytree(trained_run.path, tmp_path / "run")
+    images = sorted((trained_run.path.parent / "data" / "sick").iterdir())[:20]
+    (tmp_path / "masks").mkdir()
+    corner = np.zeros((40, 40), np.uint8)
+    corner[39:, :1] = 1
+    for image in images:
+        Image.fromarray(corner).save(tmp_path / "masks" / image.name)
+    out = ["--out", str(tmp_path / "out"), "--device", "cpu", "--threads", "1", "-q"]
+    asked = ["--method", "feature_maps", "--masks", str(tmp_path / "masks")]
+    assert run(["explain", str(own), *map(str, images), *asked, *out]) == 0
+    facts = json.loads((tmp_path / "out" / "explanations.json").read_text(encoding="utf-8"))
+    assert facts["verdict"]["label"] == "experimental"
+    assert any("better than the control 'center'" in reason for reason in facts["verdict"]["reasons"])
+    assert facts["images"][0]["controls"]["center"]["pointing"] == 0
+    assert "Hits above center" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "Hits above center" in capsys.readouterr().out
+
+    classifier = load(own)
+    (check,) = classifier.explainers
+    assert (check.method, check.label, check.source) == ("feature_maps", "experimental", "given")
+    assert (check.num_images, check.num_units, check.with_findings) == (20, 20, True)
+    assert check.means["stability"].value == pytest.approx(facts["scores"]["stability"]["value"])
+    assert images[0].stem not in (own / "bundle" / "explainers.json").read_text(encoding="utf-8")
+    assert classifier.bundle_id == load(trained_run.bundle).bundle_id == facts["bundle_id"]
+    one = explain_images(own, images[:1], tmp_path / "one", method="feature_maps", **ONCE).facts["verdict"]
+    assert one["words"].startswith("experimental for this bundle, by 20 images that were given, with their findings")
+    assert any("better than the control 'center'" in reason for reason in one["reasons"])
+    assert not any("too few" in reason for reason in one["reasons"])
+    assert load(own).explainers == (check,)  # one image changes nothing
+
+
+def test_a_single_map_is_shown_where_the_bundle_was_checked(trained_run, images, tmp_path):
+    own = shutil.copytree(trained_run.bundle, tmp_path / "bundle")
+    alone = explain_images(own, images[:1], tmp_path / "before", method="grad_cam", **ONCE)
+    assert "chiron evaluate RUN --explain grad_cam" in alone.facts["verdict"]["reasons"][1]
+    assert 'class="folded' in alone.page.read_text(encoding="utf-8")
+    assert load(own).explainers == ()  # one image is no check
+    write_explainer_checks(own, load(own).bundle_id, [explainer_check(method="grad_cam")])
+    shown = explain_images(own, images[:1], tmp_path / "after", **ONCE)
+    assert shown.facts["method"] == "grad_cam"  # auto prefers what passed on this bundle
+    assert shown.facts["verdict"]["label"] == "recommended"
+    page = shown.page.read_text(encoding="utf-8")
+    assert "Grad-CAM is recommended for this bundle, by 40 images of its test split (2026-11-22)." in page
+    assert 'class="folded' not in page
+    assert load(own).explainers == (explainer_check(method="grad_cam"),)
 
 
 def test_few_images_recommend_nothing_and_their_maps_are_folded_away(done):
@@ -169,7 +220,7 @@ def test_the_command_line_says_verdict_scores_and_notice(trained_run, images, tm
     arguments = ["explain", str(trained_run.path), str(images[0]), "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert run([*arguments, "-q"]) == 0
     said = capsys.readouterr().out
-    assert "is experimental for chiron_fair_cnn_nano" in said
+    assert "is experimental (chiron_fair_cnn_nano)" in said
     assert "Deletion, gain" in said
     assert "Where the model reacted, not where disease is." in said
     bad = tmp_path / "bad.png"
@@ -194,6 +245,9 @@ def test_a_report_shows_right_and_wrong_images_where_it_was_asked(trained_run, t
     section = section[: section.index("</section>")]
     assert facts["rule"] in section
     assert ("Right answers" in section) == any(row["right"] for row in facts["images"])
+    assert [(it.method, it.source) for it in load(own.bundle).explainers] == (
+        [("grad_cam", "test")] if facts["verdict"]["has_enough"] else []
+    )
     again = tmp_path / "again.html"
     report(own.path, out=again)
     assert 'id="maps"' in again.read_text(encoding="utf-8")  # shown from what is stored

@@ -19,7 +19,6 @@ CLASS_SPECIFIC = True
 COST = "32 to 256 forward and backward passes"
 STEPS = (32, 64, 128, 256)
 LARGEST_GAP = 0.01  # share of the sum of all absolute attributions
-PIXELS_AT_ONCE = 32 * 224 * 224  # images that are in memory together: 32 of 224 px
 
 
 def why_not(subject: Subject) -> str | None:
@@ -64,13 +63,12 @@ def _integrate(subject: Subject, num_steps: int) -> tuple[Float[Tensor, "b c h w
         several = Subject(subject.network, (image, *masks), classes, subject.labels)
         return several.score(several.outputs())
 
-    height, width = subject.image.shape[-2:]
     made, gaps = IntegratedGradients(score).attribute(
         subject.image.detach(),
         baselines=0,
         additional_forward_args=(subject.classes, *subject.inputs[1:]),
         n_steps=num_steps,
-        internal_batch_size=max(len(subject), PIXELS_AT_ONCE // (height * width)),
+        internal_batch_size=max(len(subject), subject.num_at_once),
         return_convergence_delta=True,
     )
     return made.detach().to(subject.image.dtype), gaps.detach().abs()

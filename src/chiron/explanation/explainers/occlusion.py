@@ -15,7 +15,6 @@ TITLE = "Occlusion"
 CLASS_SPECIFIC = True
 COST = "about 226 forward passes"
 WINDOWS_A_SIDE = 8
-PIXELS_AT_ONCE = 32 * 224 * 224  # covered images that are in memory together: 32 of 224 px
 
 
 def why_not(subject: Subject) -> str | None:
@@ -39,6 +38,6 @@ def explain(subject: Subject, *, seed: int = 0) -> Float[Tensor, "b _h _w"]:
         strides=(channels, *(max(1, side // 2) for side in window)),
         baselines=0,
         additional_forward_args=(subject.classes, *subject.inputs[1:]),
-        perturbations_per_eval=max(1, PIXELS_AT_ONCE // (num_images * height * width)),
+        perturbations_per_eval=max(1, subject.num_at_once // num_images),
     )
     return falls[:, 0].relu()  # all channels are covered together

@@ -18,7 +18,6 @@ from chiron.explanation.subject import Subject
 TITLE = "Score-CAM"
 CLASS_SPECIFIC = True
 COST = "one forward pass for every channel of the map layer"
-PIXELS_AT_ONCE = 32 * 224 * 224  # the memory bound: masked images that are in memory together, 32 of 224 px
 why_not = why_no_map_layer
 
 
@@ -33,9 +32,8 @@ def explain(subject: Subject, *, seed: int = 0) -> Float[Tensor, "b _gh _gw"]:
 def _scores_through_masks(subject: Subject, maps: Float[Tensor, "b c _gh _gw"]) -> Float[Tensor, "b c"]:
     """The class score of each image through each of its channels; masks of several images go through together."""
     (height, width), num_channels = subject.image.shape[-2:], maps.shape[1]
-    at_once = max(1, PIXELS_AT_ONCE // (height * width))
     scores = []
-    for pairs in torch.arange(len(subject) * num_channels, device=maps.device).split(at_once):
+    for pairs in torch.arange(len(subject) * num_channels, device=maps.device).split(subject.num_at_once):
         images, channels = pairs // num_channels, pairs % num_channels
         several = subject.rows(images)
         masked = several.showing(several.image * _masks(maps[images, channels], (height, width)))

@@ -16,7 +16,6 @@ CLASS_SPECIFIC = True
 NUM_COPIES = 24
 COST = f"{NUM_COPIES} forward and backward passes"
 NOISE = 0.15  # standard deviation, share of the range of the image's values; the paper has 0.1 to 0.2
-PIXELS_AT_ONCE = 32 * 224 * 224  # images that are in memory together: 32 of 224 px
 
 
 def why_not(subject: Subject) -> str | None:
@@ -31,8 +30,7 @@ def explain(subject: Subject, *, seed: int = 0) -> Float[Tensor, "b _h _w"]:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(NUM_COPIES, *image.shape[1:], generator=generator).to(image)
     total = torch.zeros_like(image)
-    at_once = max(1, PIXELS_AT_ONCE // image[:, 0].numel())
-    for part in noise.split(at_once):
+    for part in noise.split(max(1, subject.num_at_once // len(subject))):
         total += _gradients(subject, image + NOISE * (high - low) * part[:, None])
     return (total / NUM_COPIES).abs().amax(dim=1)
 

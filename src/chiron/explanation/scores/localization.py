@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chiron.explanation.scores.perturbation import enlarged
 
-__all__ = ["TOLERANCE_SHARE", "energy", "iou", "pointing"]
+__all__ = ["LOCALIZATION", "TOLERANCE_SHARE", "energy", "iou", "pointing"]
 
 TOLERANCE_SHARE = 15 / 224  # of the shorter side; the usual 15 pixels at 224
 
@@ -53,6 +53,9 @@ def energy(maps: Float[Tensor, "b _gh _gw"], masks: Bool[Tensor, "b h w"]) -> Fl
     """
     values, inside = enlarged(maps, masks.shape[1:]).flatten(1), masks.flatten(1)
     return _where_found((values * inside).sum(dim=1) / values.sum(dim=1), inside)
+
+
+LOCALIZATION = {"pointing": pointing, "iou": iou, "energy": energy}
 
 
 def _where_found(score: Float[Tensor, "b"], inside: Bool[Tensor, "b n"]) -> Float[Tensor, "b"]:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiron.explanation.scores.deletion_insertion import deletion, insertion
-from chiron.explanation.scores.localization import energy, iou, pointing
+from chiron.explanation.scores.localization import LOCALIZATION
 from chiron.explanation.scores.road import road
 from chiron.explanation.scores.stability import stability
 from chiron.explanation.subject import Subject
@@ -107,5 +107,5 @@ def score_maps(
         "stability": stability(subject, maps, explain, seed=seed),
     }
     if masks is not None:
-        scores |= {"pointing": pointing(maps, masks), "iou": iou(maps, masks), "energy": energy(maps, masks)}
+        scores |= {name: score(maps, masks) for name, score in LOCALIZATION.items()}
     return {name: values.cpu() for name, values in scores.items()}

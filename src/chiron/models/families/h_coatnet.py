@@ -36,7 +36,7 @@ CONVNEXT_TINY = "convnext_tiny.in12k_ft_in1k"
 class HCoAtNet(nn.Module):
     """The `code` reading: stages 1-2, tokens, stages 3-4, then two gated prunings before the mean."""
 
-    cam_layer = "stages.3"
+    cam_layer = "stages.2"  # the last map whose every place counts: after stage 4, some are dropped
 
     def __init__(
         self,

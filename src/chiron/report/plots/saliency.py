@@ -46,7 +46,7 @@ def saliency_png(shown: Picture, heat: Float[np.ndarray, "h w"], *, title: str, 
     """
     wrapped = [part for line in lines for part in textwrap.wrap(line, _LETTERS)]
     tall = _INCHES / 2.25 * shown.shape[0] / shown.shape[1]
-    words, above = 0.19 * len(wrapped) + 0.25, 0.7
+    words, above = 0.17 * len(wrapped) + 0.2, 0.5
     share = words / (tall + words + above)
     with figure_style([title, *wrapped]):
         figure = new_figure(_INCHES, tall + words + above)

@@ -10,6 +10,7 @@ import torch
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_with_sign_correction
 
 from chiron.core.registry import load_leaf
+from chiron.explanation import subject as subject_module
 from chiron.explanation.explain import EXPLAINERS
 from chiron.explanation.explainers import eigen_cam, feature_maps, grad_cam, hires_cam, score_cam
 from chiron.explanation.map_layer import activations, find_map_layer
@@ -92,7 +93,7 @@ def test_score_cam_equals_pytorch_grad_cam(name):
 def test_score_cam_stays_within_its_memory_bound(monkeypatch):
     subject = build("test_resnet.r160_in1k")
     whole, sizes = score_cam.explain(subject), []
-    monkeypatch.setattr(score_cam, "PIXELS_AT_ONCE", 7 * 64 * 64 + 1)
+    monkeypatch.setattr(subject_module, "PIXELS_AT_ONCE", 7 * 64 * 64 + 1)
     with subject.network.conv1[0].register_forward_pre_hook(lambda layer, inputs: sizes.append(len(inputs[0]))):
         torch.testing.assert_close(score_cam.explain(subject), whole, rtol=1e-4, atol=1e-6)
     assert max(sizes) == 7

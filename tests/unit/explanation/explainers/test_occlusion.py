@@ -2,7 +2,7 @@ import torch
 from explained import subject_of
 from torch import nn
 
-from chiron.explanation.explainers import occlusion
+from chiron.explanation import subject as subject_module
 from chiron.explanation.explainers.occlusion import explain
 
 
@@ -41,7 +41,7 @@ def test_equals_loops_and_finds_the_patch():
 def test_windows_in_parts_give_the_same(monkeypatch):
     subject = subject_of(Patch())
     whole = explain(subject)
-    monkeypatch.setattr(occlusion, "PIXELS_AT_ONCE", 10 * 64 * 64)
+    monkeypatch.setattr(subject_module, "PIXELS_AT_ONCE", 10 * 64 * 64)
     torch.testing.assert_close(explain(subject), whole)
 
 

@@ -2,7 +2,7 @@ import torch
 from explained import subject_of
 from torch import nn
 
-from chiron.explanation.explainers import smooth_grad
+from chiron.explanation import subject as subject_module
 from chiron.explanation.explainers.smooth_grad import NOISE, NUM_COPIES, explain
 
 
@@ -27,7 +27,7 @@ def test_known_gradient():
 def test_copies_in_parts_give_the_same(monkeypatch):
     subject = subject_of("test_vit")
     whole = explain(subject)
-    monkeypatch.setattr(smooth_grad, "PIXELS_AT_ONCE", 5 * 3 * 64 * 64)  # five copies of three images
+    monkeypatch.setattr(subject_module, "PIXELS_AT_ONCE", 5 * 3 * 64 * 64)  # five copies of three images
     torch.testing.assert_close(explain(subject), whole)
 
 

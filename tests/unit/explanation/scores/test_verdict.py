@@ -72,3 +72,48 @@ def test_a_check_that_was_left_out_is_an_error():
     del scores["randomization"]
     with pytest.raises(ExplainError, match=r"A verdict needs .*Got none of randomization.*randomization_correlation"):
         verdict(scores)
+
+
+def _hits(hits: float, controls: float, num_images: int = 40, num_known: int | None = None):
+    """Scores with a share of hits, and those of controls; findings are known in the first images only."""
+    known = torch.arange(num_images) < (num_images if num_known is None else num_known)
+
+    def share(value: float) -> torch.Tensor:
+        return torch.where(known, (torch.arange(num_images) < value * num_images).float(), torch.nan)
+
+    of_controls = {name: {"pointing": share(controls)} for name in ("edges", "center")}
+    return _scores(num_images) | {"pointing": share(hits)}, of_controls
+
+
+def test_maps_that_follow_the_network_and_miss_the_findings_are_not_recommended():
+    scores, of_controls = _hits(hits=0.067, controls=0.3)
+    assert verdict(scores).recommended
+    made = verdict(scores, of_controls=of_controls)
+    assert not made.recommended
+    assert len(made.reasons) == 2
+    assert (
+        "not shown to find findings better than the control 'edges': the difference of hit rates is -0.2"
+        in (made.reasons[0])
+    )
+    assert made.above_controls["center"]["pointing"].high < 0
+
+
+def test_hits_must_be_above_controls_by_the_limit():
+    scores, of_controls = _hits(hits=0.9, controls=0.2)
+    made = verdict(scores, of_controls=of_controls)
+    assert made.recommended
+    assert made.above_controls["edges"]["pointing"].low > 0.4
+    scores, of_controls = _hits(hits=0.30, controls=0.25)
+    assert not verdict(scores, of_controls=of_controls).recommended
+
+
+def test_hits_on_few_units_weigh_nothing():
+    scores, of_controls = _hits(hits=0, controls=1, num_known=19)
+    made = verdict(scores, of_controls=of_controls)
+    assert made.recommended
+    assert made.above_controls == {}
+    assert made.estimates["pointing"].num_images == 19
+    scores, of_controls = _hits(hits=0, controls=1, num_known=20)
+    assert not verdict(scores, of_controls=of_controls).recommended
+    two_each = [k // 2 for k in range(40)]
+    assert verdict(scores, two_each, of_controls=of_controls).above_controls == {}  # 10 units with findings
