@@ -33,7 +33,7 @@ from chiron.workflows.train import train
 log = logging.getLogger("chiron.bench")
 NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {  # packaged recipes, and what is changed: larger steps
     "cnn": ("phantom_cxr/fair_cnn_nano.own", ("train.epochs=14", "train.lr=3e-3")),
-    "vit": ("phantom_cxr/vit_scratch_nano.own", ()),
+    "vit": ("phantom_cxr/vit_scratch_nano.own", ("train.epochs=14",)),
     "hybrid": ("phantom_cxr/h_coatnet_nano.own", ("train.epochs=5",)),
 }
 MIN_AUROC = 0.95  # a network that does not know the finding need not look at it
