@@ -45,7 +45,8 @@ def done(trained_run, images, masks, tmp_path_factory):
     broken = images[0].parents[2] / "broken.png"
     broken.write_bytes(b"no image")
     out = tmp_path_factory.mktemp("explained") / "out"
-    return explain_images(trained_run.bundle, [*images, broken], out, masks=masks, class_name="well", **ONCE)
+    asked = {"method": "grad_cam", "masks": masks, "class_name": "well"}
+    return explain_images(trained_run.bundle, [*images, broken], out, **asked, **ONCE)
 
 
 def test_maps_are_those_of_the_public_function(done, images, trained_run):
