@@ -45,6 +45,9 @@ def test_three_errors_below_the_limit_pass_and_more_do_not():
     assert row(coverage=LIMIT - 2.9 * error).passes
     assert not row(coverage=LIMIT - 3.1 * error).passes
     assert row(coverage=LIMIT - 3.1 * error, null=200).passes  # fewer sets, larger error
+    assert row(coverage=0.87, metric="specificity").passes  # counted: by exact enumeration never below .83
+    assert not row(coverage=0.83 - 3.1 * simulation_error(400, 0.83), metric="specificity").passes
+    assert not row(coverage=0.87, metric="specificity", unit="groups", correlation=0.3).passes
     assert row(coverage=0.98).is_conservative
     assert not row(coverage=0.95).is_conservative
 
