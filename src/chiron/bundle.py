@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -22,13 +22,9 @@ from chiron.core.files import new_folder, write_text
 from chiron.core.hashing import sha256_bytes, sha256_json
 from chiron.data.known_images import KNOWN_IMAGES, KnownImages
 from chiron.model_card import model_card
-from chiron.spec.decision import Decision
+from chiron.spec.bundle_spec import BundleSpec
 from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.frozen import Frozen
-from chiron.spec.input_spec import InputSpec
-from chiron.spec.labels import LabelSpace
-from chiron.spec.provenance import Provenance
-from chiron.spec.recipe import IntendedUse, ModelRecipe
 
 FORMAT = "chiron-bundle"
 VERSION = 2
@@ -37,38 +33,12 @@ EXPLAINERS = "explainers.json"
 log = logging.getLogger("chiron.bundle")
 
 
-class NetworkSpec(Frozen):
-    """How to build a network before its weights are loaded."""
-
-    name: str
-    args: dict[str, Any]
-    head: str | None = None
-    head_args: dict[str, Any] = Field(default_factory=dict)
-    members: int = 1
-
-
-def network_of(model: ModelRecipe) -> NetworkSpec:
-    """What a recipe says of the network, without its first weights."""
-    return NetworkSpec(name=model.name, args=model.args, head=model.head, head_args=model.head_args)
-
-
 class ExplainerChecks(Frozen):
     """What `explainers.json` holds."""
 
     format: Literal["chiron-explainer-checks 1"]
     bundle_id: str
     checks: tuple[ExplainerCheck, ...]
-
-
-class BundleSpec(Frozen):
-    """Everything in a bundle but the tensors."""
-
-    network: NetworkSpec
-    input: InputSpec
-    labels: LabelSpace
-    decision: Decision
-    intended_use: IntendedUse
-    provenance: Provenance
 
 
 def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor], known: KnownImages | None = None) -> str:

@@ -8,15 +8,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from chiron.classifier import Classifier, Prediction
 from chiron.core.errors import DataError, PreprocessError
-from chiron.data.dataset import to_tensor
 from chiron.data.image_names import is_image_name, unnamed_dicom
 from chiron.data.source import ImageSource
 from chiron.data.units import unit_names
+from chiron.prediction import Prediction
+from chiron.preprocess.resize import StoredImage
+from chiron.scorer import Outputs, Scorer
 
 log = logging.getLogger("chiron.predict")
 
@@ -36,9 +35,8 @@ class Row:
 
     name: str
     prediction: Prediction | None = None
-    logits: tuple[float, ...] = ()
+    outputs: Outputs | None = None
     problem: str = ""
-    member_logits: tuple[tuple[float, ...], ...] = ()  # of each network; `logits` is their mean
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,7 @@ class UnitRow:
     name: str
     images: tuple[Row, ...]
     prediction: Prediction | None = None
-    member_logits: tuple[tuple[float, ...], ...] = ()
-
-    @property
-    def logits(self) -> tuple[float, ...]:
-        """The mean over networks."""
-        return tuple(np.mean(self.member_logits, axis=0).tolist()) if self.member_logits else ()
+    outputs: Outputs | None = None
 
     @property
     def num_images(self) -> int:
@@ -100,10 +93,10 @@ def _inside(path: Path) -> list[Input]:
 
 
 class Predictor:
-    """Streams predictions; every path from file to probability is the classifier's own."""
+    """Streams predictions; every path from file to probability is the scorer's own."""
 
-    def __init__(self, classifier: Classifier, *, batch_size: int = 32) -> None:
-        self.classifier, self.batch_size = classifier, batch_size
+    def __init__(self, scorer: Scorer, *, batch_size: int = 32) -> None:
+        self.scorer, self.batch_size = scorer, batch_size
 
     def rows(self, inputs: Iterable[Input]) -> Iterator[Row]:
         """One row an input, in order."""
@@ -113,29 +106,24 @@ class Predictor:
 
     def _batch(self, inputs: list[Input]) -> list[Row]:
         problems: list[str] = []
-        pixels: list[torch.Tensor] = []
+        stored: list[StoredImage] = []
         for item in inputs:
             try:
-                pixels.append(to_tensor(item.source.stored(item.path, self.classifier.input_spec)))
+                stored.append(item.source.stored(item.path, self.scorer.input_spec))
                 problems.append("")
             except (PreprocessError, DataError) as error:
                 problems.append(str(error))
-        done: Iterator[tuple[Prediction, Tensor]] = iter(())
-        if pixels:
-            logits = self.classifier.member_logits(torch.stack(pixels)).cpu()
-            done = iter(zip(self.classifier.read_out(logits), logits.unbind(1), strict=True))
-        rows = []
-        for item, problem in zip(inputs, problems, strict=True):
-            if problem:
-                rows.append(Row(item.name, problem=problem))
-            else:
-                prediction, own = next(done)
-                members = tuple(tuple(values) for values in own.tolist())
-                rows.append(Row(item.name, prediction, tuple(own.mean(0).tolist()), member_logits=members))
-        return rows
+        done: Iterator[tuple[Prediction, Outputs]] = iter(())
+        if stored:
+            outputs = self.scorer.outputs(np.stack(stored))
+            done = iter(zip(self.scorer.read_out(outputs), outputs.rows(), strict=True))
+        return [
+            Row(item.name, problem=problem) if problem else Row(item.name, *next(done))
+            for item, problem in zip(inputs, problems, strict=True)
+        ]
 
 
-def by_unit(classifier: Classifier, rows: Sequence[Row], units: Sequence[str | None]) -> list[UnitRow]:
+def by_unit(scorer: Scorer, rows: Sequence[Row], units: Sequence[str | None]) -> list[UnitRow]:
     """One row a unit, in the order of their first images; an image without a unit is one by itself.
 
     The outputs of a unit's images are combined by the bundle's rule, then calibrated and decided upon as one.
@@ -144,13 +132,12 @@ def by_unit(classifier: Classifier, rows: Sequence[Row], units: Sequence[str | N
     images: dict[str, list[Row]] = {}
     for name, row in zip(names, rows, strict=True):
         images.setdefault(name, []).append(row)
-    return [_unit_row(classifier, name, tuple(own)) for name, own in images.items()]
+    return [_unit_row(scorer, name, tuple(own)) for name, own in images.items()]
 
 
-def _unit_row(classifier: Classifier, name: str, images: tuple[Row, ...]) -> UnitRow:
-    usable = [row.member_logits for row in images if row.prediction]
+def _unit_row(scorer: Scorer, name: str, images: tuple[Row, ...]) -> UnitRow:
+    usable = [row.outputs for row in images if row.outputs]
     if not usable:
         return UnitRow(name, images)
-    combined = classifier.combined(torch.tensor(usable, dtype=torch.float64).swapaxes(0, 1))
-    members = tuple(tuple(values) for values in combined[:, 0].tolist())
-    return UnitRow(name, images, classifier.read_out(combined)[0], members)
+    combined = scorer.combined(Outputs.stacked(usable))
+    return UnitRow(name, images, scorer.read_out(combined)[0], combined)

@@ -26,6 +26,10 @@ def test_checking_a_recipe_loads_neither_torch_nor_timm():
     assert not loaded_by(check) & {"torch", "timm", "numpy", "sklearn"}
 
 
+def test_what_runs_exported_networks_needs_no_torch():
+    assert not loaded_by("import chiron.predictor, chiron.scorer") & {"torch", "timm", "torchvision"}
+
+
 MODULES = ["chiron.core.process", "chiron.spec.recipe", "chiron.metrics.evaluation", "chiron.data.reading",
            "chiron.classifier"]  # fmt: skip
 

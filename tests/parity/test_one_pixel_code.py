@@ -11,7 +11,6 @@ from dicom_files import dicom_file
 from PIL import Image
 
 import chiron
-from chiron.bundle import NetworkSpec
 from chiron.classifier import Classifier
 from chiron.data.cache import cache_images
 from chiron.data.dataset import DrawKey, StoredImages, TrainingImages
@@ -22,6 +21,7 @@ from chiron.data.source import ImageSource
 from chiron.predictor import Predictor, find_inputs
 from chiron.preprocess.decode import decode_image
 from chiron.spec.augment import AugmentRecipe
+from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.workflows.evaluate import evaluate

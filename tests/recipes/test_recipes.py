@@ -9,7 +9,6 @@ import torch
 import yaml
 from recipe_pages import header, missing
 
-from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.core.errors import ModelError, SpecError
 from chiron.core.registry import load_leaf
@@ -17,6 +16,7 @@ from chiron.engine.criterion import make_criterion
 from chiron.engine.freezing import apply_freezing
 from chiron.engine.mixing import draw_mix
 from chiron.preprocess.finish import Finish
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.library import find_recipe, packaged_recipes

@@ -7,9 +7,9 @@ import pytest
 import timm
 import torch
 
-from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.engine.freezing import frozen_names
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.labels import LabelSpace
 from chiron.spec.library import packaged_recipes
 from chiron.spec.reading import read_recipe

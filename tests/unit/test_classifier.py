@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from chiron.bundle import NetworkSpec
-from chiron.classifier import Classifier, build_network, class_logits, decode_any, load
+from chiron.classifier import Classifier, build_network, class_logits, load
 from chiron.core.errors import BundleError, DataError
 from chiron.data.dataset import to_tensor
 from chiron.model_card import model_card
+from chiron.scorer import decode_any
+from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.decision import Conformal, Decision, Threshold
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
@@ -90,9 +91,9 @@ def test_probabilities_are_softmax_or_a_sigmoid_a_class(pixels):
         make(LabelSpace(names=("a", "b"), positive="a")),
         make(LabelSpace(kind="multi_label", names=("a", "b"))),
     )
-    logits = torch.tensor([[0.0, 1.0]])
-    torch.testing.assert_close(single.probabilities(logits), logits.double().softmax(1))
-    torch.testing.assert_close(multi.probabilities(logits), logits.double().sigmoid())
+    logits = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(torch.from_numpy(single.probabilities(logits.numpy()[None])), logits.softmax(1))
+    torch.testing.assert_close(torch.from_numpy(multi.probabilities(logits.numpy()[None])), logits.sigmoid())
 
 
 def test_logits_ignore_autocast_and_training_mode(pixels):

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from chiron.bundle import NetworkSpec
 from chiron.core.errors import EngineError
 from chiron.core.hashing import sha256_json
 from chiron.data.cache import CachedImages
@@ -38,6 +37,7 @@ from chiron.engine.selection import note_value, reason_to_stop, selection_metric
 from chiron.engine.setup import Setup, set_up
 from chiron.engine.step import rate_now, take_step
 from chiron.engine.step_results import StepResults
+from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import WeightsOrigin
 from chiron.spec.recipe import Recipe

@@ -9,7 +9,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.core.errors import EngineError, SpecError
 from chiron.core.memory import free_memory, peak_memory
@@ -19,6 +18,7 @@ from chiron.engine.failures import is_out_of_memory
 from chiron.engine.mixing import cut_in_pairs
 from chiron.engine.runtime import Runtime
 from chiron.engine.trial import AllocatedMemory, Trial, unchanged_randomness
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 

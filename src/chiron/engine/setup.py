@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from chiron.bundle import NetworkSpec, network_of
 from chiron.classifier import Classifier, build_network
 from chiron.data.cache import CachedImages
 from chiron.data.dataset import EpochBatches, StoredImages, TrainingImages
@@ -30,6 +29,7 @@ from chiron.engine.runtime import Runtime
 from chiron.engine.scoring import scoring_loader
 from chiron.engine.sharding import is_sharded, shard, whole_tensor
 from chiron.preprocess.finish import Finish
+from chiron.spec.bundle_spec import NetworkSpec, network_of
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 

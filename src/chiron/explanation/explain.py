@@ -12,13 +12,14 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from chiron.classifier import Classifier, ImageLike
+from chiron.classifier import Classifier
 from chiron.core.errors import ExplainError
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.core.suggest import did_you_mean
 from chiron.data.dataset import to_tensor
 from chiron.explanation.choose import choose
-from chiron.explanation.subject import Subject
+from chiron.explanation.subject import Subject, probs_of
+from chiron.scorer import ImageLike
 
 __all__ = [
     "EXPLAINERS",
@@ -84,7 +85,7 @@ def explain(
     made: list[Explanation] = []
     for first in range(0, len(several), batch_size):
         stored = torch.stack([to_tensor(classifier.store(it)) for it in several[first : first + batch_size]])
-        probs = classifier.probabilities(classifier.member_logits(stored))
+        probs = probs_of(classifier, stored)
         classes = probs.argmax(dim=1) if asked is None else torch.full((len(stored),), asked)
         subjects = subjects_of(classifier, stored, classes)
         chosen = method if method != "auto" else choose(subjects[0], classifier.explainers, class_name=class_name)

@@ -17,6 +17,7 @@ from chiron.core.errors import ExplainError
 from chiron.data.dataset import to_tensor
 from chiron.data.phantoms.cxr import CLASS_OF_INTEREST, CLASSES, NAME, draw_phantom_cxr
 from chiron.data.phantoms.planted import NOTHING_PLANTED, Planted
+from chiron.explanation.subject import probs_of
 from chiron.metrics.by_name import estimate_by_name
 from chiron.metrics.cases import check_cases
 from chiron.metrics.estimate import Estimate
@@ -96,7 +97,7 @@ def off_center(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, "n"]:
 
 def auroc_of(classifier: Classifier, images: PlantedImages, *, batch_size: int = 32) -> Estimate:
     """The AUROC of the finding's class over all images, those without a finding too, by patients."""
-    probs = [classifier.probabilities(classifier.member_logits(it)).numpy() for it in images.stored.split(batch_size)]
+    probs = [probs_of(classifier, it).numpy() for it in images.stored.split(batch_size)]
     cases = check_cases(
         images.targets,
         np.concatenate(probs),

@@ -28,7 +28,7 @@ from chiron.explanation.explain import (
 from chiron.explanation.scores.above_controls import control_scores
 from chiron.explanation.scores.randomization import randomization_correlation, with_redrawn
 from chiron.explanation.scores.table import score_maps
-from chiron.explanation.subject import Subject
+from chiron.explanation.subject import Subject, probs_of
 
 __all__ = ["Beside", "ScoredExplainer", "ScoredMap"]
 
@@ -105,7 +105,7 @@ class ScoredExplainer:
             ExplainError: the explainer cannot explain the network, or gives a map that is not finite.
         """
         labels = self.classifier.labels
-        probs = self.classifier.probabilities(self.classifier.member_logits(stored))
+        probs = probs_of(self.classifier, stored)
         classes = probs.argmax(dim=1) if self._asked is None else torch.full((len(stored),), self._asked)
         subjects = subjects_of(self.classifier, stored, classes)
         if self.method == "auto":

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from chiron.classifier import class_logits
+from chiron.classifier import Classifier, class_logits
 from chiron.spec.labels import LabelSpace
 
 __all__ = ["PIXELS_AT_ONCE", "Subject"]
@@ -71,3 +71,8 @@ class Subject:
         logits = class_logits(outputs, self.labels)
         probs = logits.sigmoid() if self.labels.is_multi_label else logits.softmax(dim=1)
         return probs.gather(1, self.classes[:, None]).squeeze(1)
+
+
+def probs_of(classifier: Classifier, stored: Shaped[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
+    """The calibrated probabilities of stored images, in float64."""
+    return torch.from_numpy(classifier.probabilities(classifier.member_logits(stored).cpu().double().numpy()))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chiron.classifier import Classifier, load
 from chiron.core.errors import DataError
 from chiron.core.files import require_new, write_text
@@ -188,15 +190,16 @@ def _cells(row: Row | UnitRow, names: Sequence[str]) -> dict[str, Any]:
     cells: dict[str, Any] = {"sample_id": row.name, "problem": row.problem}
     if isinstance(row, UnitRow):
         cells[NUM_IMAGES] = row.num_images
-    said = row.prediction
-    if said is None:
+    said, outputs = row.prediction, row.outputs
+    if said is None or outputs is None:
         return cells | {"status": "unreadable"}
     cells |= {"status": "no_reference", "predicted_class": said.predicted_class, "confidence": said.confidence}
     for question, answer in said.decisions.items():
         cells |= {f"score_{question}": answer.score, f"answer_{question}": answer.answer}
     cells["prediction_set"] = "|".join(said.prediction_set or ())
-    for name, logit in zip(names, row.logits, strict=True):
+    members = outputs.logits[:, 0].tolist()
+    for name, logit in zip(names, np.mean(members, axis=0).tolist(), strict=True):
         cells |= {f"prob_{name}": said.probabilities[name], f"logit_{name}": logit}
-    for member, logits in enumerate(row.member_logits):
+    for member, logits in enumerate(members):
         cells |= {f"member_{member}_logit_{name}": logit for name, logit in zip(names, logits, strict=True)}
     return cells

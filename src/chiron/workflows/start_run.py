@@ -7,7 +7,6 @@ from pathlib import Path
 
 from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
-from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, require_outside, write_text
@@ -21,6 +20,7 @@ from chiron.engine.epoch_log import require_loggers
 from chiron.engine.memory import fitting_batch_size, use_grad_checkpointing
 from chiron.engine.optimizers import make_optimizer
 from chiron.engine.runtime import Runtime
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.labels import LabelSpace
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe, recipe_yaml

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from chiron.audit.ledger import EnteredPlan, entered_plans, record_look, record_plan
-from chiron.bundle import network_of
 from chiron.classifier import Classifier, build_network
 from chiron.core.errors import DataError, EngineError
 from chiron.core.files import claimed
@@ -21,6 +20,7 @@ from chiron.data.private import is_private
 from chiron.data.source import ImageSource
 from chiron.engine.features import frozen_features
 from chiron.engine.runtime import start_runtime
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.recipe import Recipe
 from chiron.spec.study import read_study
 from chiron.spec.sweep import SweepRecipe

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.core.errors import DataError, SpecError
 from chiron.data.manifest import Manifest
@@ -19,6 +18,7 @@ from chiron.metrics.by_name import estimate_by_name
 from chiron.metrics.cases import Cases, check_cases
 from chiron.metrics.over_seeds import mean_over_folds, mean_over_seeds
 from chiron.models.describe import count_macs, count_parameters
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.study import ADJUSTED
 from chiron.workflows.baselines import Rows
 from chiron.workflows.data import label_space

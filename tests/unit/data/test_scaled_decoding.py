@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from chiron.classifier import Classifier, NetworkSpec
+from chiron.classifier import Classifier
 from chiron.data.dataset import StoredImages
 from chiron.data.identity import identify, pixels_hash
 from chiron.data.source import ImageSource
 from chiron.models.create import create_model
 from chiron.preprocess.resize import canonical_resize
+from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.engine import measure
 from chiron.engine.checkpoint import list_checkpoints
@@ -16,6 +15,7 @@ from chiron.engine.kept_measurements import Measured, device_name, measurement_k
 from chiron.engine.measure import choose_mode, open_modes
 from chiron.engine.runtime import Runtime
 from chiron.engine.trial import Trial
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 from chiron.workflows.train import train

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from chiron.bundle import network_of
 from chiron.classifier import build_network
 from chiron.core.errors import EngineError, SpecError
 from chiron.engine import memory
@@ -26,6 +25,7 @@ from chiron.engine.memory import (
 from chiron.engine.processes import World
 from chiron.engine.runtime import Runtime
 from chiron.engine.trial import AllocatedMemory
+from chiron.spec.bundle_spec import network_of
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 

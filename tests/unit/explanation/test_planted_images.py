@@ -6,10 +6,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from chiron.bundle import NetworkSpec
 from chiron.classifier import Classifier
 from chiron.core.errors import ExplainError
 from chiron.explanation.planted_images import auroc_of, draw_planted, off_center
+from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 

@@ -177,8 +177,8 @@ def test_units_of_files_are_predicted_together(decided, tmp_path):
     assert [unit.num_images for unit in units] == [2, 1, 1]
     alone = {row.name: row for row in predict(decided.bundle, paths, device="cpu")}
     assert units[1].prediction == alone[str(paths[2])].prediction
-    mean = np.mean([alone[str(path)].logits for path in paths[:2]], axis=0)
-    np.testing.assert_allclose(units[0].logits, mean, atol=1e-6)
+    mean = np.mean([alone[str(path)].outputs.logits for path in paths[:2]], axis=0)
+    np.testing.assert_allclose(units[0].outputs.logits, mean, atol=1e-6)
     together = load(decided.bundle).predict_unit(paths[:2])
     np.testing.assert_allclose(
         list(together.probabilities.values()), list(units[0].prediction.probabilities.values()), atol=1e-6
