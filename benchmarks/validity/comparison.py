@@ -310,6 +310,8 @@ def print_table(folder: Path) -> None:
             for test in tests:
                 if test not in of_cell:
                     shares.append("")
+                elif of_cell[test][1] < sets / 2:
+                    shares.append("-")  # mostly no answer: too few cases, or a ratio by 0
                 elif what == "power" or test == "one seed":
                     shares.append(f"{100 * of_cell[test][0] / of_cell[test][1]:.1f}")
                 else:
