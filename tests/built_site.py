@@ -1,7 +1,7 @@
-"""What the builder of the site lets pass: `python tests/built_site.py` looks through the pages that `make docs` has built.
+"""What the builder of the site lets pass: `python tests/built_site.py` looks through what `make docs` has built.
 
-Zensical's `--strict` stops at links to pages and headings that are not there; files, pictures, the navigation and what a
-page would ask of other servers are looked at here, in the HTML that a browser gets.
+Zensical's `--strict` stops at links to pages and headings that are not there. Files, pictures, the navigation and
+what a page would ask of other servers are looked at here, in the HTML that a browser gets.
 """
 
 import sys
@@ -12,15 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 SITE = Path(__file__).parents[1] / "build" / "site"
 # What a browser fetches by itself; a link that a person follows may lead anywhere.
-_FETCHED = {
-    "script": "src",
-    "img": "src",
-    "iframe": "src",
-    "source": "src",
-    "video": "src",
-    "audio": "src",
-    "object": "data",
-}
+_FETCHED = dict.fromkeys(("script", "img", "iframe", "source", "video", "audio"), "src") | {"object": "data"}
 _FETCHED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "preconnect", "dns-prefetch", "manifest"}
 
 

@@ -1,4 +1,4 @@
-"""The site that `make docs` builds: every page is in its navigation, and the look through what was built finds faults."""
+"""The site that `make docs` builds: every page is in its navigation, and the look through it finds faults."""
 
 import tomllib
 from pathlib import Path
