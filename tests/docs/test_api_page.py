@@ -1,4 +1,4 @@
-"""The page of the Python API is made of signatures and docstrings, holds all that `chiron` shows, and its example runs."""
+"""The page of the Python API is made of the code, holds all that `chiron` shows, and its example runs."""
 
 import re
 
@@ -21,8 +21,8 @@ def test_all_that_chiron_shows_is_on_the_page():
 
 
 def test_sections_become_lists():
-    docstring = "One line.\n\nArgs:\n    a: first\n        and more.\n    b: second.\nRaises:\n    ChironError: always.\n\nLast."
-    made = "\n".join(markdown(docstring))
+    arguments = "Args:\n    a: first\n        and more.\n    b: second.\n"
+    made = "\n".join(markdown(f"One line.\n\n{arguments}Raises:\n    ChironError: always.\n\nLast."))
     assert "**Args**\n\n- `a`: first\n  and more.\n- `b`: second.\n" in made
     assert "**Raises**\n\n- `ChironError`: always.\n" in made
     assert made.endswith("\n\nLast.")
@@ -46,9 +46,8 @@ def test_the_example_runs(class_folders, tmp_path, monkeypatch, capsys):
     class_folders.rename(tmp_path / "my_images")
     Image.new("L", (60, 60), 128).save("image.png")
     (block,) = re.findall(r"```python\n(.*?)```", INTRODUCTION, re.DOTALL)
-    exec(
-        block.replace("overrides=(", 'overrides=("train.epochs=1", "train.warmup_epochs=0", "input.img_size=48", '), {}
-    )
+    short = '"train.epochs=1", "train.warmup_epochs=0", "input.img_size=48", '
+    exec(block.replace("overrides=(", f"overrides=({short}"), {})
     assert re.search(r"\{'malignant': \d\.\d+, 'well': \d\.\d+\}", capsys.readouterr().out)
     with pytest.raises(ChironError):
         chiron.load(tmp_path / "none")
