@@ -21,8 +21,8 @@ INTRODUCTION = """\
 # Python
 
 What the command line does, Python does too: each verb is one function. A name stands with the module that it is
-imported from; `import chiron` alone loads no torch, and what is used loads what it needs. Shapes stand in the annotations
-(`Float[np.ndarray, "n classes"]`). Every mistake is a `ChironError` with one sentence.
+imported from; `import chiron` alone loads no torch, and what is used loads what it needs. Shapes stand in the
+annotations (`Float[np.ndarray, "n classes"]`). Every mistake is a `ChironError` with one sentence.
 
 ```python
 import chiron
