@@ -123,7 +123,7 @@ def _class_signature(node: ast.ClassDef) -> Iterator[str]:
     if made:
         yield from ("```python", *_call(node.name, made[0].args, ""), "```", "")
     elif fields:
-        told = [f"    {ast.unparse(it.target)}: {ast.unparse(it.annotation)}" for it in fields]
+        told = [f"    {ast.unparse(it.target)}: {ast.unparse(it.annotation)}".replace("'", '"') for it in fields]
         yield from ("```python", f"class {node.name}:", *told, "```", "")
 
 
@@ -135,7 +135,8 @@ def _call(called: str, arguments: ast.arguments, returned: str) -> list[str]:
     told += ["*"] if arguments.kwonlyargs else []
     told += [_argument(*pair) for pair in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
     line = f"{called}({', '.join(told)}){returned}"
-    return [line] if len(line) <= WIDTH else [f"{called}(", *(f"    {it}," for it in told), f"){returned}"]
+    lines = [line] if len(line) <= WIDTH else [f"{called}(", *(f"    {it}," for it in told), f"){returned}"]
+    return [it.replace("'", '"') for it in lines]
 
 
 def _argument(argument: ast.arg, default: ast.expr | None) -> str:
