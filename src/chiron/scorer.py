@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Float, UInt
 from PIL import Image
 
-from chiron.core.errors import DataError
+from chiron.core.errors import BundleError, DataError
 from chiron.decide.combine import combine_logits
 from chiron.decide.members import probabilities, question_score, sets_of
 from chiron.prediction import Answer, Prediction
 from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image, decode_pil
 from chiron.preprocess.resize import StoredImage, canonical_resize
-from chiron.spec.bundle_spec import NetworkSpec
+from chiron.spec.bundle_spec import BundleSpec, NetworkSpec
 from chiron.spec.decision import Decision, Threshold
 from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.input_spec import InputSpec
@@ -71,6 +71,26 @@ class Scorer(ABC):
         self.decision, self.intended_use = decision or Decision(), intended_use or IntendedUse()
         self.provenance, self.bundle_id = provenance, bundle_id
         self.explainers = tuple(explainers)  # see `chiron.explanation.checked`
+
+    @property
+    def bundle_spec(self) -> BundleSpec:
+        """Everything of a bundle but its tensors.
+
+        Raises:
+            BundleError: there is no provenance.
+        """
+        if self.provenance is None:
+            raise BundleError(
+                "A bundle must say where it comes from. Got a classifier without provenance. Set it first."
+            )
+        return BundleSpec(
+            network=self.network_spec,
+            input=self.input_spec,
+            labels=self.labels,
+            decision=self.decision,
+            intended_use=self.intended_use,
+            provenance=self.provenance,
+        )
 
     @abstractmethod
     def outputs(self, stored: StoredImages) -> Outputs:

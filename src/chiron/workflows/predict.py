@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from chiron.classifier import Classifier, load
 from chiron.core.errors import DataError
 from chiron.core.files import require_new, write_text
 from chiron.data.predictions import reference_columns
 from chiron.data.private import Privacy
 from chiron.data.units import NUM_IMAGES, UNIT_COLUMNS
-from chiron.engine.runtime import start_runtime
 from chiron.predictor import Input, Predictor, Row, UnitRow, by_unit, find_inputs
+from chiron.scorer import Scorer
+from chiron.workflows.open_scorer import open_scorer
 from chiron.workflows.privacy import rows_as_kept, units_as_kept
 from chiron.workflows.units_of_files import units_of_files
 
@@ -102,7 +102,7 @@ def predict_units(
 
 @dataclass(frozen=True)
 class _Predicted:
-    classifier: Classifier
+    classifier: Scorer
     inputs: list[Input]
     rows: list[Row]
 
@@ -110,8 +110,7 @@ class _Predicted:
 def _predict_images(
     bundle: str | Path, paths: Iterable[str | Path | Input], *, device: str, threads: int | None, batch_size: int
 ) -> _Predicted:
-    runtime = start_runtime(device=device, threads=threads)
-    classifier = load(bundle, device=str(runtime.device))
+    classifier = open_scorer(bundle, device=device, threads=threads)
     given = list(paths)
     found = [item for item in given if isinstance(item, Input)]
     inputs = found or find_inputs([path for path in given if not isinstance(path, Input)])
@@ -130,7 +129,7 @@ def _require_new(target: Path | None, force: bool) -> None:
         require_new(target.with_suffix(".json"), force=force)
 
 
-def _write(target: Path, text: str, classifier: Classifier) -> None:
+def _write(target: Path, text: str, classifier: Scorer) -> None:
     """The table, and beside it what it takes to make the same probabilities of its logits."""
     labels = classifier.labels
     facts: dict[str, Any] = {
@@ -147,7 +146,7 @@ def _write(target: Path, text: str, classifier: Classifier) -> None:
 
 
 def predictions_csv(
-    rows: Sequence[Row | UnitRow], classifier: Classifier, *, units: Sequence[str | None] | None = None
+    rows: Sequence[Row | UnitRow], classifier: Scorer, *, units: Sequence[str | None] | None = None
 ) -> str:
     """A table that `chiron evaluate` reads once y_true, or y_true_<class> of several classes, is filled in.
 
@@ -180,7 +179,7 @@ def predictions_csv(
     return stream.getvalue()
 
 
-def _num_members(classifier: Classifier) -> int:
+def _num_members(classifier: Scorer) -> int:
     """Networks whose own logits probabilities are made of; 0 where their mean says all."""
     count = len(classifier.decision.calibration.parameters)
     return count if count > 1 else 0
