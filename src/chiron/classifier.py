@@ -16,7 +16,7 @@ from chiron.models.create import create_model
 from chiron.models.scope import ScopeDistance
 from chiron.preprocess.finish import Finish
 from chiron.scorer import Outputs, Scorer, StoredImages
-from chiron.spec.bundle_spec import BundleSpec, NetworkSpec
+from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 
@@ -90,10 +90,7 @@ class Classifier(Scorer):
             BundleError: the classifier has no provenance.
             OutputError: the folder cannot be written.
         """
-        if self.provenance is None:
-            raise BundleError(
-                "A bundle must say where it comes from. Got a classifier without provenance. Set it first."
-            )
+        spec = self.bundle_spec
         tensors = {
             f"member_{k}.{name}": tensor
             for k, network in enumerate(self.networks)
@@ -101,15 +98,6 @@ class Classifier(Scorer):
         }
         if self.scope_distance is not None:
             tensors |= {f"scope.{name}": tensor for name, tensor in self.scope_distance.state_dict().items()}
-        spec = BundleSpec(
-            network=self.network_spec,
-            input=self.input_spec,
-            labels=self.labels,
-            decision=self.decision,
-            intended_use=self.intended_use,
-            provenance=self.provenance,
-            scope=self.scope,
-        )
         former, self.bundle_id = self.bundle_id, write_bundle(Path(folder), spec, tensors, known)
         self.explainers = self.explainers if former == self.bundle_id else ()  # they were of that bundle
         if self.explainers:

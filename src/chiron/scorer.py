@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt
 from PIL import Image
 
-from chiron.core.errors import DataError
+from chiron.core.errors import BundleError, DataError
 from chiron.decide.combine import combine_logits
 from chiron.decide.members import member_probabilities, probabilities, question_score, sets_of
 from chiron.prediction import Answer, Prediction
@@ -24,7 +24,7 @@ from chiron.preprocess.looks import looks_of
 from chiron.preprocess.resize import StoredImage, canonical_resize
 from chiron.preprocess.views import views_of
 from chiron.referral import problems_of, referral_of, scope_of
-from chiron.spec.bundle_spec import NetworkSpec
+from chiron.spec.bundle_spec import BundleSpec, NetworkSpec
 from chiron.spec.decision import Decision, Threshold, Tta
 from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.input_spec import InputSpec
@@ -108,6 +108,27 @@ class Scorer(ABC):
         self.provenance, self.bundle_id = provenance, bundle_id
         self.explainers = tuple(explainers)  # see `chiron.explanation.checked`
         self.scope = scope
+
+    @property
+    def bundle_spec(self) -> BundleSpec:
+        """Everything of a bundle but its tensors.
+
+        Raises:
+            BundleError: there is no provenance.
+        """
+        if self.provenance is None:
+            raise BundleError(
+                "A bundle must say where it comes from. Got a classifier without provenance. Set it first."
+            )
+        return BundleSpec(
+            network=self.network_spec,
+            input=self.input_spec,
+            labels=self.labels,
+            decision=self.decision,
+            intended_use=self.intended_use,
+            provenance=self.provenance,
+            scope=self.scope,
+        )
 
     @abstractmethod
     def outputs(self, stored: StoredImages) -> Outputs:

@@ -9,16 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from chiron.classifier import load
 from chiron.core.errors import DataError
 from chiron.core.files import require_new, write_text
 from chiron.data.private import Privacy
-from chiron.engine.runtime import start_runtime
 from chiron.ensemble import Ensemble
 from chiron.predictor import Given, Input, Inputs, Predictor, Row, UnitRow, by_unit, find_inputs
 from chiron.scorer import ImageLike, Scorer
 from chiron.spec.decision import Tta
 from chiron.workflows.growing_table import GrowingTable, require_table_name, table_at
+from chiron.workflows.open_scorer import open_scorer
 from chiron.workflows.prediction_table import PredictionTable, facts_of
 from chiron.workflows.privacy import names_as_kept, units_as_kept
 from chiron.workflows.units_of_files import units_of_files
@@ -139,8 +138,7 @@ def load_scorer(
     bundle: str | Path, others: Sequence[str | Path] = (), *, device: str = "auto", threads: int | None = None
 ) -> Scorer:
     """One bundle, or several that answer together."""
-    place = str(start_runtime(device=device, threads=threads).device)
-    scorers = [load(path, device=place) for path in (bundle, *others)]
+    scorers = [open_scorer(path, device=device, threads=threads) for path in (bundle, *others)]
     return Ensemble(scorers) if others else scorers[0]
 
 
