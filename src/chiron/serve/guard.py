@@ -10,9 +10,9 @@ import socket
 import time
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chiron.serve.admission import Admission, RateLimit
@@ -68,6 +68,8 @@ class Guard:
             await self._guarded(scope, receive, answer)
         except Refusal as refusal:
             await answer.refuse(refusal, scope, receive)
+        except ClientDisconnect:
+            log.debug("a client left before its request was whole")
         except Exception as error:
             log.error("a request ended with %s inside the server", type(error).__name__)  # texts may hold anything
             log.debug("", exc_info=error)
@@ -110,7 +112,7 @@ class Guard:
 
     def _require_host(self, host: str) -> None:
         """Stops pages of other sites whose name was made to lead here (DNS rebinding): they send that name."""
-        name = (urlsplit(f"//{host}").hostname or "").lower() if host.isprintable() else ""
+        name = (host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]).lower()
         if name not in self.hosts and not _is_address(name):
             raise Refusal(
                 400,
@@ -173,7 +175,7 @@ class _Body:
 def _require_own_page(headers: Headers) -> None:
     """Stops uploads that a page of another site makes a visitor's browser send (CSRF). Programs send no such header."""
     host, origin = headers.get("host", "").lower(), headers.get("origin")
-    is_own = origin is None or urlsplit(origin).netloc.lower() == host
+    is_own = origin is None or origin.partition("://")[2].lower() == host
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") or not is_own:
         raise Refusal(
             403, "other_site", "A request must come from the server's own page or a program. Got another site's page."
