@@ -8,7 +8,14 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from chiron.bundle import read_bundle, read_explainer_checks, write_bundle, write_explainer_checks
+from chiron.bundle import (
+    read_bundle,
+    read_experience,
+    read_explainer_checks,
+    write_bundle,
+    write_experience,
+    write_explainer_checks,
+)
 from chiron.core.errors import BundleError
 from chiron.data.dataset import to_tensor
 from chiron.data.known_images import KnownImages
@@ -99,9 +106,12 @@ class Classifier(Scorer):
         if self.scope_distance is not None:
             tensors |= {f"scope.{name}": tensor for name, tensor in self.scope_distance.state_dict().items()}
         former, self.bundle_id = self.bundle_id, write_bundle(Path(folder), spec, tensors, known)
-        self.explainers = self.explainers if former == self.bundle_id else ()  # they were of that bundle
+        if former != self.bundle_id:  # they were of that bundle
+            self.explainers, self.experience = (), None
         if self.explainers:
             write_explainer_checks(Path(folder), self.bundle_id, self.explainers)
+        if self.experience is not None:
+            write_experience(Path(folder), self.bundle_id, self.experience)
         return self.bundle_id
 
 
@@ -135,6 +145,7 @@ def load(folder: str | Path, *, device: str = "cpu") -> Classifier:
         provenance=spec.provenance,
         bundle_id=identity,
         explainers=read_explainer_checks(Path(folder), identity),
+        experience=read_experience(Path(folder), identity),
         scope=spec.scope,
         scope_distance=None if spec.scope is None else _scope_distance(tensors, spec.input),
     )

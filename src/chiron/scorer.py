@@ -26,6 +26,7 @@ from chiron.preprocess.views import views_of
 from chiron.referral import problems_of, referral_of, scope_of
 from chiron.spec.bundle_spec import BundleSpec, NetworkSpec
 from chiron.spec.decision import Decision, Threshold, Tta
+from chiron.spec.experience import Experience
 from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
@@ -101,12 +102,14 @@ class Scorer(ABC):
         intended_use: IntendedUse | None = None,
         bundle_id: str = "unsaved",
         explainers: Sequence[ExplainerCheck] = (),
+        experience: Experience | None = None,
         scope: ScopeSpec | None = None,
     ) -> None:
         self.network_spec, self.input_spec, self.labels = network_spec, input_spec, labels
         self.decision, self.intended_use = decision or Decision(), intended_use or IntendedUse()
         self.provenance, self.bundle_id = provenance, bundle_id
         self.explainers = tuple(explainers)  # see `chiron.explanation.checked`
+        self.experience = experience  # see `chiron.experience`
         self.scope = scope
 
     @property
