@@ -22,6 +22,7 @@ from chiron.cli import (
     predict,
     recipes,
     report,
+    serve,
     study,
     sweep,
     train,
@@ -61,6 +62,7 @@ app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)
 app.command("predict")(predict.predict_command)
 app.command("explain")(explain.explain_command)
+app.command("serve")(serve.serve_command)
 app.command("demo")(demo.demo_command)
 app.command("check")(check.check_command)
 app.add_typer(bench.app, name="bench")

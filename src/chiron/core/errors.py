@@ -83,6 +83,12 @@ class OutputError(ChironError):
     exit_code = EXIT_COULD_NOT_FINISH
 
 
+class ServeError(ChironError):
+    """A server cannot start or go on."""
+
+    exit_code = EXIT_COULD_NOT_FINISH
+
+
 class ReportError(ChironError):
     """A report cannot be made from what is stored."""
 
