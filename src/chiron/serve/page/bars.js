@@ -6,42 +6,40 @@ import { word } from "./words.js";
 
 const AT_ONCE = 6; // more classes than these are folded away
 
-export function barTable({ caption, rows, sums }) {
+export function barList({ caption, rows, sums }) {
   const shown = rows.length > AT_ONCE ? rows.slice(0, AT_ONCE - 1) : rows;
   const folded = rows.slice(shown.length);
   return el(
     "div",
-    {},
-    table(caption, [...sums, ...shown]),
-    folded.length && el("details", { class: "more" }, el("summary", {}, word("bars.more", { n: folded.length })), table("", folded)),
+    { class: "part bar-part" },
+    el("h3", {}, caption),
+    el("ul", { class: "bars" }, [...sums, ...shown].map(bar)),
+    folded.length > 0 && el("details", { class: "more" }, el("summary", {}, word("bars.more", { n: folded.length })), el("ul", { class: "bars" }, folded.map(bar))),
   );
 }
 
-function table(caption, rows) {
-  const ticks = el("div", { class: "ticks", "aria-hidden": "true" }, el("span", {}, "0"), el("span", { class: "end" }, word("percent", { n: "100" })));
+// Label and number carry everything; the drawing beneath is for the eye alone.
+function bar({ label, note, value, at, named }) {
   return el(
-    "table",
-    { class: "bars" },
-    caption && el("caption", {}, caption),
-    el("tbody", {}, rows.map(row), el("tr", { class: "scale", "aria-hidden": "true" }, el("td"), el("td", {}, ticks), el("td"))),
-  );
-}
-
-function row({ label, note, value, at, named }) {
-  const fill = el("div", { class: "fill" });
-  fill.style.width = `${100 * value}%`;
-  const line = at === null ? null : el("div", { class: "at" });
-  if (line) line.style.left = `calc(${100 * at}% - 1px)`;
-  return el(
-    "tr",
+    "li",
     { class: named ? "named" : null },
-    el("th", { scope: "row" }, label, note && theirs("span", note, { class: "note" })),
-    el("td", { "aria-hidden": "true" }, el("div", { class: "track" }, fill, line)),
-    el(
-      "td",
-      { class: "number" },
-      el("data", { value: String(value) }, percent(value)),
-      at !== null && el("span", { class: "threshold" }, word("bars.threshold", { threshold: percent(at) })),
-    ),
+    el("span", { class: "label" }, label, note && theirs("span", note, { class: "note" })),
+    el("data", { value: String(value) }, percent(value)),
+    el("div", { class: "track", "aria-hidden": "true" }, span("fill", "width", value), at !== null && span("at", "left", at)),
+    at !== null && mark(at),
   );
+}
+
+function mark(at) {
+  const text = el("span", { class: "threshold" }, word("bars.threshold", { threshold: percent(at) }));
+  if (at <= 0.5) text.style.marginLeft = `${100 * at}%`;
+  else text.style.marginRight = `${100 * (1 - at)}%`;
+  if (at > 0.5) text.classList.add("before");
+  return text;
+}
+
+function span(name, edge, share) {
+  const made = el("span", { class: name });
+  made.style[edge] = `${100 * share}%`;
+  return made;
 }

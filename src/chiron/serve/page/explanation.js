@@ -4,15 +4,15 @@ import { el, theirs } from "./dom.js";
 import { problemBox } from "./problems.js";
 import { word } from "./words.js";
 
-// `about` = {card, image, place, className}; what was fetched is kept in `state.maps`, so that it survives a new language.
+// `about` = {card, image, number, of, className}; what was fetched is kept in `state.maps`, so that it survives a new language.
 export function explanationOf(about, state, actions) {
-  const { card, place, of } = about;
-  const title = of > 1 ? word("explain.title_of", { n: place + 1 }) : word("explain.title");
+  const { card, number, of } = about;
+  const title = of > 1 && card.explainer.may_be_shown ? word("explain.title_of", { n: number }) : word("explain.title");
   if (!card.explainer.may_be_shown) return withheld(title, card.explainer);
   const key = `${card.name} ${about.image.id} ${about.className}`;
   const kept = state.maps.get(key) ?? { open: false };
   const inner = el("div", { class: "inner", "aria-live": "polite" }, contents(kept));
-  const details = el("details", { class: "explanation" }, el("summary", {}, title, el("span", {}, word("explain.where"))), inner);
+  const details = el("details", { class: "fold explanation" }, el("summary", {}, title, el("span", {}, word("explain.where"))), inner);
   details.open = kept.open;
   details.addEventListener("toggle", async () => {
     if (details.open === kept.open && state.maps.has(key)) return;
@@ -32,13 +32,13 @@ function withheld(title, explainer) {
     { class: "part withheld" },
     el("h3", {}, title),
     el("p", { class: "small" }, word(explainer.method ? "explain.withheld" : "explain.none")),
-    explainer.method && el("p", { class: "small" }, theirs("span", `${explainer.method}: ${explainer.words}.`)),
+    explainer.method && theirs("p", `${explainer.method}: ${explainer.words}.`, { class: "small" }),
     reasonsOf(explainer.reasons),
   );
 }
 
 function contents(kept) {
-  if (kept.problem) return [problemBox(kept.problem), reasonsOf(kept.problem.body?.reasons)].filter(Boolean);
+  if (kept.problem) return [problemBox(kept.problem), reasonsOf(kept.problem.body?.reasons)];
   if (!kept.answer) return [];
   const { answer } = kept;
   return [
@@ -50,18 +50,24 @@ function contents(kept) {
       picture(answer.saliency_png, word("explain.map")),
     ),
     scores(answer),
-    el("p", { class: "small muted" }, theirs("span", `${answer.method} ${answer.verdict.words.startsWith("is") ? "" : "is "}${answer.verdict.words}.`)),
-  ].filter(Boolean);
+    theirs("p", `${answer.method} is ${answer.verdict.words}.`, { class: "small muted" }),
+  ];
 }
 
 function picture(png, caption) {
   return el("figure", {}, el("img", { src: `data:image/png;base64,${png}`, alt: caption }), el("figcaption", {}, caption));
 }
 
+// Those of this one map; the others that the server gives are parts of these.
+const SCORES = ["deletion_gain", "insertion_gain", "road", "stability", "randomization", "pointing", "iou"];
+
 function scores(answer) {
-  const rows = Object.entries(answer.scores ?? {}).filter(([, value]) => typeof value === "number");
-  if (!rows.length) return null;
-  return el("dl", { class: "made" }, rows.map(([name, value]) => [theirs("dt", name), el("dd", {}, value.toFixed(2))]));
+  const given = SCORES.filter((name) => typeof answer.scores?.[name] === "number");
+  return el(
+    "dl",
+    { class: "scores" },
+    given.map((name) => [el("dt", {}, word(`score.${name}`)), el("dd", {}, answer.scores[name].toFixed(2), el("span", { class: "muted" }, word(`score.${name}.meaning`)))]),
+  );
 }
 
 function reasonsOf(reasons) {

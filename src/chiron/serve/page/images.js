@@ -5,6 +5,7 @@ import { megabytes } from "./format.js";
 import { noticeBox } from "./problems.js";
 import { word } from "./words.js";
 
+const FORM_BYTES = 16384; // of the request beside its images
 let nextId = 1;
 
 // `url` is drawn by the browser alone; a file that it cannot draw (DICOM, TIFF) gets a neutral tile.
@@ -28,21 +29,20 @@ export function showImages(area, state, actions) {
   );
   fill(
     area,
-    few && el("ul", { class: "images" }, state.images.map((image, place) => item(image, place, state, actions))),
+    few && el("ul", { class: "images" }, state.images.map((image, place) => item(image, place, actions))),
     drop,
-    tooMany(state) && noticeBox(tooMany(state)),
+    [tooMany(state), tooMuch(state)].filter(Boolean).map(noticeBox),
     together(state, actions),
     state.images.length > 1 && el("button", { type: "button", id: "clear", class: "link clear", onclick: actions.clear }, word("images.clear")),
   );
 }
 
-function item(image, place, state, actions) {
-  const problem = tooLarge(image, state);
+function item(image, place, actions) {
   return el(
     "li",
     {},
     tile(image, word("images.preview", { n: place + 1 })),
-    el("p", { class: "name" }, image.file.name || word("images.pasted"), el("span", {}, megabytes(image.file.size)), problem && noticeBox(problem)),
+    el("p", { class: "name" }, image.file.name || word("images.pasted"), el("span", {}, megabytes(image.file.size))),
     el("button", {
       type: "button", class: "remove", id: `remove-${image.id}`, title: word("images.remove_title"),
       "aria-label": word("images.remove", { name: image.file.name || word("images.pasted") }), onclick: () => actions.remove(image),
@@ -68,7 +68,7 @@ function together(state, actions) {
 
 // What the server would refuse is told before anything is sent.
 export function mayBeSent(state) {
-  return state.images.length > 0 && !tooMany(state) && !state.images.some((image) => tooLarge(image, state));
+  return state.images.length > 0 && !tooMany(state) && !tooMuch(state);
 }
 
 function tooMany(state) {
@@ -76,9 +76,10 @@ function tooMany(state) {
   return state.images.length > most ? word("images.too_many", { n: most, given: state.images.length }) : "";
 }
 
-function tooLarge(image, state) {
-  const most = least(state, "max_bytes");
-  return image.file.size > most ? word("images.too_large", { size: megabytes(image.file.size), most: megabytes(most) }) : "";
+function tooMuch(state) {
+  const most = least(state, "max_bytes") - FORM_BYTES;
+  const size = state.images.reduce((sum, image) => sum + image.file.size, 0);
+  return size > most ? word("images.too_large", { size: megabytes(size), most: megabytes(most) }) : "";
 }
 
 function least(state, limit) {

@@ -8,7 +8,6 @@ import { word } from "./words.js";
 const WIDTH = 1200, MARGIN = 56, IMAGE = 320, SCALE = 2;
 const INK = "#1b2733", MUTED = "#55616c", HAIRLINE = "#d9dfe4", FILL = "#0069a6", PALE = "#7fa9c6", TILE = "#0f151a";
 const SANS = getComputedStyle(document.documentElement).getPropertyValue("--sans");
-const SERIF = getComputedStyle(document.documentElement).getPropertyValue("--serif");
 
 // Drawn twice: once to find how tall it becomes.
 export async function pictureOf(sheet, { withImage }) {
@@ -72,18 +71,18 @@ function part(pen, shown, card, x, top, width) {
   const put = (text, y, style = {}) => lines(pen, text, x, y, width, style);
   let y = put(`${word("results.output")}: ${card.name}`, top, { size: 14, color: MUTED }) + 6;
   if (shown.insisted) y = put(shown.insisted, y, { size: 15, weight: 600 }) + 6;
-  if (!shown.headlines.length) y = put(word(shown.status === "out_of_scope" ? "outside.title" : "unreadable.title"), y, { size: 28, serif: true, weight: 600 });
-  for (const { text } of shown.problems) y = put(`– ${text}`, y, { size: 14 });
+  if (!shown.headlines.length) y = put(word(shown.status === "out_of_scope" ? "outside.title" : "unreadable.title"), y, { size: 28, weight: 600 });
+  for (const text of shown.problems) y = put(`– ${text}`, y, { size: 14 });
   for (const { main, sub, caution } of shown.headlines) {
-    y = put(main, y + 4, { size: 32, serif: true, weight: 600 });
+    y = put(main, y + 4, { size: 32, weight: 600 });
     y = put(sub, y, { size: 15, color: MUTED });
     if (caution) y = put(caution, y + 4, { size: 15, weight: 600 });
   }
   if (shown.bars) y = bars(pen, shown.bars, x, y + 14, width);
   if (shown.trust.length) y = put(word("trust.title"), y + 18, { size: 16, weight: 600 });
-  for (const { text } of shown.trust) y = put(`– ${text}`, y + 2, { size: 14 });
+  for (const { lead, text } of shown.trust) y = put(`${lead}: ${text}`, y + 2, { size: 14 });
   if (shown.next) y = put(word("next.title"), y + 18, { size: 16, weight: 600 });
-  for (const text of shown.next ? [shown.next.lead, ...shown.next.reasons.map((it) => `– ${it.text}`)] : []) y = put(text, y + 2, { size: 14 });
+  for (const text of shown.next ? [shown.next.lead, ...shown.next.reasons.map((it) => `– ${it}`)] : []) y = put(text, y + 2, { size: 14 });
   y += 18;
   for (const [name, value] of shown.made) y = put(`${name}: ${value}`, y, { size: 13, color: MUTED });
   return y;
@@ -110,8 +109,8 @@ function bars(pen, { caption, rows, sums }, x, top, width) {
 }
 
 // Writes text from `y` on, broken where it would leave `width`; returns where the next line goes.
-function lines(pen, text, x, y, width, { size = 15, weight = 400, color = INK, serif = false } = {}) {
-  pen.font = `${weight} ${size}px ${serif ? SERIF : SANS}`;
+function lines(pen, text, x, y, width, { size = 15, weight = 400, color = INK } = {}) {
+  pen.font = `${weight} ${size}px ${SANS}`;
   pen.fillStyle = color;
   pen.textBaseline = "top";
   let line = "";

@@ -1,7 +1,7 @@
 // The results: a card for each image, or one for all images of a patient; two models stand side by side on it.
 
 import { el, fill, theirs } from "./dom.js";
-import { barTable } from "./bars.js";
+import { barList } from "./bars.js";
 import { explanationOf } from "./explanation.js";
 import { percent } from "./format.js";
 import { tile } from "./images.js";
@@ -70,13 +70,11 @@ function output(part, sheet, state, actions) {
     "section",
     { class: "output", "aria-label": word("results.of", { model: card.name }) },
     shown.headlines.length ? says(shown, card) : noOutput(shown, part, sheet, actions),
-    shown.bars && barTable(shown.bars),
+    shown.bars && barList(shown.bars),
     shown.trust.length && trusted(shown.trust),
     shown.next && nextStep(shown.next),
     answer.unit && eachImage(answer, card),
-    result.status === "ok" && sheet.images.map((image, place) => explanationOf(
-      { card, image, place, of: sheet.images.length, className: result.prediction?.predicted_class ?? "" }, state, actions,
-    )),
+    result.status === "ok" && el("div", { class: "explanations" }, explanations(part, sheet, state, actions)),
     el("dl", { class: "made" }, shown.made.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
   );
 }
@@ -85,7 +83,7 @@ function says(shown, card) {
   return el(
     "div",
     {},
-    el("p", { class: "kicker" }, word("results.output"), el("span", { class: "of" }, card.name)),
+    el("p", { class: "kicker" }, card.name),
     shown.insisted && el("p", { class: "caution insisted" }, shown.insisted),
     shown.insisted && reasons(shown.problems),
     shown.headlines.map((line) => el(
@@ -104,7 +102,7 @@ function noOutput(shown, part, sheet, actions) {
   return el(
     "div",
     {},
-    el("p", { class: "kicker" }, word("results.output"), el("span", { class: "of" }, part.card.name)),
+    el("p", { class: "kicker" }, part.card.name),
     el(
       "div",
       { class: "outside" },
@@ -118,16 +116,25 @@ function noOutput(shown, part, sheet, actions) {
 }
 
 function trusted(points) {
-  return el("div", { class: "part" }, el("h3", {}, word("trust.title")), reasons(points));
+  return el("div", { class: "part trust-part" }, el("h3", {}, word("trust.title")), el("dl", { class: "trust" }, points.map(({ lead, text }) => [el("dt", {}, lead), el("dd", {}, text)])));
 }
 
-function nextStep({ lead, reasons: why }) {
-  return el("div", { class: "part next" }, el("h3", {}, word("next.title")), el("p", { class: "lead" }, lead), reasons(why));
+function nextStep({ refer, lead, reasons: why }) {
+  return el("div", { class: refer ? "part next refer" : "part next" }, el("h3", {}, word("next.title")), el("p", { class: "lead" }, lead), reasons(why));
 }
 
+// The server's sentences.
 function reasons(points) {
   if (!points.length) return null;
-  return el("ul", { class: "points" }, points.map(({ text, foreign }) => (foreign ? theirs("li", text) : el("li", {}, text))));
+  return el("ul", { class: "points" }, points.map((text) => theirs("li", text)));
+}
+
+// One a picture that was read; where no map may be shown, the reason stands once.
+function explanations({ card, answer, result }, { images, place }, state, actions) {
+  const className = result.prediction.predicted_class ?? "";
+  const read = images.filter((_, k) => answer.results[place ?? k].status !== "unreadable");
+  const all = read.map((image) => explanationOf({ card, image, number: images.indexOf(image) + 1, of: images.length, className }, state, actions));
+  return card.explainer.may_be_shown ? all : all.slice(0, 1);
 }
 
 // What the model gives for each image of a unit by itself; the answer is that of the unit.
@@ -136,7 +143,7 @@ function eachImage(answer, card) {
     const probs = result.prediction?.probabilities;
     const name = card.positive ?? result.prediction?.predicted_class;
     const value = probs ? `${name} ${percent(probs[name])}` : word(result.status === "unreadable" ? "unreadable.title" : "outside.title");
-    return el("li", {}, `${word("results.image", { n: place + 1 })}: ${value}`);
+    return el("li", {}, word("headline.question", { question: word("results.image", { n: place + 1 }), answer: value }));
   });
-  return el("details", { class: "more" }, el("summary", {}, word("results.each")), el("ul", { class: "points" }, rows));
+  return el("details", { class: "fold" }, el("summary", {}, word("results.each")), el("ul", { class: "points inner" }, rows));
 }

@@ -19,7 +19,7 @@ export function disclaimer() {
 
 function partLines(shown) {
   const lines = [];
-  const point = ({ text }) => `- ${text}`;
+  const point = (text) => `- ${text}`;
   if (shown.insisted) lines.push(shown.insisted);
   if (!shown.headlines.length) lines.push(word(shown.status === "out_of_scope" ? "outside.title" : "unreadable.title"));
   lines.push(...shown.problems.map(point));
@@ -28,7 +28,7 @@ function partLines(shown) {
     lines.push("", shown.bars.caption);
     for (const { label, value } of [...shown.bars.sums, ...shown.bars.rows]) lines.push(`  ${label}: ${percent(value)} (${value.toFixed(6)})`);
   }
-  if (shown.trust.length) lines.push("", word("trust.title"), ...shown.trust.map(point));
+  if (shown.trust.length) lines.push("", word("trust.title"), ...shown.trust.map(({ lead, text }) => `- ${lead}: ${text}`));
   if (shown.next) lines.push("", word("next.title"), shown.next.lead, ...shown.next.reasons.map(point));
   lines.push("", ...shown.made.map(([name, value]) => `${name}: ${value}`));
   return lines;

@@ -1,12 +1,12 @@
 // What is told of one result, as plain data: the page, the text file and the picture all show this and nothing else.
-// A point is {text, foreign}: `foreign` sentences are the server's own, in English.
+// `problems` and `reasons` are the server's own sentences, in English.
 
 import { dateAndTime, interval, percent, share } from "./format.js";
 import { word } from "./words.js";
 
 export function told(card, answer, result) {
   const prediction = result.prediction;
-  const shown = Boolean(prediction?.probabilities);
+  const shown = Object.keys(prediction?.probabilities ?? {}).length > 0;
   return {
     status: result.status,
     headlines: shown ? headlines(card, result) : [],
@@ -58,12 +58,10 @@ function severalLine(prediction) {
 
 // A negative answer never rules anything out; how often it missed is told where it was counted.
 function ruledOut(result, question) {
-  const counted = experienceOf(result).find((it) => it.question === question);
-  if (!counted) return word("caution.no", { question }) + " " + word("caution.uncounted");
-  const missed = counted.of - counted.right;
-  return word("caution.counted", {
-    question, missed, n: counted.of, share: share(missed / counted.of), interval: interval(1 - counted.high, 1 - counted.low),
-  });
+  const told = (result.experience ?? []).map((it) => it.missed).find((it) => it);
+  if (!told?.of) return word("caution.no", { question }) + " " + word("caution.uncounted");
+  const { missed, of, low, high } = told;
+  return word("caution.counted", { question, missed, n: of, share: share(missed / of), interval: interval(low, high) });
 }
 
 function bars(card, prediction) {
@@ -75,11 +73,12 @@ function bars(card, prediction) {
     if (classes.length === 1 && classes[0] in prediction.probabilities) thresholds.set(classes[0], said.threshold);
     else sums.push({ label: question, note: classes.join(" + "), value: said.score, at: said.threshold, named: said.answer === "yes" });
   }
-  const named = new Set(single ? [prediction.predicted_class] : prediction.classes_above_half);
+  const asked = card.classes.length === 2 ? card.positive : null; // of two classes one is asked for: it stands first
+  const named = new Set(single ? [asked ?? prediction.predicted_class] : prediction.classes_above_half);
   const rows = Object.entries(prediction.probabilities).map(([label, value]) => (
     { label, note: description(card, label), value, at: thresholds.get(label) ?? null, named: named.has(label) }
   ));
-  if (single) rows.sort((a, b) => b.value - a.value);
+  if (single) rows.sort((a, b) => (b.label === asked) - (a.label === asked) || b.value - a.value);
   const calibrated = word(prediction.calibrated ? "bars.calibrated" : "bars.own");
   const caption = word(single ? "bars.single" : "bars.several", { kind: calibrated });
   return { caption, rows, sums };
@@ -91,17 +90,20 @@ function description(card, name) {
 
 function trust(card, result) {
   const { prediction } = result;
-  const points = [own(word(prediction.calibrated ? "trust.calibrated" : "trust.uncalibrated"))];
+  const points = [];
+  const point = (lead, text) => points.push({ lead: word(`lead.${lead}`), text });
+  point("calibration", word(prediction.calibrated ? "trust.calibrated" : "trust.uncalibrated"));
   for (const [question, said] of Object.entries(prediction.decisions ?? {})) {
     const threshold = card.questions.find((it) => it.name === question)?.threshold;
-    if (threshold && said.threshold !== null) points.push(own(thresholdWords(question, threshold)));
+    if (threshold && said.threshold !== null) point("threshold", thresholdWords(question, threshold));
   }
-  const counted = experienceOf(result);
-  for (const it of counted) points.push(own(experienceWords(it)));
-  if (!counted.length) points.push(own(word("trust.no_experience")));
-  if (prediction.prediction_set) points.push(own(setWords(card, prediction)));
-  if (prediction.scope) points.push(own(word("trust.scope", { share: share(prediction.scope.percentile / 100) })));
-  points.push(own(word("trust.no_interval")));
+  const experience = result.experience ?? [];
+  for (const it of experience) point("experience", experienceWords(it));
+  if (!experience.length) point("experience", word("trust.no_experience"));
+  if (prediction.prediction_set) point("set", setWords(card, prediction));
+  if (prediction.scope) point("scope", word("trust.scope", { share: share(prediction.scope.percentile / 100) }));
+  if (card.unit !== "image" && !isUnit(result)) point("unit", word(`trust.one_of.${card.unit}`));
+  point("interval", word("trust.no_interval"));
   return points;
 }
 
@@ -115,13 +117,10 @@ export function thresholdWords(question, threshold) {
 
 function experienceWords(it) {
   const about = it.question ? word("experience.question", { question: it.question }) : word("experience.class", { class: it.class });
+  if (!it.of) return word("experience.few", { about, population: it.population });
   return word("experience.counted", {
     about, right: it.right, n: it.of, share: share(it.right / it.of), interval: interval(it.low, it.high), population: it.population,
   });
-}
-
-function experienceOf(result) {
-  return (result.experience ?? []).filter((it) => it.of);
 }
 
 function setWords(card, prediction) {
@@ -134,13 +133,13 @@ function setWords(card, prediction) {
 function next(prediction) {
   const referral = prediction.referral;
   const lead = referral?.refer ? word("next.refer") : word(referral ? "next.no_rule" : "next.person");
-  return { lead, reasons: (referral?.reasons ?? []).map(foreign) };
+  return { refer: Boolean(referral?.refer), lead, reasons: referral?.reasons ?? [] };
 }
 
 // Why there is no output, or none that counts. Each sentence once, however often the server says it.
 function problems(result) {
   const sentences = [result.problem, ...(result.prediction?.scope?.problems ?? [])].filter(Boolean);
-  return [...new Set(sentences)].map(foreign);
+  return [...new Set(sentences)];
 }
 
 function made(card, answer, result) {
@@ -156,5 +155,7 @@ function made(card, answer, result) {
   return rows;
 }
 
-const own = (text) => ({ text, foreign: false });
-const foreign = (text) => ({ text, foreign: true });
+// Of all images of a unit together; the server counts it as image -1.
+function isUnit(result) {
+  return result.index < 0;
+}
