@@ -4,9 +4,9 @@ let token = "";
 
 export class Problem extends Error {
   // `kind` is the server's, or one of the page's own: `gone`, `odd_answer`. `sentence` is the server's, in English.
-  constructor(kind, sentence = "", { seconds = null, body = {} } = {}) {
+  constructor(kind, sentence = "", { status = 0, seconds = null, reasons = [] } = {}) {
     super(sentence || kind);
-    Object.assign(this, { kind, sentence, seconds, body });
+    Object.assign(this, { kind, sentence, status, seconds, reasons });
   }
 }
 
@@ -56,5 +56,5 @@ async function ask(path, form) {
   }
   if (answer.ok) return body;
   const seconds = Number(answer.headers.get("Retry-After")) || null;
-  throw new Problem(body.kind ?? "odd_answer", body.error ?? `HTTP ${answer.status}`, { seconds, body });
+  throw new Problem(body.kind ?? "odd_answer", body.error ?? `HTTP ${answer.status}`, { status: answer.status, seconds, reasons: body.reasons });
 }

@@ -1,6 +1,6 @@
 // Where the model reacted: closed until asked for, and left out where its explainer did not pass on this bundle.
 
-import { el, theirs } from "./dom.js";
+import { el, fill, theirs } from "./dom.js";
 import { problemBox } from "./problems.js";
 import { word } from "./words.js";
 
@@ -12,16 +12,16 @@ export function explanationOf(about, state, actions) {
   const key = `${card.name} ${about.image.id} ${about.className}`;
   const kept = state.maps.get(key) ?? { open: false };
   const inner = el("div", { class: "inner", "aria-live": "polite" }, contents(kept));
-  const details = el("details", { class: "fold explanation" }, el("summary", {}, title, el("span", {}, word("explain.where"))), inner);
+  const details = el("details", { class: "fold explanation" }, el("summary", {}, el("p", {}, title, " ", el("span", {}, word("explain.where")))), inner);
   details.open = kept.open;
   details.addEventListener("toggle", async () => {
     if (details.open === kept.open && state.maps.has(key)) return;
     kept.open = details.open;
     state.maps.set(key, kept);
     if (!kept.open || kept.answer) return;
-    inner.replaceChildren(el("p", { class: "busy" }, word("explain.running")));
+    fill(inner, el("p", { class: "busy" }, word("explain.running")));
     await actions.explain(about, kept);
-    inner.replaceChildren(...contents(kept));
+    fill(inner, contents(kept));
   });
   return details;
 }
@@ -38,7 +38,7 @@ function withheld(title, explainer) {
 }
 
 function contents(kept) {
-  if (kept.problem) return [problemBox(kept.problem), reasonsOf(kept.problem.body?.reasons)];
+  if (kept.problem) return [problemBox(kept.problem), reasonsOf(kept.problem.reasons)];
   if (!kept.answer) return [];
   const { answer } = kept;
   return [

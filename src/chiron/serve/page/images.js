@@ -52,10 +52,15 @@ function item(image, place, actions) {
 
 export function tile(image, alt) {
   const box = el("div", { class: "tile" });
-  const blank = () => box.replaceChildren(el("span", {}, word("images.no_preview")));
+  const blank = () => fill(box, el("span", { class: "suffix" }, suffixOf(image.file)), el("span", { class: "why" }, word("images.no_preview")));
   if (!image.drawable) blank();
   else box.append(el("img", { src: image.url, alt, onerror: () => { image.drawable = false; blank(); } }));
   return box;
+}
+
+// What stands on a tile without a picture: DCM, TIF.
+function suffixOf(file) {
+  return file.name.match(/\.(\w{1,4})$/)?.[1].toUpperCase() ?? "?";
 }
 
 function together(state, actions) {
@@ -68,7 +73,7 @@ function together(state, actions) {
 
 // What the server would refuse is told before anything is sent.
 export function mayBeSent(state) {
-  return state.images.length > 0 && !tooMany(state) && !tooMuch(state);
+  return state.cards().length > 0 && state.images.length > 0 && !tooMany(state) && !tooMuch(state);
 }
 
 function tooMany(state) {

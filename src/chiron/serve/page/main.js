@@ -6,7 +6,7 @@ import { el, fill } from "./dom.js";
 import { asImage, mayBeSent, showImages } from "./images.js";
 import { showAbout, showModels } from "./models.js";
 import { problemBox } from "./problems.js";
-import { showResults } from "./results.js";
+import { idOf, showResults } from "./results.js";
 import { showToken } from "./token.js";
 import { firstLanguage, language, speak, word } from "./words.js";
 
@@ -14,7 +14,8 @@ const state = {
   models: [], chosen: [null, null], images: [], together: false, withImage: true,
   running: false, problem: null, tokenWanted: false, tokenRefused: false,
   outcome: null, // {images, together, runs: [{card, answer}]}: of the images as they were
-  maps: new Map(),
+  maps: new Map(), // explanations by model, image and class
+  failed: new WeakMap(), // results that were asked for again, in vain
   cards: () => state.chosen.map((name) => state.models.find((card) => card.name === name)).filter(Boolean),
 };
 const area = (id) => document.getElementById(id);
@@ -50,11 +51,16 @@ const actions = {
     button.setAttribute("aria-disabled", "true");
     const files = sheet.images.map((image) => image.file);
     const together = Boolean(part.answer.unit);
-    const again = await attempt(() => predict(part.card.name, files, { together, insist: true }));
-    if (again && together) part.answer.unit = again.unit;
-    else if (again) part.answer.results[sheet.place] = { ...again.results[0], index: sheet.place };
+    try {
+      const again = await predict(part.card.name, files, { together, insist: true });
+      if (together) part.answer.unit = again.unit;
+      else part.answer.results[sheet.place] = { ...again.results[0], index: sheet.place };
+      say(word("outside.insisted"));
+    } catch (problem) {
+      state.failed.set(part.result, known(problem));
+    }
     showAll();
-    if (again) area("results").focus({ preventScroll: true });
+    area(idOf(sheet)).focus({ preventScroll: true });
   },
   async explain({ card, image, className }, kept) {
     kept.problem = null;
@@ -102,7 +108,7 @@ async function attempt(ask) {
     return await ask();
   } catch (problem) {
     state.problem = known(problem);
-    if (state.problem.kind === "token") {
+    if (state.problem.status === 401) {
       state.tokenRefused = hasToken();
       state.tokenWanted = true;
       state.problem = null;

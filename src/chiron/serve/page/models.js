@@ -30,16 +30,25 @@ function select(id, label, names, chosen, choose) {
   return el("label", { for: id }, label, el("select", { id, onchange: (event) => choose(event.target.value) }, options));
 }
 
+// Before anything is read the cards lie open; beside a result they are folded away.
 export function showAbout(area, state) {
   const cards = state.cards();
   if (!cards.length) return fill(area);
-  area.className = state.outcome ? "about after" : "about";
-  const title = el(state.outcome ? "h2" : "h1", { id: "about-title" }, word(state.outcome ? "about.title" : "about.welcome"));
-  const lede = state.outcome ? null : el("p", { class: "lede" }, word("about.lede"));
-  return fill(area, title, lede, cards.map(cardOf));
+  const after = state.outcome !== null;
+  area.className = after ? "about after" : "about";
+  return fill(
+    area,
+    el(after ? "h2" : "h1", { id: "about-title" }, word(after ? "about.title" : "about.welcome")),
+    !after && el("p", { class: "lede" }, word("about.lede")),
+    cards.map((card) => (after ? el("details", { class: "fold" }, el("summary", {}, nameOf(card)), facts(card)) : el("div", { class: "card" }, el("h2", {}, card.name, " ", el("span", { class: "muted small" }, card.network)), facts(card)))),
+  );
 }
 
-function cardOf(card) {
+function nameOf(card) {
+  return el("p", {}, card.name, " ", el("span", { class: "muted small" }, card.network));
+}
+
+function facts(card) {
   const use = card.intended_use ?? {};
   const classes = card.classes.map(({ name, description }) => el("p", {}, name, description && theirs("span", `: ${description}`, { class: "muted" })));
   const thresholds = card.questions.filter((it) => it.threshold).map((it) => el("p", {}, thresholdWords(it.name, it.threshold)));
@@ -56,10 +65,5 @@ function cardOf(card) {
     [word("about.warnings"), (card.warnings ?? []).map((text) => theirs("p", text))],
     [word("made.bundle"), el("span", { class: "code" }, card.bundle_id)],
   ];
-  return el(
-    "div",
-    { class: "card" },
-    el("h3", {}, card.name, " ", el("span", { class: "muted small" }, card.network)),
-    el("dl", { class: "facts" }, rows.filter(([, value]) => value && value.length !== 0).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
-  );
+  return el("dl", { class: "facts" }, rows.filter(([, value]) => value && value.length !== 0).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }

@@ -19,8 +19,7 @@ export async function pictureOf(sheet, { withImage }) {
   canvas.height = tall * SCALE;
   const pen = canvas.getContext("2d");
   pen.scale(SCALE, SCALE);
-  pen.fillStyle = "#fff";
-  pen.fillRect(0, 0, WIDTH, tall);
+  box(pen, "#fff", 0, 0, WIDTH, tall);
   draw(pen, sheet, drawn, withImage);
   return new Promise((done, failed) => canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error("no picture"))), "image/png"));
 }
@@ -56,8 +55,7 @@ function images(pen, drawn, top) {
   const side = (IMAGE - 12 * (perRow - 1)) / perRow;
   drawn.forEach((picture, place) => {
     const x = MARGIN + (place % perRow) * (side + 12), y = top + Math.floor(place / perRow) * (side + 12);
-    pen.fillStyle = TILE;
-    pen.fillRect(x, y, side, side);
+    box(pen, TILE, x, y, side, side);
     if (!picture) return lines(pen, word("images.no_preview"), x + 16, y + side / 2 - 12, side - 32, { size: 14, color: "#c6d0d8" });
     const scale = Math.min(side / picture.naturalWidth, side / picture.naturalHeight);
     const width = picture.naturalWidth * scale, height = picture.naturalHeight * scale;
@@ -89,23 +87,28 @@ function part(pen, shown, card, x, top, width) {
 }
 
 function bars(pen, { caption, rows, sums }, x, top, width) {
-  let y = lines(pen, caption, x, top, width, { size: 14, color: MUTED }) + 6;
-  const from = x + width * 0.34, long = width * 0.46;
+  let y = lines(pen, caption, x, top, width, { size: 16, weight: 600 }) + 4;
   for (const { label, value, at, named } of [...sums, ...rows]) {
-    const weight = named ? 600 : 400;
-    const end = lines(pen, label, x, y, width * 0.31, { size: 15, weight });
-    pen.fillStyle = HAIRLINE;
-    pen.fillRect(from, y + 4, long, 14);
-    pen.fillStyle = named ? FILL : PALE;
-    pen.fillRect(from, y + 4, Math.max(1, long * value), 14);
-    if (at !== null) {
-      pen.fillStyle = INK;
-      pen.fillRect(from + long * at - 1, y, 2, 22);
-    }
-    const number = percent(value) + (at === null ? "" : ` ${word("bars.threshold", { threshold: percent(at) })}`);
-    y = Math.max(end, lines(pen, number, from + long + 12, y, width * 0.2 - 12, { size: 14, weight })) + 4;
+    const weight = named ? 600 : 400, number = percent(value);
+    const end = lines(pen, label, x, y, width - 100, { size: 15, weight });
+    lines(pen, number, x + width - pen.measureText(number).width, y, width, { size: 15, weight });
+    y = end + 1;
+    box(pen, HAIRLINE, x, y, width, 12);
+    box(pen, named ? FILL : PALE, x, y, Math.max(1, width * value), 12);
+    y += 20;
+    if (at === null) continue;
+    box(pen, INK, x + width * at - 1, y - 24, 2, 20);
+    const text = word("bars.threshold", { threshold: percent(at) });
+    pen.font = `400 13px ${SANS}`;
+    const long = pen.measureText(text).width;
+    y = lines(pen, text, at > 0.5 ? x + width * at - long : x + width * at, y, long + 1, { size: 13, color: MUTED });
   }
   return y;
+}
+
+function box(pen, color, x, y, width, height) {
+  pen.fillStyle = color;
+  pen.fillRect(x, y, width, height);
 }
 
 // Writes text from `y` on, broken where it would leave `width`; returns where the next line goes.
@@ -125,12 +128,11 @@ function lines(pen, text, x, y, width, { size = 15, weight = 400, color = INK } 
   return y + size * 1.4;
 }
 
-// Where a line may break: after a space, a hyphen or a slash, and after each Chinese sign.
+// Where a line may break: after a space that is not tied, a hyphen or a slash, and before each Chinese sign.
 function pieces(text) {
-  return text.match(/[\u3000-\u9fff\uff00-\uffef]|[^\s\-/\u3000-\u9fff\uff00-\uffef]*[\s\-/]?/g).filter(Boolean);
+  return text.match(/[\u3400-\u9fff][\u3000-\u303f\uff00-\uffef]*|[^ \-/\u3400-\u9fff]+[ \-/]?|[ \-/]/g) ?? [];
 }
 
 function rule(pen, y) {
-  pen.fillStyle = INK;
-  pen.fillRect(MARGIN, y, WIDTH - 2 * MARGIN, 1.5);
+  box(pen, INK, MARGIN, y, WIDTH - 2 * MARGIN, 1.5);
 }

@@ -5,6 +5,7 @@ import { barList } from "./bars.js";
 import { explanationOf } from "./explanation.js";
 import { percent } from "./format.js";
 import { tile } from "./images.js";
+import { problemBox } from "./problems.js";
 import { saveButtons } from "./saving.js";
 import { told } from "./told.js";
 import { word } from "./words.js";
@@ -26,7 +27,12 @@ export function showResults(area, state, actions) {
       "div",
       { class: "results-head" },
       el("h1", { id: "results-title" }, word("results.title")),
-      all.length > 1 && saveButtons(all, state, actions, { pictures: false }),
+      el(
+        "div",
+        { class: "saves" },
+        all.length > 1 && saveButtons(all, state, actions, { pictures: false }),
+        el("button", { type: "button", class: "plain", onclick: () => window.print() }, word("save.print")),
+      ),
     ),
     all.map((sheet) => sheetCard(sheet, state, actions)),
   );
@@ -36,11 +42,19 @@ function sheetCard(sheet, state, actions) {
   const compared = sheet.parts.length > 1;
   return el(
     "article",
-    { class: compared ? "result compared" : "result", "aria-label": sheet.title },
+    { class: compared ? "result compared" : "result", "aria-label": sheet.title, id: idOf(sheet), tabindex: "-1" },
     seen(sheet),
     el("div", { class: "said" }, compared && agreement(sheet), sheet.parts.map((part) => output(part, sheet, state, actions))),
-    el("div", { class: "foot-of-result" }, saveButtons([sheet], state, actions, { pictures: true })),
+    isRead(sheet) && el("div", { class: "foot-of-result" }, saveButtons([sheet], state, actions, { pictures: true })),
   );
+}
+
+export function idOf({ place }) {
+  return `result-${place ?? "together"}`;
+}
+
+function isRead({ parts }) {
+  return parts.some(({ result }) => result.status !== "unreadable");
 }
 
 function seen({ title, images }) {
@@ -69,7 +83,7 @@ function output(part, sheet, state, actions) {
   return el(
     "section",
     { class: "output", "aria-label": word("results.of", { model: card.name }) },
-    shown.headlines.length ? says(shown, card) : noOutput(shown, part, sheet, actions),
+    shown.headlines.length ? says(shown, card) : noOutput(shown, part, sheet, state, actions),
     shown.bars && barList(shown.bars),
     shown.trust.length && trusted(shown.trust),
     shown.next && nextStep(shown.next),
@@ -97,7 +111,7 @@ function says(shown, card) {
   );
 }
 
-function noOutput(shown, part, sheet, actions) {
+function noOutput(shown, part, sheet, state, actions) {
   const outside = shown.status === "out_of_scope";
   return el(
     "div",
@@ -111,6 +125,7 @@ function noOutput(shown, part, sheet, actions) {
       el("p", {}, word(outside ? "outside.note" : "unreadable.note")),
       outside && el("button", { type: "button", class: "plain insist", onclick: (event) => actions.insist(part, sheet, event.target) }, word("outside.insist")),
       outside && el("p", { class: "muted small" }, word("outside.meaning")),
+      state.failed.has(part.result) && problemBox(state.failed.get(part.result)),
     ),
   );
 }

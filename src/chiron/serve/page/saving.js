@@ -26,7 +26,6 @@ export function saveButtons(sheets, state, actions, { pictures }) {
     pictures && button("png", () => pictureOf(sheets[0], { withImage: state.withImage })),
     button("txt", () => new Blob([textOf(sheets)], { type: "text/plain;charset=utf-8" })),
     button("json", () => new Blob([JSON.stringify(dataOf(sheets), null, 1)], { type: "application/json" })),
-    !pictures && el("button", { type: "button", class: "plain", onclick: () => window.print() }, word("save.print")),
     pictures && el("label", { class: "choice" }, box, el("span", {}, word("save.with_image"))),
   );
 }
