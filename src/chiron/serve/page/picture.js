@@ -70,6 +70,7 @@ function part(pen, shown, card, x, top, width) {
   let y = put(`${word("results.output")}: ${card.name}`, top, { size: 14, color: MUTED }) + 6;
   if (shown.insisted) y = put(shown.insisted, y, { size: 15, weight: 600 }) + 6;
   if (!shown.headlines.length) y = put(word(shown.status === "out_of_scope" ? "outside.title" : "unreadable.title"), y, { size: 28, weight: 600 });
+  if (shown.unlike) y = put(shown.unlike, y, { size: 14 });
   for (const text of shown.problems) y = put(`– ${text}`, y, { size: 14 });
   for (const { main, sub, caution } of shown.headlines) {
     y = put(main, y + 4, { size: 32, weight: 600 });

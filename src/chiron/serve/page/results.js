@@ -99,6 +99,7 @@ function says(shown, card) {
     {},
     el("p", { class: "kicker" }, card.name),
     shown.insisted && el("p", { class: "caution insisted" }, shown.insisted),
+    shown.insisted && shown.unlike && el("p", {}, shown.unlike),
     shown.insisted && reasons(shown.problems),
     shown.headlines.map((line) => el(
       "div",
@@ -121,6 +122,7 @@ function noOutput(shown, part, sheet, state, actions) {
       "div",
       { class: "outside" },
       el("p", { class: "main" }, word(outside ? "outside.title" : "unreadable.title")),
+      shown.unlike && el("p", {}, shown.unlike),
       reasons(shown.problems),
       el("p", {}, word(outside ? "outside.note" : "unreadable.note")),
       outside && el("button", { type: "button", class: "plain insist", onclick: (event) => actions.insist(part, sheet, event.target) }, word("outside.insist")),

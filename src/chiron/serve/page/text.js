@@ -22,6 +22,7 @@ function partLines(shown) {
   const point = (text) => `- ${text}`;
   if (shown.insisted) lines.push(shown.insisted);
   if (!shown.headlines.length) lines.push(word(shown.status === "out_of_scope" ? "outside.title" : "unreadable.title"));
+  if (shown.unlike) lines.push(shown.unlike);
   lines.push(...shown.problems.map(point));
   for (const { main, sub, caution } of shown.headlines) lines.push(`${word("results.output")}: ${main}`, sub, ...(caution ? [caution] : []));
   if (shown.bars) {

@@ -14,6 +14,7 @@ export function told(card, answer, result) {
     bars: shown ? bars(card, prediction) : null,
     trust: shown ? trust(card, result) : [],
     next: prediction ? next(prediction) : null,
+    unlike: unlike(prediction?.scope),
     problems: problems(result),
     made: made(card, answer, result),
   };
@@ -140,6 +141,12 @@ function next(prediction) {
 function problems(result) {
   const sentences = [result.problem, ...(result.prediction?.scope?.problems ?? [])].filter(Boolean);
   return [...new Set(sentences)];
+}
+
+// Said where the distance alone puts an image out of scope, too.
+function unlike(scope) {
+  if (!scope || scope.distance <= scope.limit) return "";
+  return word("outside.unlike", { share: share(scope.percentile / 100) });
 }
 
 function made(card, answer, result) {
