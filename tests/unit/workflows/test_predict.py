@@ -49,7 +49,12 @@ def test_every_kind_of_input_says_the_same(bundle, images, tmp_path):
     (tmp_path / "folder" / "02.png").write_bytes(path.read_bytes())
     expected = load(bundle).predict(path)
     kinds = [path, str(path), path.read_bytes(), Image.open(path), pixels, pixels[..., None], torch.from_numpy(pixels)]
-    kinds += [torch.from_numpy(pixels)[None], tmp_path / "z.zip", tmp_path / "folder", str(tmp_path / "folder" / "*.png")]
+    kinds += [
+        torch.from_numpy(pixels)[None],
+        tmp_path / "z.zip",
+        tmp_path / "folder",
+        str(tmp_path / "folder" / "*.png"),
+    ]
     for kind in kinds:
         rows = predict(bundle, kind, device="cpu")
         assert [row.prediction for row in rows] == [expected]
@@ -233,7 +238,9 @@ def test_units_can_be_written_as_lines(bundle, images, tmp_path):
 
 
 def test_several_bundles_say_the_mean_of_what_each_says(tmp_path, images):
-    cool = Decision(calibration=Calibration(method="temperature", parameters=({"temperature": (0.5,)},), fitted_on="cal"))
+    cool = Decision(
+        calibration=Calibration(method="temperature", parameters=({"temperature": (0.5,)},), fitted_on="cal")
+    )
     one, two = small_bundle(tmp_path / "1"), small_bundle(tmp_path / "2", seed=5, decision=cool)
     path = images / "01.png"
     both = predict(one, path, others=[two], out=tmp_path / "p.csv", device="cpu")[0].prediction
@@ -255,7 +262,9 @@ def test_several_bundles_say_the_mean_of_what_each_says(tmp_path, images):
 def test_bundles_that_differ_do_not_answer_together(tmp_path):
     one = small_bundle(tmp_path / "1")
     other = small_bundle(tmp_path / "2", labels=LabelSpace(names=("a", "b", "d")))
-    with pytest.raises(BundleError, match=r"must have the same classes\. Got names \['a', 'b', 'c'\] and \['a', 'b', 'd'\]"):
+    with pytest.raises(
+        BundleError, match=r"must have the same classes\. Got names \['a', 'b', 'c'\] and \['a', 'b', 'd'\]"
+    ):
         load_scorer(one, [other], device="cpu")
     wider = small_bundle(tmp_path / "3", spec=load(one).input_spec.model_copy(update={"img_size": 40}))
     with pytest.raises(BundleError, match=r"must have the same input\. Got img_size 32 and 40"):
