@@ -27,6 +27,12 @@ from chiron.data.source import ImageSource
 from chiron.decide.probabilities import softmax
 from chiron.metrics.intervals.auroc import auroc_interval
 from chiron.metrics.scores.auroc import auroc
+from chiron.models.scope import ScopeDistance
+from chiron.preprocess.looks import looks_of
+from chiron.preprocess.resize import canonical_resize
+from chiron.referral import problems_of, scope_of
+from chiron.spec.scope import ScopeSpec
+from chiron.workflows.scope import fit_scope
 
 MOST_TRAIN = 2000
 Seen = tuple[np.ndarray, np.ndarray, np.ndarray]  # features, logits and statistics of the picture
@@ -38,18 +44,24 @@ def spread_out(names: list[str], count: int) -> list[str]:
     return [names[k] for k in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)]
 
 
-def images_of(classifier: Classifier, root: Path, names: list[str]) -> np.ndarray:
-    """Stored images."""
+def images_of(classifier: Classifier, root: Path, names: list[str]) -> list[np.ndarray]:
+    """Decoded images."""
     source = ImageSource(root)
-    return np.stack([source.stored(name, classifier.input_spec) for name in names])
+    return [source.decode(name, min_side=classifier.input_spec.decode_min_side) for name in names]
+
+
+def inputs_of(classifier: Classifier, images: list[np.ndarray]) -> Iterator[tuple[torch.Tensor, ...]]:
+    """What the network is given, in batches."""
+    for start in range(0, len(images), 64):
+        stored = [canonical_resize(image, classifier.input_spec) for image in images[start : start + 64]]
+        yield classifier.finish(torch.stack([to_tensor(image) for image in stored]))
 
 
 @torch.inference_mode()
-def seen(classifier: Classifier, stored: np.ndarray) -> Seen:
+def seen(classifier: Classifier, images: list[np.ndarray]) -> Seen:
     """Features before the classifier, logits, and statistics of the picture, of each image."""
     network, found = classifier.networks[0], []
-    for part in np.array_split(stored, max(1, len(stored) // 64)):
-        inputs = classifier.finish(torch.stack([to_tensor(image) for image in part]))
+    for inputs in inputs_of(classifier, images):
         maps = network.forward_features(*inputs)
         features = network.forward_head(maps, pre_logits=True).flatten(1)
         found.append((features, network.forward_head(maps), picture(inputs[0])))
@@ -118,7 +130,6 @@ def scores_of(train: Seen, classes: np.ndarray) -> Iterator[tuple[str, Score]]:
     }
     of_looks = {
         "picture: Mahalanobis, one mean": mahalanobis(looks, classes, kept=10**6, by_class=False),
-        "picture: 64 directions, one mean": mahalanobis(looks, classes, kept=64, by_class=False),
         "picture: 5th of 500 neighbors": nearest(looks / looks.std(axis=0), neighbors=5, length_one=False),
     }
     for name, score in of_features.items():
@@ -127,30 +138,26 @@ def scores_of(train: Seen, classes: np.ndarray) -> Iterator[tuple[str, Score]]:
     yield "features: relative Mahalanobis", lambda y, z, w: each(y) ** 2 - one(y) ** 2
     yield "outputs: 1 - largest probability", lambda y, z, w: 1 - softmax(z).max(axis=1)
     yield "outputs: energy", lambda y, z, w: -np.logaddexp.reduce(z, axis=1)
-    first, second = of_features["features: 64 directions, one mean"], of_looks["picture: Mahalanobis, one mean"]
     for name, score in of_looks.items():
         scale = looks.std(axis=0) if "neighbors" in name else 1.0
         yield name, lambda y, z, w, score=score, scale=scale: score(w / scale)
-    half = np.median(first(x)), np.median(second(looks))
-    yield "both: the larger one", lambda y, z, w: np.maximum(first(y) / half[0], second(w) / half[1])
-    yield "both: their squares", lambda y, z, w: (first(y) / half[0]) ** 2 + (second(w) / half[1]) ** 2
 
 
-def changed(images: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+def changed(images: list[np.ndarray], random: np.random.Generator) -> dict[str, list[np.ndarray]]:
     """What test images become, and pictures of nothing."""
-    n, side, _, channels = images.shape
-    blurred = np.stack([cv2.GaussianBlur(it, (0, 0), side / 16).reshape(it.shape) for it in images])
-    tile = side // 4
-    tiles = images[:, : 4 * tile, : 4 * tile].reshape(n, 4, tile, 4, tile, channels).transpose(0, 1, 3, 2, 4, 5)
-    mixed = np.stack([it.reshape(16, tile, tile, channels)[random.permutation(16)] for it in tiles])
-    mixed = mixed.reshape(n, 4, 4, tile, tile, channels).transpose(0, 1, 3, 2, 4, 5).reshape(n, 4 * tile, 4 * tile, -1)
-    noise = random.integers(0, 256, images.shape, dtype=np.uint8)
-    smooth = np.stack(
-        [cv2.resize(random.integers(0, 256, (7, 7, channels), dtype=np.uint8), (side, side)) for _ in range(n)]
-    ).reshape(images.shape)
-    made = {"inverted": 255 - images, "blurred": blurred, "tiles": mixed, "noise": noise, "smooth texture": smooth}
-    if channels == 3:
-        made["gray"] = np.repeat(images.mean(axis=3, keepdims=True).astype(np.uint8), 3, axis=3)
+    made: dict[str, list[np.ndarray]] = {"inverted": [255 - image for image in images]}
+    for image in images:
+        height, width, channels = image.shape
+        made.setdefault("blurred", []).append(cv2.GaussianBlur(image, (0, 0), width / 16).reshape(image.shape))
+        h, w = height // 4, width // 4
+        tiles = [image[k // 4 * h :][:h, k % 4 * w :][:, :w] for k in random.permutation(16)]
+        made.setdefault("tiles", []).append(np.vstack([np.hstack(tiles[row : row + 4]) for row in range(0, 16, 4)]))
+        made.setdefault("noise", []).append(random.integers(0, 256, image.shape, dtype=np.uint8))
+        coarse = random.integers(0, 256, (7, 7, channels), dtype=np.uint8)
+        made.setdefault("smooth texture", []).append(cv2.resize(coarse, (width, height)).reshape(image.shape))
+        if channels == 3:
+            gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+            made.setdefault("gray", []).append(np.repeat(gray[..., None], 3, axis=2))
     return made
 
 
@@ -170,6 +177,7 @@ def compare(run: Path, others: dict[str, Path], count: int) -> None:
         names = spread_out([it for it in ImageSource(path).names() if is_image_name(it)], count)
         asked[name] = images_of(classifier, path, names)
     own, outside = seen(classifier, test), {name: seen(classifier, images) for name, images in asked.items()}
+    spec, distance = fit_scope(manifest, classifier.input_spec, fitting, percent=99)
     print(
         f"\n{run.name}: {classifier.network_spec.name}, {train[0].shape[1]} features, {len(train[0])} train, "
         f"{len(cal[0])} {fitting}, {len(test)} test"
@@ -177,16 +185,38 @@ def compare(run: Path, others: dict[str, Path], count: int) -> None:
     print(f"| score | test beyond | {' | '.join(outside)} |")
     print("|---" * (2 + len(outside)) + "|")
     for name, score in scores_of(train, classes):
-        limit, within = np.quantile(score(*cal), 0.99), score(*own)
-        cells = [f"{(within > limit).mean():.3f}"]
-        for found in outside.values():
-            beyond = score(*found)
-            positive = np.repeat([False, True], [len(within), len(beyond)])
-            values = np.append(within, beyond)
-            span = auroc_interval(positive, values, np.arange(len(values)))
-            area, share = auroc(positive.astype(int), values), (beyond > limit).mean()
-            cells.append(f"{area:.3f} ({span.low:.3f}-{span.high:.3f}), {share:.2f}")
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        limit = float(np.quantile(score(*cal), 0.99))
+        say(name, score(*own), {other: score(*found) for other, found in outside.items()}, limit)
+    measured = {name: measure(classifier, distance, images) for name, images in {"test": test, **asked}.items()}
+    within = measured.pop("test")
+    say("**Chiron's**: nearest of 32 centers, or details", within, measured, spec.quantiles[0][99])
+    flagged = [f"{flagged_share(classifier, spec, distance, images):.2f}" for images in (test, *asked.values())]
+    print(f"| the same with plain checks: share out of scope | {' | '.join(flagged)} |", flush=True)
+
+
+@torch.inference_mode()
+def measure(classifier: Classifier, distance: ScopeDistance, images: list[np.ndarray]) -> np.ndarray:
+    """Chiron's distances."""
+    return torch.cat([distance(inputs[0]) for inputs in inputs_of(classifier, images)]).double().numpy()
+
+
+def flagged_share(classifier: Classifier, spec: ScopeSpec, distance: ScopeDistance, images: list[np.ndarray]) -> float:
+    """Images that are out of scope by distance or by what is seen of them without any network."""
+    problems = [problems_of(looks_of(image), spec, classifier.input_spec) for image in images]
+    distances = measure(classifier, distance, images)
+    scopes = [scope_of(np.array([it]), told, spec) for it, told in zip(distances, problems, strict=True)]
+    return float(np.mean([not scope.in_scope for scope in scopes]))
+
+
+def say(name: str, within: np.ndarray, beyond: dict[str, np.ndarray], limit: float) -> None:
+    """One row: the share of test beyond the limit, then AUROC and share of each of the others."""
+    cells = [f"{(within > limit).mean():.3f}"]
+    for found in beyond.values():
+        positive, values = np.repeat([False, True], [len(within), len(found)]), np.append(within, found)
+        span = auroc_interval(positive, values, np.arange(len(values)))
+        area, share = auroc(positive.astype(int), values), (found > limit).mean()
+        cells.append(f"{area:.3f} ({span.low:.3f}-{span.high:.3f}), {share:.2f}")
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from chiron.data.known_images import KnownImages
 from chiron.models.create import create_model
 from chiron.models.scope import ScopeDistance
 from chiron.preprocess.finish import Finish
+from chiron.preprocess.views import views_of
 from chiron.scorer import Outputs, Scorer, StoredImages
 from chiron.spec.bundle_spec import NetworkSpec
+from chiron.spec.decision import Tta
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 
@@ -79,6 +81,16 @@ class Classifier(Scorer):
         with torch.autocast(self.device.type, enabled=False):
             inputs = self.finish(stored.to(self.device))
             return torch.stack([class_logits(network(*inputs), self.labels) for network in self.networks])
+
+    def member_logits_of_views(
+        self, stored: Shaped[Tensor, "batch channels height width"], tta: Tta
+    ) -> Float[Tensor, "members batch classes"]:
+        """The logits of each network, of several views of an image those of their mean probabilities."""
+        if tta == "none":
+            return self.member_logits(stored)
+        views = views_of(stored.permute(0, 2, 3, 1).numpy(), tta)
+        each = [torch.from_numpy(np.ascontiguousarray(view)).permute(0, 3, 1, 2) for view in views]
+        return torch.from_numpy(self.averaged([self.member_logits(view).cpu().double().numpy() for view in each]))
 
     @torch.inference_mode()
     def distances(self, stored: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch"] | None:
@@ -156,7 +168,7 @@ def _scope_distance(tensors: dict[str, Tensor], input_spec: InputSpec) -> ScopeD
     own = {name.removeprefix("scope."): tensor for name, tensor in tensors.items() if name.startswith("scope.")}
     try:
         made = ScopeDistance(
-            img_size=input_spec.img_size, in_chans=input_spec.in_chans, directions=len(own["variance"])
+            img_size=input_spec.img_size, in_chans=input_spec.in_chans, num_centers=len(own["centers"])
         )
         made.load_state_dict(own, strict=True)
     except (KeyError, RuntimeError) as error:

@@ -164,19 +164,19 @@ class Scorer(ABC):
         """
         stored = np.stack([it.stored for it in opened])
         views = [self.outputs(np.ascontiguousarray(view)) for view in views_of(stored, tta)]
-        return replace(self._averaged(views), problems=tuple(it.problems for it in opened))
+        logits = self.averaged([view.logits for view in views])
+        return replace(views[0], logits=logits, problems=tuple(it.problems for it in opened))
 
-    def _averaged(self, views: Sequence[Outputs]) -> Outputs:
-        """One set of outputs whose probabilities are the mean of those of several views of the same images."""
-        first = views[0]
+    def averaged(
+        self, views: Sequence[Float[np.ndarray, "members n classes"]]
+    ) -> Float[np.ndarray, "members n classes"]:
+        """Logits whose probabilities are the mean of those of several views of the same images, network by network."""
         if len(views) == 1:
-            return first
-        image = np.tile(np.arange(first.logits.shape[1]), len(views))
-        together = np.concatenate([view.logits for view in views], axis=1)
+            return views[0]
+        image = np.tile(np.arange(views[0].shape[1]), len(views))
+        together = np.concatenate(views, axis=1)
         several = self.labels.is_multi_label
-        return replace(
-            first, logits=np.stack([combine_logits(own, image, "mean_prob", several=several) for own in together])
-        )
+        return np.stack([combine_logits(own, image, "mean_prob", several=several) for own in together])
 
     def predict(self, image: ImageLike, *, tta: Tta = "none") -> Prediction:
         """The model output for one image, as `open` takes it.

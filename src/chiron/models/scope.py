@@ -2,8 +2,9 @@
 
 It looks at what the network is given, not at what the network makes of it: a thumbnail, and how much of each channel
 lies in details of several sizes. `experiments/LOG.md` has the measurement: in small networks trained from scratch the
-features before the classifier took pictures of another modality for more typical than the training's own.
-Shapes: B batch, C channels, S pixels a side, D statistics, K main directions.
+features before the classifier took pictures of another modality for more typical than the training's own. What is kept
+are means of ten training images and more, so that no picture can be made of a bundle.
+Shapes: B batch, C channels, S pixels a side, D statistics, E those of detail, K centers.
 """
 
 from collections.abc import Iterable
@@ -17,28 +18,31 @@ from torch.nn import functional
 __all__ = ["ScopeDistance", "fit_scope_distance"]
 
 _THUMBNAIL, _SIZES_OF_DETAIL = 8, 4
-_DIRECTIONS, _CASES_A_DIRECTION = 64, 10
+_CENTERS, _IMAGES_A_CENTER, _ROUNDS = 32, 10, 25
 _LEAST_ENERGY = 1e-6  # of detail, before the logarithm; inputs are normalized, so that 1 is a usual deviation
+_LEAST_DEVIATION = 1e-3
+_WEIGHED_AT = 0.99  # both parts are 1 at the distance that so many training images do not exceed
 
 
 class ScopeDistance(nn.Module):
-    """Mahalanobis distance of the picture's statistics in their main directions; what lies outside has one variance.
+    """The larger of two distances: to the nearest center of training images, and of details from the usual ones.
 
-    1 is the distance of a typical training image.
+    The first is Euclidean, over statistics divided by their deviation; the second Mahalanobis. 1 is a typical image.
     """
 
     averages: Tensor
 
-    def __init__(self, *, img_size: int, in_chans: int, directions: int) -> None:
+    def __init__(self, *, img_size: int, in_chans: int, num_centers: int) -> None:
         super().__init__()
         self.levels = sum(img_size >> level >= 2 for level in range(_SIZES_OF_DETAIL))
-        width = in_chans * (_THUMBNAIL**2 + self.levels)
+        self.num_details = in_chans * self.levels
+        width = in_chans * _THUMBNAIL**2 + self.num_details
         self.register_buffer("averages", _area_averages(img_size), persistent=False)
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("axes", torch.zeros(width, directions))  # main directions, of length 1
-        self.register_buffer("variance", torch.ones(directions))  # along them
-        self.register_buffer("rest", torch.ones(()))  # variance of all other directions
-        self.register_buffer("typical", torch.ones(()))  # the median distance of training images
+        self.register_buffer("deviation", torch.ones(width))
+        self.register_buffer("centers", torch.zeros(num_centers, width))  # of statistics over their deviation
+        self.register_buffer("usual", torch.zeros(self.num_details))
+        self.register_buffer("whitening", torch.eye(self.num_details))
+        self.register_buffer("scales", torch.ones(2))
 
     def statistics(self, image: Float[Tensor, "b c s s"]) -> Float[Tensor, "b d"]:
         """A thumbnail, and for details of 2, 4, 8 and 16 px the logarithm of what each channel holds of them."""
@@ -58,10 +62,14 @@ class ScopeDistance(nn.Module):
 
     def distance_of(self, statistics: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
         """The distance of images whose statistics these are."""
-        away = statistics - self.mean
-        inside = away @ self.axes
-        outside = (away - inside @ self.axes.T).square().sum(dim=1) / self.rest
-        return torch.sqrt((inside.square() / self.variance).sum(dim=1) + outside) / self.typical
+        return (self.parts_of(statistics) / self.scales).amax(dim=1)
+
+    def parts_of(self, statistics: Float[Tensor, "b d"]) -> Float[Tensor, "b 2"]:
+        """Both distances, as they are."""
+        away = (statistics / self.deviation)[:, None] - self.centers
+        nearest = away.square().sum(dim=2).amin(dim=1)
+        details = (statistics[:, -self.num_details :] - self.usual) @ self.whitening
+        return torch.stack([nearest, details.square().sum(dim=1)], dim=1).sqrt()
 
 
 def _area_averages(img_size: int) -> Float[Tensor, "t s"]:
@@ -80,20 +88,40 @@ def _area_averages(img_size: int) -> Float[Tensor, "t s"]:
 def fit_scope_distance(
     image_batches: Iterable[Float[Tensor, "_b c s s"]], *, img_size: int, in_chans: int
 ) -> ScopeDistance:
-    """The distance from these training images, at least one, given as the network is given them."""
-    plain = ScopeDistance(img_size=img_size, in_chans=in_chans, directions=1)
+    """The distance from these training images, at least one, given as the network is given them.
+
+    Source of the rounds: Lloyd 1982, doi:10.1109/TIT.1982.1056489.
+    """
+    plain = ScopeDistance(img_size=img_size, in_chans=in_chans, num_centers=1)
     statistics = torch.cat([plain.statistics(batch) for batch in image_batches])
-    found, count = statistics.double().numpy(), len(statistics)
-    mean = found.mean(axis=0)
-    away = found - mean
-    values, axes = np.linalg.eigh(away.T @ away / max(count - 1, 1))  # rising
-    kept = max(1, min(_DIRECTIONS, count // _CASES_A_DIRECTION, len(mean) - 1))
-    values, axes = values[::-1].clip(min=0), axes[:, ::-1]
-    rest = max(float(values[kept:].mean()), 1e-4 * float(values.mean()), 1e-8)
-    made = ScopeDistance(img_size=img_size, in_chans=in_chans, directions=kept)
-    made.mean.copy_(torch.from_numpy(mean))
-    made.axes.copy_(torch.from_numpy(axes[:, :kept].copy()))
-    made.variance.copy_(torch.from_numpy(np.maximum(values[:kept], rest)))
-    made.rest.fill_(rest)
-    made.typical.copy_(made.distance_of(statistics).median().clamp(min=1e-6))
+    found = statistics.double().numpy()
+    deviation = np.maximum(found.std(axis=0), _LEAST_DEVIATION)
+    centers = _centers(found / deviation)
+    details = found[:, -plain.num_details :]
+    values, axes = np.linalg.eigh(np.atleast_2d(np.cov(details.T, bias=True)))
+    made = ScopeDistance(img_size=img_size, in_chans=in_chans, num_centers=len(centers))
+    made.deviation.copy_(torch.from_numpy(deviation))
+    made.centers.copy_(torch.from_numpy(centers))
+    made.usual.copy_(torch.from_numpy(details.mean(axis=0)))
+    made.whitening.copy_(torch.from_numpy(axes / np.maximum(np.sqrt(values.clip(min=0)), _LEAST_DEVIATION)))
+    made.scales.copy_(torch.quantile(made.parts_of(statistics), _WEIGHED_AT, dim=0).clamp(min=_LEAST_DEVIATION))
+    made.scales.mul_(made.distance_of(statistics).median().clamp(min=_LEAST_DEVIATION))
     return made
+
+
+def _centers(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "k d"]:
+    """Means of alike images, of at least ten each where there are so many: Lloyd's rounds from images drawn by rule.
+
+    Groups that are smaller are dissolved; a lonely image is no picture to measure from.
+    """
+    count = max(1, min(_CENTERS, len(points) // _IMAGES_A_CENTER))
+    centers = points[np.linspace(0, len(points) - 1, count).astype(np.int64)]
+    for _ in range(_ROUNDS):
+        squares = ((points[:, None] - centers) ** 2).sum(axis=2)
+        nearest = squares.argmin(axis=1)
+        sizes = np.bincount(nearest, minlength=len(centers))
+        kept = np.flatnonzero(sizes >= min(_IMAGES_A_CENTER, len(points)))
+        if not len(kept):
+            return points.mean(axis=0, keepdims=True)
+        centers = np.stack([points[nearest == place].mean(axis=0) for place in kept])
+    return centers

@@ -5,11 +5,11 @@ sees them swapped.
 """
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Integer
 
 from chiron.spec.decision import Tta
 
-Stored = UInt[np.ndarray, "_n _size _size _channels"]
+Stored = Integer[np.ndarray, "_n _size _size _channels"]
 
 
 def views_of(stored: Stored, tta: Tta) -> list[Stored]:
