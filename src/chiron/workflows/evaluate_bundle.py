@@ -80,7 +80,8 @@ def score_other_data(
     chosen = split or headline_split(manifest)
     part = Parts(chosen, how.recalibrate_on).to_score(manifest)
     looks = world.by_main(lambda: enter_look(folder, classifier.bundle_id, part, hide))
-    predictions, table = score_manifest(classifier, part, runtime, batch_size=32), folder / "predictions.csv"
+    predictions = score_manifest(classifier, part, runtime, batch_size=32, tta=how.tta)
+    table = folder / "predictions.csv"
     if seen is None:  # not the main process
         return table
     provenance = bundle_provenance(bundle)

@@ -52,6 +52,7 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
     numbers["worst_case"] = worst(of_units)
     numbers["readers"] = readers(of_units)
     numbers["split"] = stored.context.split_scored
+    numbers["tta"] = images.facts.get("tta", "none")
     numbers["model_id"] = images.facts.get("bundle_id")
     return numbers
 
