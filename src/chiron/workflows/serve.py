@@ -49,7 +49,7 @@ def serve(
         ServeError: the port is taken.
         SpecError: two models of one name, no token where one is needed, or one that is too short.
     """
-    for package in ("fastapi", "uvicorn", "multipart", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
         require_package(package, extra="serve", for_what="chiron serve")
     from chiron.serve.app import build_app
     from chiron.serve.audit_trail import AuditTrail
