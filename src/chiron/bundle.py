@@ -1,15 +1,15 @@
 """The bundle on disk: `weights.safetensors` + `bundle.json` + `README.md`. Data, never code.
 
 `bundle.json` holds the SHA-256 of the weights and of itself, so that a damaged bundle is refused, not used. Checks of
-explainers are made after a bundle and may be made again: they lie beside it in `explainers.json`, say which bundle they
-are of, and do not change its id.
+explainers and the experience with its outputs are made after a bundle and may be made again: they lie beside it in
+`explainers.json` and `experience.json`, say which bundle they are of, and do not change its id.
 """
 
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -23,12 +23,13 @@ from chiron.core.hashing import sha256_bytes, sha256_json
 from chiron.data.known_images import KNOWN_IMAGES, KnownImages
 from chiron.model_card import model_card
 from chiron.spec.bundle_spec import BundleSpec
+from chiron.spec.experience import Experience
 from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.frozen import Frozen
 
 FORMAT = "chiron-bundle"
 VERSION = 2
-EXPLAINERS = "explainers.json"
+EXPLAINERS, EXPERIENCE = "explainers.json", "experience.json"
 
 log = logging.getLogger("chiron.bundle")
 
@@ -39,6 +40,17 @@ class ExplainerChecks(Frozen):
     format: Literal["chiron-explainer-checks 1"]
     bundle_id: str
     checks: tuple[ExplainerCheck, ...]
+
+
+class KeptExperience(Frozen):
+    """What `experience.json` holds."""
+
+    format: Literal["chiron-experience 1"]
+    bundle_id: str
+    experience: Experience
+
+
+Kept = TypeVar("Kept", ExplainerChecks, KeptExperience)
 
 
 def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor], known: KnownImages | None = None) -> str:
@@ -122,21 +134,8 @@ def read_explainer_checks(folder: Path, identity: str) -> tuple[ExplainerCheck, 
     Raises:
         BundleError: the file is damaged.
     """
-    path = folder_of(folder) / EXPLAINERS
-    if not path.is_file():
-        return ()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        stated = content.pop("sha256")
-        kept = ExplainerChecks.model_validate_json(json.dumps(content))
-    except (ValueError, AttributeError, KeyError, TypeError) as error:  # a ValidationError is a ValueError
-        raise BundleError(_DAMAGED.format(path.parent)) from error
-    if stated != sha256_json(content):
-        raise BundleError(_DAMAGED.format(path.parent))
-    if kept.bundle_id != identity:
-        log.warning("%s is of bundle %s and not of %s: left out", EXPLAINERS, kept.bundle_id, identity)
-        return ()
-    return kept.checks
+    kept = _read_beside(folder, EXPLAINERS, ExplainerChecks, identity)
+    return () if kept is None else kept.checks
 
 
 def write_explainer_checks(folder: Path, identity: str, checks: Sequence[ExplainerCheck]) -> None:
@@ -146,14 +145,59 @@ def write_explainer_checks(folder: Path, identity: str, checks: Sequence[Explain
         OutputError: the folder cannot be written.
     """
     kept = ExplainerChecks(format="chiron-explainer-checks 1", bundle_id=identity, checks=tuple(checks))
+    _write_beside(folder, EXPLAINERS, kept)
+
+
+def read_experience(folder: Path, identity: str) -> Experience | None:
+    """What is kept of the outputs of the bundle whose id is `identity`; that of another one is left out.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    kept = _read_beside(folder, EXPERIENCE, KeptExperience, identity)
+    return None if kept is None else kept.experience
+
+
+def write_experience(folder: Path, identity: str, experience: Experience) -> None:
+    """Keeps it with the bundle at `folder`, whose id is `identity`, in place of what was there.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    kept = KeptExperience(format="chiron-experience 1", bundle_id=identity, experience=experience)
+    _write_beside(folder, EXPERIENCE, kept)
+
+
+def _read_beside(folder: Path, name: str, kind: type[Kept], identity: str) -> Kept | None:
+    """What stands beside a bundle, where it is of this one."""
+    path = folder_of(folder) / name
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stated = content.pop("sha256")
+        kept = kind.model_validate_json(json.dumps(content))
+    except (ValueError, AttributeError, KeyError, TypeError) as error:  # a ValidationError is a ValueError
+        raise _damaged(path) from error
+    if stated != sha256_json(content):
+        raise _damaged(path)
+    if kept.bundle_id != identity:
+        log.warning("%s is of bundle %s and not of %s: left out", name, kept.bundle_id, identity)
+        return None
+    return kept
+
+
+def _write_beside(folder: Path, name: str, kept: "ExplainerChecks | KeptExperience") -> None:
     content = kept.model_dump(mode="json")
     content["sha256"] = sha256_json(content)
-    write_text(folder_of(folder) / EXPLAINERS, json.dumps(content, indent=1, ensure_ascii=False))
+    write_text(folder_of(folder) / name, json.dumps(content, indent=1, ensure_ascii=False))
 
 
-_DAMAGED = (
-    f"{EXPLAINERS} must be as it was written. Got a changed one in {{}}. Copy the bundle again, or remove the file."
-)
+def _damaged(path: Path) -> BundleError:
+    return BundleError(
+        f"{path.name} must be as it was written. Got a changed one in {path.parent}. Copy the bundle again, or remove "
+        "the file."
+    )
 
 
 def bundle_id(content: dict[str, Any]) -> str:

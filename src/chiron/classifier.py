@@ -7,7 +7,14 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from chiron.bundle import read_bundle, read_explainer_checks, write_bundle, write_explainer_checks
+from chiron.bundle import (
+    read_bundle,
+    read_experience,
+    read_explainer_checks,
+    write_bundle,
+    write_experience,
+    write_explainer_checks,
+)
 from chiron.core.errors import BundleError
 from chiron.data.dataset import to_tensor
 from chiron.data.known_images import KnownImages
@@ -91,9 +98,12 @@ class Classifier(Scorer):
             provenance=self.provenance,
         )
         former, self.bundle_id = self.bundle_id, write_bundle(Path(folder), spec, tensors, known)
-        self.explainers = self.explainers if former == self.bundle_id else ()  # they were of that bundle
+        if former != self.bundle_id:  # they were of that bundle
+            self.explainers, self.experience = (), None
         if self.explainers:
             write_explainer_checks(Path(folder), self.bundle_id, self.explainers)
+        if self.experience is not None:
+            write_experience(Path(folder), self.bundle_id, self.experience)
         return self.bundle_id
 
 
@@ -127,6 +137,7 @@ def load(folder: str | Path, *, device: str = "cpu") -> Classifier:
         provenance=spec.provenance,
         bundle_id=identity,
         explainers=read_explainer_checks(Path(folder), identity),
+        experience=read_experience(Path(folder), identity),
     )
     return classifier.to(device)
 

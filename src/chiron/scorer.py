@@ -22,6 +22,7 @@ from chiron.preprocess.decode import CanonicalImage, decode_array, decode_image,
 from chiron.preprocess.resize import StoredImage, canonical_resize
 from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.decision import Decision, Threshold
+from chiron.spec.experience import Experience
 from chiron.spec.explainer_check import ExplainerCheck
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
@@ -66,11 +67,13 @@ class Scorer(ABC):
         intended_use: IntendedUse | None = None,
         bundle_id: str = "unsaved",
         explainers: Sequence[ExplainerCheck] = (),
+        experience: Experience | None = None,
     ) -> None:
         self.network_spec, self.input_spec, self.labels = network_spec, input_spec, labels
         self.decision, self.intended_use = decision or Decision(), intended_use or IntendedUse()
         self.provenance, self.bundle_id = provenance, bundle_id
         self.explainers = tuple(explainers)  # see `chiron.explanation.checked`
+        self.experience = experience  # see `chiron.experience`
 
     @abstractmethod
     def outputs(self, stored: StoredImages) -> Outputs:

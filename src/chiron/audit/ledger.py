@@ -4,20 +4,15 @@ Recomputing numbers from a stored predictions table is not a look and is not wri
 to compare, entered before its first look; it is no look either.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chiron.core.chain import append_to_chain, read_chain
 from chiron.core.files import output_error
 from chiron.core.hashing import sha256_json
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock; two scorings at the same instant are then not serialized
-    fcntl = None  # type: ignore[assignment]
 
 LEDGER = "test_ledger.jsonl"
 _PLAN = "plan"
@@ -103,51 +98,20 @@ def count_looks(project: Path, contents: Iterable[str]) -> int | None:
 
 
 def _append(project: Path, what: dict[str, Any], contents: Iterable[str], command: str) -> None:
-    path, sorted_contents = project / LEDGER, sorted(contents)
-    try:
-        project.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8") as stream:
-            if fcntl is not None:
-                fcntl.flock(stream, fcntl.LOCK_EX)
-            stream.seek(0)
-            lines = [line for line in stream.read().splitlines() if line.strip()]
-            entry: dict[str, Any] = {
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                **what,
-                "test_set": sha256_json(sorted_contents),
-                "num_images": len(sorted_contents),
-                "contents": [content[:8] for content in sorted_contents],
-                "command": command,
-                "before": _last_hash(lines),
-            }
-            entry["hash"] = sha256_json(entry)
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            stream.flush()
-    except OSError as error:
-        raise output_error(path, error) from error
-
-
-def _last_hash(lines: list[str]) -> str:
-    """What the next line points to; a damaged line leaves the chain broken, so that looks stay unknown."""
-    try:
-        return json.loads(lines[-1])["hash"] if lines else ""
-    except (ValueError, KeyError, TypeError):
-        return "damaged"
+    sorted_contents = sorted(contents)
+    said = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **what,
+        "test_set": sha256_json(sorted_contents),
+        "num_images": len(sorted_contents),
+        "contents": [content[:8] for content in sorted_contents],
+        "command": command,
+    }
+    append_to_chain(project / LEDGER, said)
 
 
 def _entries(project: Path) -> tuple[list[dict[str, Any]], bool]:
-    """The lines that can be read, and whether the chain of all lines holds."""
-    path, found, before, whole = project / LEDGER, [], "", True
-    if not path.is_file():
-        return [], True
-    for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
-        try:
-            entry = json.loads(line)
-            stated = entry.pop("hash")
-            whole = whole and stated == sha256_json(entry) and entry["before"] == before
-            before = stated
-            entry["contents"][:0]  # a line of a ledger names images
-            found.append(entry)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            whole = False
-    return found, whole
+    """The lines that can be read, and whether the chain of all lines holds; a line of a ledger names images."""
+    found, whole = read_chain(project / LEDGER)
+    entries = [entry for entry in found if isinstance(entry.get("contents"), list)]
+    return entries, whole and len(entries) == len(found)

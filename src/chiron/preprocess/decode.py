@@ -8,9 +8,9 @@ from PIL import Image
 
 from chiron.core.errors import PreprocessError
 from chiron.preprocess.canonical import IMAGE_SUFFIXES, MAX_PIXELS, CanonicalImage, is_dicom
-from chiron.preprocess.picture import decode_open, decode_picture
+from chiron.preprocess.picture import decode_open, decode_picture, picture_size
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "CanonicalImage", "decode_array", "decode_image", "decode_pil"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "CanonicalImage", "decode_array", "decode_image", "decode_pil", "image_size"]
 
 
 def decode_image(data: bytes, name: str = "image", *, min_side: int | None = None) -> CanonicalImage:
@@ -34,6 +34,19 @@ def decode_image(data: bytes, name: str = "image", *, min_side: int | None = Non
     from chiron.preprocess.dicom import decode_dicom  # pydicom is loaded for those who have such files
 
     return decode_dicom(data, name)
+
+
+def image_size(data: bytes, name: str = "image") -> tuple[int, int]:
+    """Width and height of an encoded image as its header says, before it is turned upright; no pixel is unpacked.
+
+    Raises:
+        PreprocessError: the bytes are no image of a kind that `decode_image` reads, or its header is broken.
+    """
+    if not is_dicom(data, name):
+        return picture_size(data, name)
+    from chiron.preprocess.dicom import dicom_size
+
+    return dicom_size(data, name)
 
 
 def decode_array(array: np.ndarray, name: str = "array") -> CanonicalImage:

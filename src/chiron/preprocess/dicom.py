@@ -79,6 +79,16 @@ def decode_dicom(data: bytes, name: str) -> CanonicalImage:
             raise incomplete(f"a damaged DICOM image ({type(error).__name__})", name) from None
 
 
+def dicom_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height as the header says; 0 where it says none. See `image_size`."""
+    with quiet():
+        dataset = read_dicom(io.BytesIO(data), name, header_only=True)
+        try:
+            return int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
+        except Exception as error:  # values that are no numbers; their texts hold values of the file
+            raise incomplete(f"a damaged DICOM image ({type(error).__name__})", name) from None
+
+
 def _canonical(dataset: Dataset, name: str) -> CanonicalImage:
     kind = str(dataset.get("PhotometricInterpretation") or "")
     if kind in _COLOR and dataset.SamplesPerPixel == 3:

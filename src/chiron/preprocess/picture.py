@@ -4,6 +4,8 @@ Pillow's verdict counts: what it refuses is refused, whichever decoder would hav
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -32,9 +34,22 @@ _MIN_IS_WHITE, _SEPARATE_PLANES = 0, 2
 
 def decode_picture(data: bytes, name: str, *, min_side: int | None = None) -> CanonicalImage:
     """The canonical array of an encoded picture; see `decode_image`."""
+    with _opened(data, name) as image:
+        return _decode(image, data, name, min_side)
+
+
+def picture_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height as the header of a picture says, before it is turned upright; see `image_size`."""
+    with _opened(data, name) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever Pillow says against it becomes one sentence."""
     try:
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
-            return _decode(image, data, name, min_side)
+            yield image
     except PreprocessError:
         raise
     except Image.DecompressionBombError as error:

@@ -196,6 +196,7 @@ class Explanation(BaseModel):
 
     model: str
     bundle_id: str
+    time: str
     class_name: str
     probability: float
     method: str

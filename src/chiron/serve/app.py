@@ -1,26 +1,24 @@
-"""The HTTP application: health, models, predictions, explanations and the page, over FastAPI."""
+"""The HTTP application: health, metrics, models, predictions, explanations and the page, over FastAPI."""
 
-import asyncio
-import base64
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from chiron.core.errors import ChironError, DataError, ExplainError, PreprocessError
+from chiron.core.errors import ChironError, DataError, ExplainError, OutputError, PreprocessError
 from chiron.serve.answers import Error, Explanation, Health, Models, Predicted
-from chiron.serve.intake import openapi_form, read_form
-from chiron.serve.limits import Limits
-from chiron.serve.predicting import Predicting
-from chiron.serve.refusal import Refusal
-from chiron.serve.served_model import Explained, ServedModel
+from chiron.serve.audit_trail import AuditTrail
+from chiron.serve.guard import Guard, Rules
+from chiron.serve.intake import form_schema, read_form
+from chiron.serve.measured import CONTENT_TYPE, Measured
+from chiron.serve.refusal import Refusal, refusal_response
+from chiron.serve.served_model import ServedModel
+from chiron.serve.service import Service
 from chiron.spec.provenance import DISCLAIMER
 from chiron.version import __version__
 
@@ -30,10 +28,10 @@ PAGE = Path(__file__).with_name("page")
 _FILE = {"type": "string", "format": "binary"}
 _FLAG = {"type": "boolean", "default": False}
 _REFUSALS = {
-    400: "the body is broken",
+    400: "the body or a header is broken, or the name in the address is not the server's",
     401: "the token is missing or wrong",
     403: "the request comes from another site's page",
-    404: "no such model or address",
+    404: "no such model",
     408: "the upload takes too long",
     409: "this model's maps may not be shown, or there are none",
     413: "too many bytes or images",
@@ -43,29 +41,24 @@ _REFUSALS = {
     503: "the server is busy; come again",
     504: "the answer takes too long",
 }
+_OF_UPLOADS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
+_KINDS: dict[type[ChironError], tuple[int, str]] = {
+    PreprocessError: (422, "unreadable"),
+    DataError: (422, "unreadable"),
+    ExplainError: (422, "cannot_be_explained"),
+    OutputError: (503, "no_audit_trail"),
+}
 
 
-def _told(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Error, "description": _REFUSALS[code]} for code in codes}
-
-
-def build_app(models: Sequence[ServedModel], *, limits: Limits = Limits(), key: bytes) -> FastAPI:
-    """The application.
-
-    Args:
-        key: of the hashes that stand for uploads.
-    """
-    by_name = {model.name: model for model in models}
-    predicting = Predicting(limits, key)
-    explainer = ThreadPoolExecutor(1, thread_name_prefix="chiron-explain")
+def build_app(models: Sequence[ServedModel], rules: Rules, *, trail: AuditTrail | None = None) -> FastAPI:
+    """The application, with all that stands before it."""
+    measured = Measured()
+    service = Service(models, rules.limits, measured, trail)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         yield
-        for model in models:
-            await model.batcher.close()
-        predicting.close()
-        explainer.shutdown(wait=True, cancel_futures=True)
+        await service.close()
 
     app = FastAPI(
         title="Chiron",
@@ -75,139 +68,114 @@ def build_app(models: Sequence[ServedModel], *, limits: Limits = Limits(), key: 
         redoc_url=None,
         lifespan=life,
     )
-    _tell_errors(app)
+    app.add_middleware(Guard, rules=rules, measured=measured)
+    _tell_errors(app, measured)
+    _add_facts(app, service, measured)
+    _add_predict(app, service)
+    _add_explain(app, service)
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    return app
 
-    def model_of(name: str | None) -> ServedModel:
-        if name is None and len(by_name) == 1:
-            return models[0]
-        if name not in by_name:
-            raise Refusal(
-                404, "unknown_model", f"The model must be one of {', '.join(by_name)}. Got another name. Choose one."
-            )
-        return by_name[name]
 
-    @app.get("/health", response_model=Health)
+def _add_facts(app: FastAPI, service: Service, measured: Measured) -> None:
+    """What can be read without an image."""
+
+    @app.get("/health", response_model=Health, responses=_told(400))
     async def health() -> Health:
-        return Health(status="ok", models=list(by_name))
+        """Whether the server answers, and the names of its models."""
+        return Health(status="ok", models=list(service.models))
 
-    @app.get("/api/models", response_model=Models, responses=_told(401, 429))
+    @app.get(
+        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **_told(400, 401, 429)}
+    )
+    async def metrics() -> Response:
+        """Counts and times in the format of Prometheus."""
+        for name, model in service.models.items():
+            measured.waiting_images.labels(name).set(model.batcher.num_waiting)
+        return Response(measured.text(), media_type=CONTENT_TYPE)
+
+    @app.get("/api/models", response_model=Models, responses=_told(400, 401, 429))
     async def api_models() -> Models:
-        return Models(models=[model.card(limits) for model in models], disclaimer=DISCLAIMER)
-
-    @app.post(
-        "/api/predict",
-        response_model=Predicted,
-        response_model_exclude_unset=True,
-        responses=_told(400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504),
-        openapi_extra=openapi_form(
-            {"images": {"type": "array", "items": _FILE, "minItems": 1, "maxItems": limits.max_images}},
-            {"model": {"type": "string", "enum": list(by_name)}, "together": _FLAG, "insist": _FLAG},
-        ),
-    )
-    async def predict(request: Request) -> Predicted:
-        """The model output for each image, and with `together` for all of them as one unit."""
-        fields = frozenset({"model", "together", "insist"})
-        form = await read_form(request, limits, images="images", most=limits.max_images, fields=fields)
-        model = model_of(form.text("model"))
-        together, insist = form.flag("together"), form.flag("insist")
-        results, unit = await predicting.results(model, form.images, together=together, insist=insist)
-        return Predicted(
-            model=model.name,
-            bundle_id=model.scorer.bundle_id,
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            chiron_version=__version__,
-            disclaimer=DISCLAIMER,
-            results=results,
-            unit=unit,
-        )
-
-    @app.post(
-        "/api/explain",
-        response_model=Explanation,
-        responses=_told(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 504),
-        openapi_extra=openapi_form(
-            {"image": _FILE},
-            {
-                "model": {"type": "string", "enum": list(by_name)},
-                "class_name": {"type": "string"},
-                "method": {"type": "string"},
-                "insist": _FLAG,
-            },
-        ),
-    )
-    async def explain(request: Request) -> Explanation:
-        """Where the model reacted, not where disease is; only with `insist` where the bundle's checks do not allow it."""
-        fields = frozenset({"model", "class_name", "method", "insist"})
-        form = await read_form(request, limits, images="image", most=1, fields=fields)
-        model, method, class_name = model_of(form.text("model")), form.text("method"), form.text("class_name")
-        explains = model.explains
-        if explains is None:
-            said = model.explainer()
-            raise Refusal(409, "no_explanation", f"This model is {said.words}.", reasons=said.reasons)
-        standing = explains.standing(method, class_name)
-        if not standing.may_be_shown and not form.flag("insist"):
-            raise Refusal(
-                409,
-                "explainer_not_passed",
-                f"A map is shown where the explainer passed its checks on the bundle. It is {standing.words}. "
-                "Insist to see it all the same.",
-                reasons=standing.reasons,
-            )
-        loop = asyncio.get_running_loop()
-        made: Explained = await loop.run_in_executor(
-            explainer, explains.explain, form.images[0], "image 1", method, class_name
-        )
-        return Explanation(
-            model=model.name,
-            bundle_id=model.scorer.bundle_id,
-            class_name=made.class_name,
-            probability=made.probability,
-            method=made.method,
-            notice=made.notice,
-            saliency_png=base64.b64encode(made.overlay).decode("ascii"),
-            image_png=base64.b64encode(made.image).decode("ascii"),
-            scores=made.scores,
-            verdict=made.verdict,
-            disclaimer=DISCLAIMER,
-        )
+        """What each model is, for whom it was made, and what it takes."""
+        return Models(models=service.cards, disclaimer=DISCLAIMER)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
-    app.mount("/page", StaticFiles(directory=PAGE), name="page")
-    return app
+
+def _add_predict(app: FastAPI, service: Service) -> None:
+    limits, fields = service.limits, {"model": _names(service), "together": _FLAG, "insist": _FLAG}
+    images = {"type": "array", "items": _FILE, "minItems": 1, "maxItems": limits.max_images}
+
+    @app.post(
+        "/api/predict",
+        response_model=Predicted,
+        response_model_exclude_unset=True,
+        responses=_told(*_OF_UPLOADS),
+        openapi_extra=form_schema({"images": images}, fields),
+    )
+    async def predict(request: Request) -> Predicted:
+        """The model output for each image, and with `together` for all of them as one unit.
+
+        An image that is out of the model's scope gets no probabilities unless `insist` is true.
+        """
+        form = await read_form(request, limits, images="images", most=limits.max_images, fields=frozenset(fields))
+        return await service.predict(form)
 
 
-def _tell_errors(app: FastAPI) -> None:
+def _add_explain(app: FastAPI, service: Service) -> None:
+    text = {"type": "string"}
+    fields = {"model": _names(service), "class_name": text, "method": text, "insist": _FLAG}
+
+    @app.post(
+        "/api/explain",
+        response_model=Explanation,
+        responses=_told(*_OF_UPLOADS, 409),
+        openapi_extra=form_schema({"image": _FILE}, fields),
+    )
+    async def explain(request: Request) -> Explanation:
+        """Where the model reacted, not where disease is.
+
+        Where the bundle's checks do not allow it, a map is given only with `insist`, labeled experimental.
+        """
+        form = await read_form(request, service.limits, images="image", most=1, fields=frozenset(fields))
+        return await service.explain(form)
+
+
+def _names(service: Service) -> dict[str, Any]:
+    return {"type": "string", "enum": list(service.models)}
+
+
+def _told(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": Error, "description": _REFUSALS[code]} for code in codes}
+
+
+def _tell_errors(app: FastAPI, measured: Measured) -> None:
     """Whatever ends a request is told as one sentence and a code."""
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
-        return refusal_response(error)
+    def told(refusal: Refusal) -> Response:
+        measured.refusals.labels(refusal.kind).inc()
+        return refusal_response(refusal)
 
     @app.exception_handler(ChironError)
-    async def cannot(request: Request, error: ChironError) -> Response:
+    async def refused(request: Request, error: ChironError) -> Response:
         """What an image or a request asks for cannot be done."""
-        return refusal_response(Refusal(422, _KINDS.get(type(error), "cannot"), str(error)))
+        if isinstance(error, Refusal):
+            return told(error)
+        status, kind = _KINDS.get(type(error), (422, "cannot"))
+        return told(Refusal(status, kind, _AUDITED if status == 503 else str(error)))  # a path stands in the other one
 
     @app.exception_handler(HTTPException)
     async def not_there(request: Request, error: HTTPException) -> Response:
-        kinds = {404: "unknown_address", 405: "unknown_method"}
-        told = Refusal(error.status_code, kinds.get(error.status_code, "refused"), f"{error.detail}.")
-        answer = refusal_response(told)
+        kind, sentence = _NOT_THERE.get(error.status_code, ("refused", f"{error.detail}."))
+        answer = told(Refusal(error.status_code, kind, sentence))
         answer.headers.update(error.headers or {})
         return answer
 
 
-_KINDS: dict[type[ChironError], str] = {
-    PreprocessError: "unreadable",
-    DataError: "unreadable",
-    ExplainError: "cannot_be_explained",
+_AUDITED = "Every output must enter the audit trail. Got a trail that cannot be written. Tell who runs the server."
+_NOT_THERE = {
+    404: ("unknown_address", "The address must be one of /openapi.json. Got another one. Look there."),
+    405: ("unknown_method", "The address must be asked as /openapi.json says. Got another method. Look there."),
 }
-
-
-def refusal_response(refusal: Refusal) -> JSONResponse:
-    """A refusal as an HTTP answer."""
-    said = Error(error=str(refusal), kind=refusal.kind, reasons=list(refusal.reasons))
-    return JSONResponse(said.model_dump(), refusal.status, refusal.headers())

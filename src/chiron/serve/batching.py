@@ -86,9 +86,9 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Job]) -> None:
-        stored = np.stack([image for job in batch for image in job.stored])
-        self.seen(len(stored))
         try:
+            stored = np.stack([image for job in batch for image in job.stored])
+            self.seen(len(stored))
             outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self.run, stored)
         except Exception as error:
             for job in batch:

@@ -11,13 +11,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from chiron.core.errors import PreprocessError
-from chiron.preprocess.decode import decode_image
-from chiron.preprocess.resize import StoredImage, canonical_resize
+from chiron.preprocess.decode import image_size
+from chiron.preprocess.resize import StoredImage
+from chiron.scorer import Scorer
 from chiron.serve.limits import Limits
 from chiron.serve.refusal import Refusal
-from chiron.spec.input_spec import InputSpec
 
-__all__ = ["Form", "read_form", "stored_of"]
+__all__ = ["Form", "form_schema", "read_form", "stored_of"]
 
 _MOST_FIELDS, _LONGEST_FIELD = 8, 4096
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
@@ -91,18 +91,13 @@ async def _checked(form: FormData, images: str, most: int, fields: frozenset[str
     files: list[bytes] = []
     texts: dict[str, str] = {}
     for name, value in form.multi_items():
-        is_file = isinstance(value, UploadFile)
-        if name == images and is_file:
+        if isinstance(value, UploadFile) and name == images:
             files.append(await value.read())
-        elif name in fields and not is_file and name not in texts:
-            texts[name] = str(value)
+        elif isinstance(value, str) and name in fields and name not in texts:
+            texts[name] = value
         else:
-            known = ", ".join(sorted(fields))
-            raise Refusal(
-                422,
-                "bad_field",
-                f"A form must hold files called {images} and, once each, the texts {known}. Got another part. Leave it out.",
-            )
+            known = f"files called {images} and, once each, the texts {', '.join(sorted(fields))}"
+            raise Refusal(422, "bad_field", f"A form must hold {known}. Got another part. Leave it out.")
     if not files:
         raise Refusal(422, "no_image", f"A request must hold an image. Got none. Send a file called {images}.")
     if len(files) > most:
@@ -118,25 +113,31 @@ def _too_many(images: str, most: int) -> Refusal:
     )
 
 
-def stored_of(data: bytes, name: str, spec: InputSpec, limits: Limits) -> StoredImage:
-    """`decode` and `canonical resize` of one upload.
+def stored_of(data: bytes, name: str, scorer: Scorer, limits: Limits) -> StoredImage:
+    """One upload as the scorer's networks take it; its size is looked at before anything is unpacked.
 
     Args:
         name: how a message calls it; it says nothing of the kind of file.
     Raises:
         PreprocessError: it is no image, is damaged, or is too large or too small.
     """
-    pixels = decode_image(data, name, min_side=spec.decode_min_side)
-    height, width = pixels.shape[:2]
-    if min(height, width) < limits.min_side_px:
+    if not data:
+        raise PreprocessError(f"An image file must not be empty. Got 0 bytes in {name}. Replace or remove the file.")
+    width, height = image_size(data, name)
+    if width * height > limits.max_pixels:
+        raise PreprocessError(
+            f"An image must have at most {limits.max_pixels:,} pixels. Got more in {name}: {width:,} x {height:,}. "
+            "Scale it down first."
+        )
+    if min(width, height) < limits.min_side_px:
         raise PreprocessError(
             f"An image must be at least {limits.min_side_px} pixels wide and high. Got {width} x {height} in {name}. "
             "Send the image itself."
         )
-    return canonical_resize(pixels, spec)
+    return scorer.store(data)
 
 
-def openapi_form(files: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def form_schema(files: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """What OpenAPI is told of a form, as the routes read it themselves."""
     schema = {
         "type": "object",

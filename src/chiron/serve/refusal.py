@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from chiron.core.errors import ServeError
+from starlette.responses import JSONResponse
 
-__all__ = ["Refusal"]
+from chiron.core.errors import ServeError
+from chiron.serve.answers import Error
+
+__all__ = ["Refusal", "refusal_response"]
 
 
 class Refusal(ServeError):
@@ -16,7 +19,10 @@ class Refusal(ServeError):
         super().__init__(message)
         self.status, self.kind, self.reasons, self.retry_seconds = status, kind, tuple(reasons), retry_seconds
 
-    def headers(self) -> dict[str, str]:
-        """What HTTP wants to be told beside the sentence."""
-        found = {} if self.retry_seconds is None else {"Retry-After": str(self.retry_seconds)}
-        return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+
+def refusal_response(refusal: Refusal) -> JSONResponse:
+    """A refusal as an HTTP answer, with what HTTP wants to be told beside the sentence."""
+    said = Error(error=str(refusal), kind=refusal.kind, reasons=list(refusal.reasons))
+    headers = {} if refusal.retry_seconds is None else {"Retry-After": str(refusal.retry_seconds)}
+    headers |= {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+    return JSONResponse(said.model_dump(), refusal.status, headers)

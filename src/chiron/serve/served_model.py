@@ -1,9 +1,9 @@
 """ServedModel: one bundle behind the server, with its batches, its explainer and its card."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chiron.experience import experience_with
 from chiron.prediction import Prediction
 from chiron.scorer import Scorer
 from chiron.serve.answers import (
@@ -43,7 +43,7 @@ class Explains(Protocol):
     def standing(self, method: str | None, class_name: str | None) -> ExplainerSaid:
         """Whether a map may be shown, by the checks that the bundle keeps."""
 
-    def explain(self, data: bytes, name: str, method: str | None, class_name: str | None) -> Explained:
+    def explain(self, data: bytes, method: str | None, class_name: str | None) -> Explained:
         """A map of one image."""
 
 
@@ -57,15 +57,9 @@ class ServedModel:
     explains: Explains | None = None
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        scorer: Scorer,
-        explains: Explains | None = None,
-        seen: Callable[[int], None] = lambda size: None,
-    ) -> "ServedModel":
-        """A model with batches of its own; `seen` is told their sizes."""
-        return cls(name, scorer, Batcher(scorer.outputs, seen=seen), explains)
+    def of(cls, name: str, scorer: Scorer, explains: Explains | None = None) -> "ServedModel":
+        """A model with batches of its own."""
+        return cls(name, scorer, Batcher(scorer.outputs), explains)
 
     def card(self, limits: Limits) -> ModelCard:
         """What the model is, for whom it was made, and what it takes."""
@@ -94,8 +88,8 @@ class ServedModel:
             warnings=self._warnings(),
         )
 
-    def explainer(self) -> ExplainerSaid:
-        """How the explainer stands that is taken when none is named."""
+    def explainer(self, method: str | None = None, class_name: str | None = None) -> ExplainerSaid:
+        """How an explainer stands by the checks of the bundle; by default the one that is taken when none is named."""
         if self.explains is None:
             return ExplainerSaid(
                 may_be_shown=False,
@@ -103,11 +97,11 @@ class ServedModel:
                 words="not explained: an exported network gives no maps",
                 reasons=["serve the bundle itself to see where the model reacted"],
             )
-        return self.explains.standing(None, None)
+        return self.explains.standing(method, class_name)
 
     def experience(self, prediction: Prediction) -> list[ExperienceSaid]:
         """How often test cases with such an output were right."""
-        return []
+        return [ExperienceSaid.model_validate(it) for it in experience_with(self.scorer, prediction)]
 
     def _threshold(self, question: str) -> dict[str, Any] | None:
         threshold = self.scorer.decision.threshold_of(question)

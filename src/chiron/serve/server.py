@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from chiron.core.errors import ServeError
+from chiron.serve.limits import Limits
 
 __all__ = ["listen", "serve_until_stopped"]
 
@@ -36,21 +37,25 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def serve_until_stopped(app: FastAPI, listening: socket.socket, *, stop_seconds: float) -> None:
-    """Answers requests until SIGTERM or Ctrl-C; what is running is finished, within `stop_seconds`.
+def serve_until_stopped(app: FastAPI, listening: socket.socket, limits: Limits, *, behind_proxy: bool = False) -> None:
+    """Answers requests until SIGTERM or Ctrl-C; what is running is finished, as long as its time allows.
 
     After SIGTERM it returns; after Ctrl-C it raises KeyboardInterrupt.
+
+    Args:
+        behind_proxy: clients are whom a proxy on this machine says, not the proxy.
     """
     config = uvicorn.Config(
         app,
-        access_log=False,  # addresses and paths of clients are nobody's business
+        access_log=False,  # addresses of clients are nobody's business
         log_config=None,
         lifespan="on",
         ws="none",
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=behind_proxy,
+        forwarded_allow_ips="127.0.0.1,::1",
         timeout_keep_alive=10,
-        timeout_graceful_shutdown=int(stop_seconds),
+        timeout_graceful_shutdown=int(limits.seconds),
     )
     before = signal.signal(signal.SIGTERM, _told_to_stop)  # uvicorn raises it again when it has stopped
     try:

@@ -20,6 +20,7 @@ from chiron.spec.decision import Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.evaluate_bundle import require_no_trained_bundle, score_other_data
+from chiron.workflows.experience import keep_experience
 from chiron.workflows.explain_run import explain_run
 from chiron.workflows.external import External, WhenSeen, read_labels_map
 from chiron.workflows.look import enter_look, headline_split, now, part_of
@@ -235,6 +236,8 @@ def evaluate_run(
     if asked.subgroups:
         _divided(Predictions.load(run.predictions(split)), asked.subgroups).save(run.predictions(split))
     stored, folder = stored_run(run, split, unit=asked.unit), _results_of(run, split, asked)
+    if split == "test" and folder == run.path:
+        keep_experience(run, stored.predictions, stored.context.population)
     return Evaluated(folder, write_results(folder, stored, pictures=asked.pictures))
 
 

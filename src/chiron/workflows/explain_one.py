@@ -44,7 +44,7 @@ class ExplainsOne:
             may_be_shown=found.may_be_shown, method=name, words=found.words, reasons=list(found.reasons)
         )
 
-    def explain(self, data: bytes, name: str, method: str | None, class_name: str | None) -> Explained:
+    def explain(self, data: bytes, method: str | None, class_name: str | None) -> Explained:
         """A map of one image.
 
         Raises:
@@ -52,7 +52,7 @@ class ExplainsOne:
             ExplainError: unknown method or class, a network that the method cannot explain, or a blank map.
         """
         explainer = ScoredExplainer(self.classifier, method=method or self._auto or "auto", class_name=class_name)
-        stored = to_tensor(stored_of(data, name, self.classifier.input_spec, self.limits))[None]
+        stored = to_tensor(stored_of(data, "image 1", self.classifier, self.limits))[None]
         made = explainer.batch(stored)[0]
         if made.blank:
             raise ExplainError(f"A map must differ from place to place. Got {made.blank}. Ask for another class.")
