@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from page_stand_in import OUTSIDE, card, each, ok, out_of_scope, predicted, prediction, result, unreadable
+from page_stand_in import OUTSIDE, card, each, experience, ok, out_of_scope, predicted, prediction, result, unreadable
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +32,7 @@ def test_one_image(server, open_page, image_files):
     assert "opacity: no" in text
     assert "The score, 1.2 %, is below the threshold of 23.0 %" in text
     assert "does not rule out “opacity”: of 48 test cases with it, 3 were answered no (6.3 %, 95 % interval 2.1 to 16.8 %)" in text
+    assert "Of 9 test cases with “normal” named at 90 to 100 %, 8 were right: 88.9 % (95 % interval 56.5 to 98 %)" in text
     assert "Of 43 test cases with this answer to “opacity”, 40 were right: 93 % (95 % interval 81.4 to 97.6 %)" in text
     assert "phantoms of the test split" in text
     assert "Classes that cannot be left out: normal. At most 10 % of such sets miss" in text
@@ -63,8 +64,9 @@ def test_a_positive_answer_has_no_word_of_ruling_out(server, open_page, image_fi
 
 
 def test_what_was_not_recorded_is_told(server, open_page, image_files):
-    few = {"class": None, "question": "opacity", "output": "no", "right": None, "of": None, "low": None, "high": None}
-    answers = [[], [{**few, "missed": None, "population": "phantoms", "words": ""}]]
+    unknown = {"right": None, "of": None, "low": None, "high": None}
+    other = experience("no") | {"question": "nodule"}  # whose misses are not those of this question
+    answers = [[], [{**experience("no"), **unknown, "missed": unknown | {"missed": None}}, other]]
     server.answers["/api/predict"] = each(lambda k: result(k, experience=answers[k]))
     page = open_page(server.url)
     read(page, image_files[:2])
@@ -73,6 +75,7 @@ def test_what_was_not_recorded_is_told(server, open_page, image_files):
     assert "were right was not recorded with this model" in first
     assert "does not rule out “opacity”. How many are missed was not recorded" in first
     assert "Fewer than 5 test cases had this answer" in second
+    assert "does not rule out “opacity”. How many are missed was not recorded" in second
 
 
 @pytest.mark.parametrize(

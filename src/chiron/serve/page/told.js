@@ -59,9 +59,9 @@ function severalLine(prediction) {
 
 // A negative answer never rules anything out; how often it missed is told where it was counted.
 function ruledOut(result, question) {
-  const told = (result.experience ?? []).map((it) => it.missed).find((it) => it);
-  if (!told?.of) return word("caution.no", { question }) + " " + word("caution.uncounted");
-  const { missed, of, low, high } = told;
+  const counted = (result.experience ?? []).find((it) => it.question === question && it.missed?.of);
+  if (!counted) return word("caution.no", { question }) + " " + word("caution.uncounted");
+  const { missed, of, low, high } = counted.missed;
   return word("caution.counted", { question, missed, n: of, share: share(missed / of), interval: interval(low, high) });
 }
 
@@ -101,6 +101,7 @@ function trust(card, result) {
   const experience = result.experience ?? [];
   for (const it of experience) point("experience", experienceWords(it));
   if (!experience.length) point("experience", word("trust.no_experience"));
+  for (const population of new Set(experience.map((it) => it.population))) point("population", population);
   if (prediction.prediction_set) point("set", setWords(card, prediction));
   if (prediction.scope) point("scope", word("trust.scope", { share: share(prediction.scope.percentile / 100) }));
   if (card.unit !== "image" && !isUnit(result)) point("unit", word(`trust.one_of.${card.unit}`));
@@ -117,11 +118,15 @@ export function thresholdWords(question, threshold) {
 }
 
 function experienceWords(it) {
-  const about = it.question ? word("experience.question", { question: it.question }) : word("experience.class", { class: it.class });
-  if (!it.of) return word("experience.few", { about, population: it.population });
-  return word("experience.counted", {
-    about, right: it.right, n: it.of, share: share(it.right / it.of), interval: interval(it.low, it.high), population: it.population,
-  });
+  const about = it.question ? word("experience.question", { question: it.question }) : word("experience.class", namedAt(it));
+  if (!it.of) return word("experience.few", { about });
+  return word("experience.counted", { about, right: it.right, n: it.of, share: share(it.right / it.of), interval: interval(it.low, it.high) });
+}
+
+// Cases are counted by the class named and its probability, which the server gives as "90% to 100%".
+function namedAt(it) {
+  const [low, high] = it.output.match(/\d+/g);
+  return { class: it.class, low, high };
 }
 
 function setWords(card, prediction) {
