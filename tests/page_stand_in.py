@@ -178,7 +178,7 @@ OUTSIDE = "The image is 12 px wide; this model was made for larger ones."
 def out_of_scope(index: int = 0, *, shown: bool = False) -> dict[str, Any]:
     """An image that the model was not made for, with or without what it says of it."""
     scope = {"distance": 9.0, "percentile": 99.9, "limit": 4.0, "problems": [OUTSIDE], "in_scope": False}
-    referral = {"refer": True, "reasons": ["The image is out of scope."]}
+    referral = {"refer": True, "reasons": [OUTSIDE, "The image is out of scope."]}
     told = {"scope": scope, "referral": referral, "disclaimer": DISCLAIMER, "calibrated": True}
     return result(index, {**(prediction() if shown else {}), **told}, status="out_of_scope", experience=[])
 
