@@ -28,7 +28,7 @@ class Asked:
 
     def field(self, name: str) -> str | None:
         """A field of the form that is no file."""
-        before, found, after = self.body.partition(f'name="{name}"\r\n\r\n'.encode())
+        _, found, after = self.body.partition(f'name="{name}"\r\n\r\n'.encode())
         return after.split(b"\r\n", 1)[0].decode() if found else None
 
     def num_files(self) -> int:
@@ -154,7 +154,11 @@ def experience(answer: str) -> dict[str, Any]:
     }
 
 
-NAMED = experience("") | {"class": "normal", "question": None, "output": "90% to 100%", "missed": None} | {"right": 8, "of": 9, "low": 0.565, "high": 0.98}
+NAMED = (
+    experience("")
+    | {"class": "normal", "question": None, "output": "90% to 100%", "missed": None}
+    | {"right": 8, "of": 9, "low": 0.565, "high": 0.98}
+)
 
 
 def result(index: int = 0, told: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

@@ -24,7 +24,12 @@ def test_switching_keeps_everything_and_loads_nothing_again(server, open_page, i
     assert page.evaluate("document.activeElement.dataset.language") == "zh"
     assert page.get_attribute("[data-language=zh]", "aria-pressed") == "true"
     text = page.inner_text("body")
-    for words in ("仅供研究使用", "这不能排除“opacity”：在 48 例实际存在的测试病例中，3 例被回答为“否”", "93.0%", "phantoms of the test split"):
+    for words in (
+        "仅供研究使用",
+        "这不能排除“opacity”：在 48 例实际存在的测试病例中，3 例被回答为“否”",
+        "93.0%",
+        "phantoms of the test split",
+    ):
         assert words in text
     assert "not clinically reviewed" in page.inner_text("#unreviewed")
     page.click("[data-language=en]")

@@ -97,7 +97,8 @@ def test_the_picture_shows_the_score_and_the_threshold(server, open_page, image_
     page.uncheck(".saves .choice input")
     drawn = pixels(save(page, "png"))
     long = {
-        name: (np.abs(drawn - color).max(axis=2) == 0).sum(axis=1).max() for name, color in (("asked", (0, 105, 166)), ("other", (127, 169, 198)))
+        name: (np.abs(drawn - color).max(axis=2) == 0).sum(axis=1).max()
+        for name, color in (("asked", (0, 105, 166)), ("other", (127, 169, 198)))
     }
     whole = 2 * (1200 - 2 * 56)
     assert abs(long["asked"] / whole - 0.25) < 0.01

@@ -21,8 +21,20 @@ TOLERANCE = 1e-4
 @pytest.fixture(scope="module")
 def address(trained_run):
     """A running server of the run's bundle."""
-    command = [sys.executable, "-m", "chiron.cli.main", "serve", str(trained_run.path), "--port", "0", "--device", "cpu"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "chiron.cli.main",
+        "serve",
+        str(trained_run.path),
+        "--port",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as process:
         yield re.search(r"http://\S+", process.stdout.readline()).group() + "/"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

@@ -36,8 +36,8 @@ function questionLine(card, result, question, said) {
   const values = { score: percent(said.score), threshold: said.threshold === null ? "" : percent(said.threshold) };
   let sub = word("headline.by_class");
   if (said.threshold !== null) sub = word(yes ? "headline.reached" : "headline.not_reached", values);
-  const likely = prediction.predicted_class;
-  if (likely && said.threshold !== null && card.classes.length === 2)
+  const likely = prediction.predicted_class; // told where the threshold says otherwise
+  if (likely && said.threshold !== null && card.classes.length === 2 && (likely === question) !== yes)
     sub += " " + word("headline.probable", { class: likely, p: percent(prediction.confidence) });
   const main = word("headline.question", { question, answer: word(yes ? "yes" : "no") });
   return { main, sub, caution: yes ? "" : ruledOut(result, question) };
