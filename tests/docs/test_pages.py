@@ -174,6 +174,17 @@ def test_decide_by_patient_runs_as_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_use_the_page_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    *before, serve = commands("how-to/use-the-page.md")
+    for arguments in before:
+        assert run_small(arguments) == 0, arguments
+    assert serve == ["serve", "runs/chest"]  # tests/page serves a run
+    assert (tmp_path / "runs/chest/bundle/experience.json").is_file()
+
+
+@pytest.mark.slow
 def test_pretrained_weights_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = "how-to/pretrained-weights.md"

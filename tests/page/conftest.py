@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from page_stand_in import card, each, explanation, ok, page_server
 
-ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync"
-).split()
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +58,7 @@ def open_page(browser):
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda told: None if mayfail and "Failed to load" in told.text else complaints.append(told.text))
+        page.on("console", lambda told: (mayfail and "Failed to load" in told.text) or complaints.append(told.text))
         page.on("request", lambda request: _is_own(request.url, url) or complaints.append(request.url))
         page.goto(url)
         page.wait_for_selector(wait)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from page_stand_in import OUTSIDE, card, each, ok, out_of_scope, predicted, prediction, result, unreadable
+from page_stand_in import OUTSIDE, card, each, experience, ok, out_of_scope, predicted, prediction, result, unreadable
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,8 @@ def shown(page) -> dict[str, float]:
     """Label -> probability, as the bars have them."""
     return dict(
         page.eval_on_selector_all(
-            ".bars li", "all => all.map(li => [li.querySelector('.label').firstChild.data, +li.querySelector('data').value])"
+            ".bars li",
+            "all => all.map(it => [it.querySelector('.label').firstChild.data, +it.querySelector('data').value])",
         )
     )
 
@@ -31,8 +32,18 @@ def test_one_image(server, open_page, image_files):
     text = page.inner_text(".result").replace("\u00a0", " ")
     assert "opacity: no" in text
     assert "The score, 1.2 %, is below the threshold of 23.0 %" in text
-    assert "does not rule out “opacity”: of 48 test cases with it, 3 were answered no (6.3 %, 95 % interval 2.1 to 16.8 %)" in text
-    assert "Of 43 test cases with this answer to “opacity”, 40 were right: 93 % (95 % interval 81.4 to 97.6 %)" in text
+    assert "most probable class" not in text  # it is that of the answer
+    assert (
+        "does not rule out “opacity”: of 48 test cases with it, 3 were answered no (6.3 %, 95 % interval 2.1 to 16.8 %)"
+        in text
+    )
+    assert (
+        "Of 9 test cases with “normal” named at 90 to 100 %, 8 were right: 88.9 % (95 % interval 56.5 to 98.0 %)"
+        in text
+    )
+    assert (
+        "Of 43 test cases with this answer to “opacity”, 40 were right: 93.0 % (95 % interval 81.4 to 97.6 %)" in text
+    )
     assert "phantoms of the test split" in text
     assert "Classes that cannot be left out: normal. At most 10 % of such sets miss" in text
     assert "Calibrated probabilities" in text
@@ -63,8 +74,9 @@ def test_a_positive_answer_has_no_word_of_ruling_out(server, open_page, image_fi
 
 
 def test_what_was_not_recorded_is_told(server, open_page, image_files):
-    few = {"class": None, "question": "opacity", "output": "no", "right": None, "of": None, "low": None, "high": None}
-    answers = [[], [{**few, "missed": None, "population": "phantoms", "words": ""}]]
+    unknown = {"right": None, "of": None, "low": None, "high": None}
+    other = experience("no") | {"question": "nodule"}  # whose misses are not those of this question
+    answers = [[], [{**experience("no"), **unknown, "missed": unknown | {"missed": None}}, other]]
     server.answers["/api/predict"] = each(lambda k: result(k, experience=answers[k]))
     page = open_page(server.url)
     read(page, image_files[:2])
@@ -73,11 +85,16 @@ def test_what_was_not_recorded_is_told(server, open_page, image_files):
     assert "were right was not recorded with this model" in first
     assert "does not rule out “opacity”. How many are missed was not recorded" in first
     assert "Fewer than 5 test cases had this answer" in second
+    assert "does not rule out “opacity”. How many are missed was not recorded" in second
 
 
 @pytest.mark.parametrize(
     ("held", "words"),
-    [([], "No class fits"), (["normal", "opacity"], "No class can be left out"), (["opacity"], "cannot be left out: opacity")],
+    [
+        ([], "No class fits"),
+        (["normal", "opacity"], "No class can be left out"),
+        (["opacity"], "cannot be left out: opacity"),
+    ],
 )
 def test_prediction_sets(server, open_page, image_files, held, words):
     server.answers["/api/predict"] = each(lambda k: result(k, prediction(prediction_set=held)))
@@ -99,6 +116,16 @@ def test_nothing_uncertain_is_shown_as_certain(server, open_page, image_files):
     page = open_page(server.url)
     read(page, image_files[0])
     assert page.locator(".bars data").all_inner_texts() == ["<\u00a00.1\u00a0%", ">\u00a099.9\u00a0%"]
+
+
+def test_the_spread_of_networks_is_called_so(server, open_page, image_files):
+    spread = {"normal": [0.9, 0.999], "opacity": [0.001, 0.1]}
+    server.answers["/api/predict"] = each(lambda k: result(k, prediction(spread=spread)))
+    page = open_page(server.url)
+    read(page, image_files[0])
+    text = page.inner_text(".result").replace("\u00a0", " ")
+    assert "its networks: 0.1 % to 10.0 %" in text
+    assert "It is no confidence interval" in text
 
 
 def test_referral_with_its_reasons(server, open_page, image_files):
@@ -133,7 +160,7 @@ def test_out_of_scope_input_has_no_numbers_until_insisted(server, open_page, ima
     assert page.locator(".bars").count() == 1  # the other image was not insisted on
     assert [asked.num_files() for asked in server.of("/api/predict")] == [2, 1]
     assert "Shown at your request" in first.inner_text()
-    assert OUTSIDE in first.inner_text()
+    assert first.inner_text().count(OUTSIDE) == 1
     assert page.evaluate("document.activeElement.id") == "result-0"
 
 
@@ -165,7 +192,9 @@ def test_several_classes_and_a_question_over_them(server, open_page, image_files
     skin = card(classes=[{"name": it, "description": ""} for it in names], positive=None, questions=[asked])
     server.answers["/api/models"] = ok({"models": [skin], "disclaimer": ""})
     decided = {"malignant": {"score": 0.36, "threshold": 0.6, "answer": "no"}}
-    told = prediction(predicted_class="nv", confidence=0.5, probabilities=values, decisions=decided, prediction_set=["nv"])
+    told = prediction(
+        predicted_class="nv", confidence=0.5, probabilities=values, decisions=decided, prediction_set=["nv"]
+    )
     server.answers["/api/predict"] = each(lambda k: result(k, told, experience=[]))
     page = open_page(server.url)
     read(page, image_files[0])
@@ -208,11 +237,16 @@ def test_images_of_one_patient_get_one_output(server, open_page, image_files):
     assert shown(page)["opacity"] == 0.4
     assert "This is the output for one image" not in page.inner_text(".result")
     page.click("summary:has-text('Each image by itself')")
-    assert page.locator(".said .points li").all_inner_texts() == ["Image 1: opacity 10.0\u00a0%", "Image 2: This image cannot be read"]
+    assert page.locator(".said .points li").all_inner_texts() == [
+        "Image 1: opacity 10.0\u00a0%",
+        "Image 2: This image cannot be read",
+    ]
 
 
 def test_two_models_side_by_side(server, open_page, image_files):
-    second = card(name="other", bundle_id="ffff", explainer={"may_be_shown": False, "method": None, "words": "", "reasons": []})
+    second = card(
+        name="other", bundle_id="ffff", explainer={"may_be_shown": False, "method": None, "words": "", "reasons": []}
+    )
     server.answers["/api/models"] = ok({"models": [card(), second], "disclaimer": ""})
     scores = {"chest": 0.1, "other": 0.6}
     server.answers["/api/predict"] = lambda asked: ok(
@@ -228,10 +262,11 @@ def test_two_models_side_by_side(server, open_page, image_files):
     assert left["x"] + left["width"] < right["x"]
     scores["other"] = 0.2
     page.click("#run-button")
-    page.wait_for_function("document.querySelector('.agreement')?.textContent.includes('Both models')")
+    page.wait_for_selector(".agreement:has-text('Both models say the same')")
     page.select_option("#second", "")
     page.click("#run-button")
-    page.wait_for_function("document.querySelectorAll('.output').length === 1")
+    page.wait_for_selector(".agreement", state="detached")
+    assert page.locator(".output").count() == 1
 
 
 def test_what_comes_from_outside_is_text_and_never_markup(server, open_page, tmp_path):
@@ -239,7 +274,7 @@ def test_what_comes_from_outside_is_text_and_never_markup(server, open_page, tmp
 
     evil = "<img src=x onerror=alert(1)>"
     server.answers["/api/models"] = ok({"models": [card(name=evil, warnings=[evil])], "disclaimer": ""})
-    server.answers["/api/predict"] = each(lambda k: result(k, prediction(predicted_class_description=evil), problem=evil))
+    server.answers["/api/predict"] = each(lambda k: result(k, prediction(predicted_class_description=evil)))
     path = tmp_path / "<img src=x>.png"
     Image.new("L", (30, 30)).save(path)
     page = open_page(server.url)

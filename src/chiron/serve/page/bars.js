@@ -19,13 +19,14 @@ export function barList({ caption, rows, sums }) {
 }
 
 // Label and number carry everything; the drawing beneath is for the eye alone.
-function bar({ label, note, value, at, named }) {
+function bar({ label, note, value, at, named, spread }) {
   return el(
     "li",
     { class: named ? "named" : null },
     el("span", { class: "label" }, label, note && theirs("span", note, { class: "note" })),
     el("data", { value: String(value) }, percent(value)),
-    el("div", { class: "track", "aria-hidden": "true" }, span("fill", "width", value), at !== null && span("at", "left", at)),
+    el("div", { class: "track", "aria-hidden": "true" }, span("fill", "width", value), spread && range(spread), at !== null && span("at", "left", at)),
+    spread && el("span", { class: "threshold" }, word("bars.spread", { low: percent(spread[0]), high: percent(spread[1]) })),
     at !== null && mark(at),
   );
 }
@@ -36,6 +37,13 @@ function mark(at) {
   else text.style.marginRight = `${100 * (1 - at)}%`;
   if (at > 0.5) text.classList.add("before");
   return text;
+}
+
+// From the least to the most that one of several networks gives.
+function range([low, high]) {
+  const made = span("range", "left", low);
+  made.style.width = `${100 * (high - low)}%`;
+  return made;
 }
 
 function span(name, edge, share) {

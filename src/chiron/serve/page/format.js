@@ -9,14 +9,14 @@ export function percent(share) {
   return word("percent", { n: (100 * share).toFixed(1) });
 }
 
-// A share that was promised or counted: 90 %, 7.4 %.
+// A share that was promised or set: 90 %, 99.5 %.
 export function share(value) {
   const shown = Math.round(1000 * value) / 10;
   return word("percent", { n: String(shown) });
 }
 
 export function interval(low, high) {
-  const inner = (value) => String(Math.round(1000 * value) / 10);
+  const inner = (value) => (100 * value).toFixed(1);
   return word("interval", { low: inner(low), high: inner(high) });
 }
 

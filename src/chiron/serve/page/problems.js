@@ -7,7 +7,7 @@ export function problemBox(problem) {
   const key = `problem.${problem.kind}`;
   const wait = problem.seconds ? " " + word("problem.wait", { n: problem.seconds }) : "";
   if (!hasWord(key)) return box(problem.sentence ? theirs("span", problem.sentence) : word("problem.odd_answer"), wait);
-  return box(word(key), wait, problem.sentence && theirs("span", ` ${problem.sentence}`));
+  return box(word(key), wait, problem.sentence && theirs("p", problem.sentence, { class: "muted small" }));
 }
 
 // The same for what the page finds out by itself.

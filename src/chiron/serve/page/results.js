@@ -98,9 +98,7 @@ function says(shown, card) {
     "div",
     {},
     el("p", { class: "kicker" }, card.name),
-    shown.insisted && el("p", { class: "caution insisted" }, shown.insisted),
-    shown.insisted && shown.unlike && el("p", {}, shown.unlike),
-    shown.insisted && reasons(shown.problems),
+    shown.insisted && el("div", { class: "insisted" }, el("p", { class: "caution" }, shown.insisted), shown.unlike && el("p", {}, shown.unlike), reasons(shown.problems)),
     shown.headlines.map((line) => el(
       "div",
       { class: "headline" },
@@ -133,7 +131,7 @@ function noOutput(shown, part, sheet, state, actions) {
 }
 
 function trusted(points) {
-  return el("div", { class: "part trust-part" }, el("h3", {}, word("trust.title")), el("dl", { class: "trust" }, points.map(({ lead, text }) => [el("dt", {}, lead), el("dd", {}, text)])));
+  return el("div", { class: "part trust-part" }, el("h3", {}, word("trust.title")), el("dl", { class: "trust" }, points.map(({ lead, text, foreign }) => [el("dt", {}, lead), foreign ? theirs("dd", text) : el("dd", {}, text)])));
 }
 
 function nextStep({ refer, lead, reasons: why }) {

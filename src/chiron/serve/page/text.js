@@ -27,7 +27,10 @@ function partLines(shown) {
   for (const { main, sub, caution } of shown.headlines) lines.push(`${word("results.output")}: ${main}`, sub, ...(caution ? [caution] : []));
   if (shown.bars) {
     lines.push("", shown.bars.caption);
-    for (const { label, value } of [...shown.bars.sums, ...shown.bars.rows]) lines.push(`  ${label}: ${percent(value)} (${value.toFixed(6)})`);
+    for (const { label, value, spread } of [...shown.bars.sums, ...shown.bars.rows]) {
+      const range = spread ? `; ${word("bars.spread", { low: percent(spread[0]), high: percent(spread[1]) })}` : "";
+      lines.push(`  ${label}: ${percent(value)} (${value.toFixed(6)})${range}`);
+    }
   }
   if (shown.trust.length) lines.push("", word("trust.title"), ...shown.trust.map(({ lead, text }) => `- ${lead}: ${text}`));
   if (shown.next) lines.push("", word("next.title"), shown.next.lead, ...shown.next.reasons.map(point));

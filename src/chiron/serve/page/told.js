@@ -1,5 +1,5 @@
 // What is told of one result, as plain data: the page, the text file and the picture all show this and nothing else.
-// `problems` and `reasons` are the server's own sentences, in English.
+// `problems`, `reasons` and points that are `foreign` are the server's own sentences, in English.
 
 import { dateAndTime, interval, percent, share } from "./format.js";
 import { word } from "./words.js";
@@ -13,7 +13,7 @@ export function told(card, answer, result) {
     insisted: shown && result.status === "out_of_scope" ? word("outside.insisted") : "",
     bars: shown ? bars(card, prediction) : null,
     trust: shown ? trust(card, result) : [],
-    next: prediction ? next(prediction) : null,
+    next: prediction ? next(result) : null,
     unlike: unlike(prediction?.scope),
     problems: problems(result),
     made: made(card, answer, result),
@@ -36,8 +36,8 @@ function questionLine(card, result, question, said) {
   const values = { score: percent(said.score), threshold: said.threshold === null ? "" : percent(said.threshold) };
   let sub = word("headline.by_class");
   if (said.threshold !== null) sub = word(yes ? "headline.reached" : "headline.not_reached", values);
-  const likely = prediction.predicted_class;
-  if (likely && said.threshold !== null && card.classes.length === 2)
+  const likely = prediction.predicted_class; // told where the threshold says otherwise
+  if (likely && said.threshold !== null && card.classes.length === 2 && (likely === question) !== yes)
     sub += " " + word("headline.probable", { class: likely, p: percent(prediction.confidence) });
   const main = word("headline.question", { question, answer: word(yes ? "yes" : "no") });
   return { main, sub, caution: yes ? "" : ruledOut(result, question) };
@@ -59,10 +59,10 @@ function severalLine(prediction) {
 
 // A negative answer never rules anything out; how often it missed is told where it was counted.
 function ruledOut(result, question) {
-  const told = (result.experience ?? []).map((it) => it.missed).find((it) => it);
-  if (!told?.of) return word("caution.no", { question }) + " " + word("caution.uncounted");
-  const { missed, of, low, high } = told;
-  return word("caution.counted", { question, missed, n: of, share: share(missed / of), interval: interval(low, high) });
+  const counted = (result.experience ?? []).find((it) => it.question === question && it.missed?.of);
+  if (!counted) return word("caution.no", { question }) + " " + word("caution.uncounted");
+  const { missed, of, low, high } = counted.missed;
+  return word("caution.counted", { question, missed, n: of, share: percent(missed / of), interval: interval(low, high) });
 }
 
 function bars(card, prediction) {
@@ -76,9 +76,9 @@ function bars(card, prediction) {
   }
   const asked = card.classes.length === 2 ? card.positive : null; // of two classes one is asked for: it stands first
   const named = new Set(single ? [asked ?? prediction.predicted_class] : prediction.classes_above_half);
-  const rows = Object.entries(prediction.probabilities).map(([label, value]) => (
-    { label, note: description(card, label), value, at: thresholds.get(label) ?? null, named: named.has(label) }
-  ));
+  const rows = Object.entries(prediction.probabilities).map(([label, value]) => ({
+    label, note: description(card, label), value, at: thresholds.get(label) ?? null, named: named.has(label), spread: prediction.spread?.[label],
+  }));
   if (single) rows.sort((a, b) => (b.label === asked) - (a.label === asked) || b.value - a.value);
   const calibrated = word(prediction.calibrated ? "bars.calibrated" : "bars.own");
   const caption = word(single ? "bars.single" : "bars.several", { kind: calibrated });
@@ -92,19 +92,20 @@ function description(card, name) {
 function trust(card, result) {
   const { prediction } = result;
   const points = [];
-  const point = (lead, text) => points.push({ lead: word(`lead.${lead}`), text });
+  const point = (lead, text, foreign = false) => points.push({ lead: word(`lead.${lead}`), text, foreign });
+  const experience = result.experience ?? [];
+  for (const it of experience) point("experience", experienceWords(it));
+  if (!experience.length) point("experience", word("trust.no_experience"));
+  for (const population of new Set(experience.map((it) => it.population))) point("population", population, true);
   point("calibration", word(prediction.calibrated ? "trust.calibrated" : "trust.uncalibrated"));
   for (const [question, said] of Object.entries(prediction.decisions ?? {})) {
     const threshold = card.questions.find((it) => it.name === question)?.threshold;
     if (threshold && said.threshold !== null) point("threshold", thresholdWords(question, threshold));
   }
-  const experience = result.experience ?? [];
-  for (const it of experience) point("experience", experienceWords(it));
-  if (!experience.length) point("experience", word("trust.no_experience"));
   if (prediction.prediction_set) point("set", setWords(card, prediction));
   if (prediction.scope) point("scope", word("trust.scope", { share: share(prediction.scope.percentile / 100) }));
   if (card.unit !== "image" && !isUnit(result)) point("unit", word(`trust.one_of.${card.unit}`));
-  point("interval", word("trust.no_interval"));
+  point("interval", word(prediction.spread ? "trust.spread" : "trust.no_interval"));
   return points;
 }
 
@@ -117,11 +118,15 @@ export function thresholdWords(question, threshold) {
 }
 
 function experienceWords(it) {
-  const about = it.question ? word("experience.question", { question: it.question }) : word("experience.class", { class: it.class });
-  if (!it.of) return word("experience.few", { about, population: it.population });
-  return word("experience.counted", {
-    about, right: it.right, n: it.of, share: share(it.right / it.of), interval: interval(it.low, it.high), population: it.population,
-  });
+  const about = it.question ? word("experience.question", { question: it.question }) : word("experience.class", namedAt(it));
+  if (!it.of) return word("experience.few", { about });
+  return word("experience.counted", { about, right: it.right, n: it.of, share: percent(it.right / it.of), interval: interval(it.low, it.high) });
+}
+
+// Cases are counted by the class named and its probability, which the server gives as "90% to 100%".
+function namedAt(it) {
+  const [low, high] = it.output.match(/\d+/g);
+  return { class: it.class, low, high };
 }
 
 function setWords(card, prediction) {
@@ -131,10 +136,12 @@ function setWords(card, prediction) {
   return word(held.length === card.classes.length ? "set.full" : "set.some", { classes: held.join(", "), alpha });
 }
 
-function next(prediction) {
-  const referral = prediction.referral;
+function next(result) {
+  const { referral } = result.prediction;
+  const told = problems(result); // stand with the output already
+  const reasons = (referral?.reasons ?? []).filter((it) => !told.includes(it));
   const lead = referral?.refer ? word("next.refer") : word(referral ? "next.no_rule" : "next.person");
-  return { refer: Boolean(referral?.refer), lead, reasons: referral?.reasons ?? [] };
+  return { refer: Boolean(referral?.refer), lead, reasons };
 }
 
 // Why there is no output, or none that counts. Each sentence once, however often the server says it.
