@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -18,6 +19,7 @@ from chiron.serve.app import build_app
 from chiron.serve.guard import Rules
 from chiron.serve.limits import Limits
 from chiron.serve.served_model import ServedModel
+from chiron.serve.server import listen
 from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.decision import Calibration, Decision, Threshold
 from chiron.spec.input_spec import InputSpec
@@ -98,6 +100,21 @@ def served(*models: ServedModel, rules: Rules | None = None, trail=None, **clien
     how = {"base_url": "http://localhost", "raise_server_exceptions": False} | client
     with TestClient(app, **how) as made:
         yield made
+
+
+@contextmanager
+def listening(*models: ServedModel, rules: Rules | None = None):
+    """The address of a server that listens at a port, in a thread of this process."""
+    app = build_app(models or (ServedModel.of("bright", Brightness()),), rules or Rules())
+    taken = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def limited(**limits: Any) -> Rules:
