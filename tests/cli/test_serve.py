@@ -2,12 +2,15 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import threading
 import time
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from killed_runs import start_command
@@ -59,6 +62,21 @@ def test_it_says_where_it_is_and_serves_what_was_asked_for(trained_run, capsys, 
     assert (card["name"], card["network"]) == ("run", "chiron_fair_cnn_nano")
     assert card["explainer"]["method"] is not None
     assert "not checked on this bundle" in card["explainer"]["words"]
+
+
+def test_the_commands_of_the_how_to_are_taken(trained_run, not_run, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve.md").read_text()
+    typed = [shlex.split(line)[2:] for line in page.splitlines() if line.startswith("chiron serve ")]
+    assert len(typed) >= 4
+    (tmp_path / "token.txt").write_text(TOKEN)
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        shutil.copytree(trained_run.bundle, tmp_path / "runs" / name / "bundle")
+    for arguments in typed:
+        not_run.clear()
+        assert run(["serve", *arguments, "--port", "0"]) == 0, arguments
+        assert not_run
 
 
 def test_other_machines_need_a_token(trained_run, refused, monkeypatch, not_run):
