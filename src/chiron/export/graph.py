@@ -1,5 +1,7 @@
 """Graph: everything from stored pixels to probabilities, as one network that every format is made of."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +68,7 @@ def trace(classifier: Classifier, samples: StoredImages) -> Traced:
     graph, images = Graph(classifier).eval(), example_images(classifier.input_spec)
     batch = Dim("batch", min=1, max=1024)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _plain_attention(graph):
             program = torch.export.export(graph, (images,), dynamic_shapes={INPUT: {0: batch}}, strict=False)
     except Exception as error:  # torch.export raises errors of many kinds
         raise ExportError(
@@ -75,3 +77,16 @@ def trace(classifier: Classifier, samples: StoredImages) -> Traced:
         ) from error
     kinds = {type(layer).__name__.lower() for network in classifier.networks for layer in network.modules()}
     return Traced(program, any("attention" in kind or "attn" in kind for kind in kinds), samples)
+
+
+@contextmanager
+def _plain_attention(graph: nn.Module) -> Iterator[None]:
+    """timm's layers with attention written out: fused, with a bias, it gives a layout that ONNX's steps do not keep."""
+    fused = [layer for layer in graph.modules() if getattr(layer, "fused_attn", False)]
+    for layer in fused:
+        layer.fused_attn = False
+    try:
+        yield
+    finally:
+        for layer in fused:
+            layer.fused_attn = True
