@@ -1,5 +1,7 @@
 """The model card of a bundle: what a stranger must know before using it, from the bundle's own facts."""
 
+import yaml
+
 from chiron.core.printable import as_markdown
 from chiron.decide.conformal import CROSS_FITTED
 from chiron.spec.decision import Decision, Threshold
@@ -17,8 +19,16 @@ def model_card(
     decision: Decision,
     intended_use: IntendedUse,
     provenance: Provenance,
+    *,
+    license: str = "unknown",
 ) -> str:
-    """Markdown text; facts that only a person can know are marked as not stated."""
+    """Markdown text; facts that only a person can know are marked as not stated.
+
+    It begins as the Hugging Face Hub wants its cards, so that a bundle can be shared there as it is.
+
+    Args:
+        license: of the bundle, by the Hub's name for it; its author alone can say.
+    """
     classes = "\n".join(f"- `{name}`: {labels.descriptions.get(name, NOT_STATED)}" for name in labels.names)
     splits = "\n".join(
         f"| {split} | {counts['images']:,} | {counts['groups']:,} |" for split, counts in provenance.data_counts.items()
@@ -43,7 +53,7 @@ def model_card(
     steps = provenance.recipe.get("train", {}).get("sanity_steps")
     sanity = "" if steps is None else f"\n**Sanity run: {steps} steps of training. Not a trained network.**\n"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance.library_versions.items()))
-    return f"""# {model_name} ({bundle_id})
+    return f"""{_front_matter(model_name, license)}# {model_name} ({bundle_id})
 
 {DISCLAIMER}
 {sanity}
@@ -85,6 +95,17 @@ import chiron
 print(chiron.load("path/to/this/folder").predict("image.png"))
 ```
 """
+
+
+def _front_matter(model_name: str, license: str) -> str:
+    """What the Hub reads. Source: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
+    content = {
+        "license": license,
+        "library_name": "chiron",
+        "pipeline_tag": "image-classification",
+        "tags": ["medical", "chiron", model_name],
+    }
+    return f"---\n{yaml.safe_dump(content, sort_keys=False)}---\n"
 
 
 def _first_weights(provenance: Provenance) -> str:

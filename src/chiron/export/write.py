@@ -9,7 +9,8 @@ from chiron.core.errors import SpecError
 from chiron.core.files import output_error
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.export.agreement import Run, agreement
-from chiron.export.graph import example_images, trace
+from chiron.export.graph import example_images
+from chiron.export.trace import trace
 from chiron.scorer import StoredImages
 from chiron.spec.export_spec import ExportSpec, Precision, QualityCheck
 

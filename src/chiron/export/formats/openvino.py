@@ -10,8 +10,8 @@ import numpy as np
 from chiron.core.files import new_folder
 from chiron.core.lazy import require_package
 from chiron.export.agreement import Run
-from chiron.export.graph import INPUT, Traced
-from chiron.export.to_onnx import to_onnx
+from chiron.export.graph import INPUT
+from chiron.export.trace import Traced
 from chiron.exported.openvino import GRAPH, SPEC, WEIGHTS, OpenVinoScorer, load_openvino, sealed
 from chiron.exported.telemetry import without_telemetry
 from chiron.spec.export_spec import ExportSpec, Precision
@@ -23,7 +23,7 @@ _MOST_SAMPLES = 300
 
 def convert(traced: Traced, precision: Precision) -> Any:
     """The model of OpenVINO. int8 alone changes it here: bf16 is how it is run, fp16 how its weights are written."""
-    model = load_openvino().Core().read_model(to_onnx(traced.program))
+    model = load_openvino().Core().read_model(traced.onnx)
     return _quantized(model, traced) if precision == "int8" else model
 
 
