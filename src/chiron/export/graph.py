@@ -9,11 +9,13 @@ from chiron.classifier import Classifier, class_logits
 from chiron.export.calibration import Probabilities
 from chiron.spec.input_spec import InputSpec
 
-INPUT, OUTPUTS = "images", ("logits", "probabilities")
+INPUT, OUTPUTS = "images", ("logits", "probabilities", "distances")  # the last of bundles with an out-of-scope score
 
 
 class Graph(nn.Module):
-    """`finish`, all networks and the calibration. Takes stored images as `Scorer.store` makes them, stacked.
+    """`finish`, all networks, the calibration and the out-of-scope score.
+
+    Takes stored images as `Scorer.store` makes them, stacked.
 
     Args:
         classifier: on the processor; its networks are shared, not copied.
@@ -22,16 +24,16 @@ class Graph(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.labels, self.finish, self.networks = classifier.labels, classifier.finish, classifier.networks
+        self.scope_distance = classifier.scope_distance
         calibration, count = classifier.decision.calibration, len(classifier.labels.names)
         self.probabilities = Probabilities(calibration, count, several=classifier.labels.is_multi_label)
 
-    def forward(
-        self, images: UInt[Tensor, "batch size size channels"]
-    ) -> tuple[Float[Tensor, "members batch classes"], Float[Tensor, "batch classes"]]:
-        """Logits of every network, and the probabilities of all together."""
+    def forward(self, images: UInt[Tensor, "batch size size channels"]) -> tuple[Float[Tensor, "..."], ...]:
+        """Logits (members, batch, classes), probabilities of all networks (batch, classes), distances (batch)."""
         inputs = self.finish(images.permute(0, 3, 1, 2))
         logits = torch.stack([class_logits(network(*inputs), self.labels) for network in self.networks])
-        return logits, self.probabilities(logits)
+        distances = () if self.scope_distance is None else (self.scope_distance(inputs[0]),)
+        return logits, self.probabilities(logits), *distances
 
 
 def example_images(spec: InputSpec, count: int = 2) -> UInt[Tensor, "_count _size _size _channels"]:

@@ -22,6 +22,7 @@ class Traced:
 
     program: ExportedProgram
     has_attention: bool
+    has_scope: bool  # whether distances are among its outputs
     samples: StoredImages  # by which int8 finds its ranges
 
     @cached_property
@@ -49,7 +50,8 @@ def trace(classifier: Classifier, samples: StoredImages) -> Traced:
             "Use the bundle itself."
         ) from error
     kinds = {type(layer).__name__.lower() for network in classifier.networks for layer in network.modules()}
-    return Traced(program, any("attention" in kind or "attn" in kind for kind in kinds), samples)
+    has_attention = any("attention" in kind or "attn" in kind for kind in kinds)
+    return Traced(program, has_attention, classifier.scope_distance is not None, samples)
 
 
 @contextmanager

@@ -59,7 +59,9 @@ def write_export(
     made = leaf.convert(
         trace(classifier, example_images(bundle.input).numpy() if samples is None else samples), precision
     )
-    spec = ExportSpec(bundle_id=classifier.bundle_id, precision=precision, bundle=bundle)
+    spec = ExportSpec(
+        bundle_id=classifier.bundle_id, precision=precision, bundle=bundle, experience=classifier.experience
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.tmp-", dir=path.parent) as folder:
