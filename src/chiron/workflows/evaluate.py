@@ -20,8 +20,8 @@ from chiron.spec.decision import Tta, Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.evaluate_bundle import require_no_trained_bundle, score_other_data
-from chiron.workflows.explain_run import explain_run
 from chiron.workflows.evaluate_views import score_views
+from chiron.workflows.explain_run import explain_run
 from chiron.workflows.external import External, WhenSeen, read_labels_map
 from chiron.workflows.look import enter_look, headline_split, now, part_of
 from chiron.workflows.overfit import refuse_overfit_check
