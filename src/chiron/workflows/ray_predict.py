@@ -70,6 +70,11 @@ def predict_on_ray(
     )
 
 
+def _absolute(bundle: str | Path, others: Sequence[str | Path]) -> tuple[str, list[str]]:
+    """Actors have working folders of their own."""
+    return str(Path(bundle).absolute()), [str(Path(other).absolute()) for other in others]
+
+
 class _Actor:
     """The bundle in a process of its own."""
 

@@ -37,5 +37,5 @@ def test_rows_are_those_of_the_plain_way_in_order(tmp_path, monkeypatch):
 
 def test_images_at_hand_are_refused(tmp_path):
     pytest.importorskip("ray")
-    with pytest.raises(DataError, match="must be files. Got images at hand"):
+    with pytest.raises(DataError, match=r"must be files\. Got images at hand"):
         predict_on_ray(tmp_path, [pictures(1)[0]])
