@@ -63,7 +63,13 @@ def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor], kno
             (target / KNOWN_IMAGES).write_text(known.to_text(), encoding="utf-8")
         (target / "README.md").write_text(
             model_card(
-                bundle_id(content), spec.network.name, spec.labels, spec.decision, spec.intended_use, spec.provenance
+                bundle_id(content),
+                spec.network.name,
+                spec.labels,
+                spec.decision,
+                spec.intended_use,
+                spec.provenance,
+                spec.scope,
             ),
             encoding="utf-8",
         )

@@ -6,6 +6,7 @@ from chiron.spec.decision import Decision, Threshold
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import DISCLAIMER, Provenance
 from chiron.spec.recipe import IntendedUse
+from chiron.spec.scope import ScopeSpec
 
 NOT_STATED = "not stated by the author"
 
@@ -17,6 +18,7 @@ def model_card(
     decision: Decision,
     intended_use: IntendedUse,
     provenance: Provenance,
+    scope: ScopeSpec | None = None,
 ) -> str:
     """Markdown text; facts that only a person can know are marked as not stated."""
     classes = "\n".join(f"- `{name}`: {labels.descriptions.get(name, NOT_STATED)}" for name in labels.names)
@@ -76,6 +78,9 @@ Made {provenance.created} with Chiron {provenance.chiron_version} ({versions}).
 Leaks: {leaks}
 Data digest: `{provenance.data_digest}`
 
+## Scope
+{_scope(scope)}
+
 ## Limits
 Scores hold for data like the above. No external testing is recorded in this bundle.
 
@@ -85,6 +90,19 @@ import chiron
 print(chiron.load("path/to/this/folder").predict("image.png"))
 ```
 """
+
+
+def _scope(scope: ScopeSpec | None) -> str:
+    """How an image is recognized that the bundle was not made for."""
+    if scope is None:
+        return "No out-of-scope score: any picture gets an output."
+    only = {"gray": " All of them were gray.", "color": " All of them were in color.", "both": ""}[scope.colors]
+    return (
+        f"An image is out of scope where its picture is less like {scope.num_train_images:,} training images than "
+        f"{scope.limit_percent:g} % of {scope.num_images:,} images of {scope.fitted_on} are; and where it is blank, "
+        f"blurred, or has less than half the side of the smallest of these ({scope.least_side_px} px).{only} The score "
+        "looks at brightness, color and detail: an image in scope may still show what no training image did."
+    )
 
 
 def _first_weights(provenance: Provenance) -> str:
@@ -149,6 +167,10 @@ def _decision(decision: Decision) -> str:
     ]
     if any(it.fitted_on == "cross_fit" and it.rule in ("expected", "guaranteed") for it in decision.thresholds):
         told.append("These promises are of each network by itself; of their mean, which answers, they are not proven.")
+    if decision.refer_below is not None:
+        told.append(
+            f"A person must decide where the probability of the class named is below {decision.refer_below:.4f}."
+        )
     if decision.conformal is not None:
         by = "" if decision.conformal.by == "all" else f", by {as_markdown(decision.conformal.by)}"
         told.append(

@@ -58,12 +58,7 @@ def predict_on_ray(
     files = [{"name": it.name, "root": str(it.source.root.absolute()), "path": it.path} for it in given.files()]
     return ray.data.from_items(files).map_batches(
         _Actor,
-        fn_constructor_args=(
-            str(Path(bundle).absolute()),
-            [str(Path(it).absolute()) for it in others],
-            tta,
-            batch_size,
-        ),
+        fn_constructor_args=(*_absolute(bundle, others), tta, batch_size),
         batch_size=batch_size,
         compute=ActorPoolStrategy(size=num_actors),
         num_gpus=num_gpus,
