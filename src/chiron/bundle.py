@@ -73,12 +73,7 @@ def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor], kno
         (target / SPEC).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         if known is not None:
             (target / KNOWN_IMAGES).write_text(known.to_text(), encoding="utf-8")
-        (target / CARD).write_text(
-            model_card(
-                bundle_id(content), spec.network.name, spec.labels, spec.decision, spec.intended_use, spec.provenance
-            ),
-            encoding="utf-8",
-        )
+        (target / CARD).write_text(model_card(bundle_id(content), spec), encoding="utf-8")
     return bundle_id(content)
 
 

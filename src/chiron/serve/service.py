@@ -154,7 +154,9 @@ class Service:
         results = []
         for place, (it, hashed) in enumerate(zip(each, hashes, strict=True)):
             bad = isinstance(it, str)
-            results.append(_result(place, hashed, status="unreadable", problem=it) if bad else next(said)(place, hashed))
+            results.append(
+                _result(place, hashed, status="unreadable", problem=it) if bad else next(said)(place, hashed)
+            )
         if not together:
             return results, None
         (of_unit,) = _read(model, model.scorer.combined(outputs), insist=insist)

@@ -62,8 +62,7 @@ class DecisionRecipe(Frozen):
         default=None,
         gt=0,
         lt=1,
-        description="share of the least sure fitting cases that would go to a person; of classes"
-        " that exclude each other",
+        description="share of the least sure fitting cases that would go to a person",
     )
     scope_percent: float = Field(
         default=99,

@@ -134,8 +134,7 @@ def write_card(path: str | Path, *, license: str = "unknown", write: bool = Fals
     """
     files = BundleFiles(Path(path))
     identity, spec, _ = read_bundle(files.path)
-    parts = (spec.labels, spec.decision, spec.intended_use, spec.provenance)
-    card = model_card(identity, spec.network.name, *parts, license=license)
+    card = model_card(identity, spec, license=license)
     if write and is_zip(files.path):
         raise BundleError(f"A card is written into a folder. Got {path}. Unpack it, or pack it after --write.")
     if write:
