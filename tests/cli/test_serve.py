@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from killed_runs import start_command
-from served import TOKEN, picture
+from served import TOKEN, files, picture
 from starlette.testclient import TestClient
 
 from chiron.cli.main import run
@@ -227,3 +227,16 @@ def _ask_anyhow(server: Server) -> None:
     with suppress(OSError, ValueError, IndexError):
         for k in range(100):
             server.ask(picture(k))
+
+
+def test_an_exported_model_is_served_as_its_bundle_is(trained_run, not_run, tmp_path):
+    assert run(["export", str(trained_run.path), "--to", "onnx", "--out", str(tmp_path / "chest.onnx"), "-q"]) == 0
+    assert run(["serve", str(trained_run.path), str(tmp_path / "chest.onnx"), "--port", "0"]) == 0
+    with TestClient(not_run["app"], base_url="http://localhost") as client:
+        told = [client.post("/api/predict", files=files(picture()), data={"model": name}) for name in ("run", "chest")]
+        bundle, exported = (it.json()["results"][0] for it in told)
+        cards = {it["name"]: it for it in client.get("/api/models").json()["models"]}
+    assert exported["prediction"]["probabilities"] == pytest.approx(bundle["prediction"]["probabilities"], abs=1e-4)
+    assert exported["experience"] == bundle["experience"] != []
+    assert cards["chest"]["bundle_id"] == cards["run"]["bundle_id"]
+    assert cards["chest"]["explainer"]["method"] is None
