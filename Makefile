@@ -7,7 +7,7 @@ export MPLBACKEND := Agg
 # One thread a test process: two processes share two cores.
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup demo test test-fast test-slow lint format index clean
+.PHONY: setup demo test test-fast test-slow docs lint format index clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -16,6 +16,7 @@ help:
 	@echo "make test       all default tests and checks (under 10 minutes)"
 	@echo "make test-fast  unit tests alone (under 2 minutes)"
 	@echo "make test-slow  kill-and-resume, coverage simulations, real data (needs CHIRON_DATA or ../shared/data)"
+	@echo "make docs       the site of the documentation in build/site (seconds)"
 	@echo "make lint       ruff, mypy, import layers"
 
 setup: $(STAMP)
@@ -39,6 +40,15 @@ test-fast: $(STAMP)
 test-slow: $(STAMP)
 	$(PYTEST) -n 2 --durations=15 -m "(slow or realdata) and not gpu and not network"
 
+# The pages are copied with README and the rest beside docs/, so that relative links hold on the site as in the repository.
+docs: $(STAMP)
+	rm -rf build/pages build/site
+	mkdir -p build/pages/experiments
+	cp -r docs README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff LICENSE build/pages
+	cp experiments/LOG.md build/pages/experiments
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python tests/built_site.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,4 +63,4 @@ index: $(STAMP)
 	$(BIN)/python -m chiron.models.index
 
 clean:
-	rm -rf chiron-demo build dist
+	rm -rf chiron-demo build dist .cache

@@ -17,7 +17,7 @@ install_import_hook(
         f"chiron.{name}"
         for name in (
             *("decide", "metrics", "preprocess", "layers", "models", "data", "engine", "explanation", "audit"),
-            "classifier",
+            *("classifier", "scorer", "export", "exported"),
         )
     ],
     "shape_checks.check",

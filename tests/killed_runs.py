@@ -15,7 +15,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-LOADED = ("chiron.workflows.train", "chiron.workflows.evaluate", "chiron.workflows.sweep", "chiron.cli.main")
+LOADED = (
+    *("chiron.workflows.train", "chiron.workflows.evaluate", "chiron.workflows.sweep", "chiron.workflows.serve"),
+    *("chiron.serve.app", "chiron.cli.main"),
+)
 
 
 def fork(function: Callable[..., Any], *arguments: Any) -> BaseProcess:

@@ -6,6 +6,8 @@
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from chiron.core.files import write_text
 from chiron.spec.library import packaged_recipes
 
@@ -73,6 +75,16 @@ def page() -> str:
         claimed = "-" if claimed.startswith("none for this protocol") else claimed
         parts.append(f"| `{name}` | {said['What']} | {lacking} | {claimed} |\n")
     return "".join(parts)
+
+
+def keys_of(model: type[BaseModel], before: str = "") -> set[str]:
+    """Every key path of a schema."""
+    found = set()
+    for name, field in model.model_fields.items():
+        found.add(before + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= keys_of(field.annotation, f"{before}{name}.")
+    return found
 
 
 if __name__ == "__main__":

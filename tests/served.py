@@ -7,23 +7,24 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
-from chiron.prediction import Prediction
 from chiron.scorer import Outputs, Scorer
 from chiron.serve.app import build_app
 from chiron.serve.guard import Rules
 from chiron.serve.limits import Limits
 from chiron.serve.served_model import ServedModel
+from chiron.serve.server import listen
 from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.decision import Calibration, Decision, Threshold
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
+from chiron.spec.scope import ScopeSpec
 
 TOKEN = "a-token-that-is-long-enough"
 
@@ -70,17 +71,25 @@ class Brightness(Scorer):
 class Unlike(Brightness):
     """Finds every dark image out of its scope."""
 
-    def read_out(self, outputs: Outputs) -> list[Prediction]:
-        return [_judged(it) for it in super().read_out(outputs)]
+    def __init__(self) -> None:
+        quantiles = tuple(np.linspace(0, 2, 101).tolist())
+        super().__init__(
+            scope=ScopeSpec(
+                quantiles=(quantiles,),
+                limit_percent=75,
+                fitted_on="cal",
+                num_images=100,
+                num_train_images=300,
+                least_side_px=16,
+                least_detail=0.0,
+                colors="both",
+            )
+        )
 
-
-def _judged(prediction: Prediction) -> Any:
-    in_scope = prediction.probabilities["ill"] > 0.1
-    scope = {"distance": 2.0, "percentile": 99.5, "limit": 1.5, "problems": [] if in_scope else ["it is too dark"]}
-    told = prediction.to_dict() | {"scope": scope | {"in_scope": in_scope}}
-    told["referral"] = {"refer": not in_scope, "reasons": scope["problems"]}
-    plain = {name: getattr(prediction, name) for name in ("predicted_class", "confidence", "decisions")}
-    return SimpleNamespace(to_dict=lambda: told, **plain)
+    def outputs(self, stored: np.ndarray) -> Outputs:
+        """The darker, the farther: black is at a distance of 2, and the limit lies at 1.5."""
+        bright = stored.reshape(len(stored), -1).mean(axis=1) / 255
+        return replace(super().outputs(stored), distances=2 * (1 - bright)[None])
 
 
 @contextmanager
@@ -93,15 +102,38 @@ def served(*models: ServedModel, rules: Rules | None = None, trail=None, **clien
         yield made
 
 
+@contextmanager
+def listening(*models: ServedModel, rules: Rules | None = None):
+    """The address of a server that listens at a port, in a thread of this process."""
+    app = build_app(models or (ServedModel.of("bright", Brightness()),), rules or Rules())
+    taken = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 def limited(**limits: Any) -> Rules:
     """Rules with other limits than the usual ones."""
     return Rules(limits=replace(Limits(), **limits))
 
 
 def picture(value: int = 128, size: tuple[int, int] = (20, 30), kind: str = "PNG") -> bytes:
+    """An image of about one gray value: stripes, since one without anything to be seen is out of every scope."""
+    stripes = np.full(size, value, dtype=np.int64) + np.where(np.arange(size[1]) % 4 < 2, 20, -20)
+    stream = io.BytesIO()
+    Image.fromarray(stripes.clip(0, 255).astype(np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+def blank_picture() -> bytes:
     """An image of one gray value."""
     stream = io.BytesIO()
-    Image.fromarray(np.full(size, value, dtype=np.uint8)).save(stream, kind)
+    Image.fromarray(np.full((20, 30), 90, dtype=np.uint8)).save(stream, "PNG")
     return stream.getvalue()
 
 

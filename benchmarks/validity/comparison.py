@@ -37,7 +37,10 @@ from chiron.metrics.metric import registered_metrics
 ALPHA = 0.05
 BLOCK = 100
 SIZES, PREVALENCES, NULLS = (50, 150, 600), (0.1, 0.2, 0.5), ("exchanged", "parametric", "shapes")
-RESAMPLED = ("brier", "log_loss", "average_precision", "f1", "balanced_accuracy", "precision")
+RESAMPLED = (
+    *("brier", "log_loss", "average_precision", "f1", "balanced_accuracy", "precision"),
+    *("positive_likelihood_ratio", "negative_likelihood_ratio"),
+)
 SEED_SDS, SEED_COUNTS, SEED_LIMITS = (0.5, 1.0, 2.0), (3, 5), {3: 0.075, 5: 0.065}
 POWERS = (0.3, 0.6, 0.9)
 NUM_RESAMPLES = 400  # enough for a standard error
@@ -307,6 +310,8 @@ def print_table(folder: Path) -> None:
             for test in tests:
                 if test not in of_cell:
                     shares.append("")
+                elif of_cell[test][1] < sets / 2:
+                    shares.append("-")  # mostly no answer: too few cases, or a ratio by 0
                 elif what == "power" or test == "one seed":
                     shares.append(f"{100 * of_cell[test][0] / of_cell[test][1]:.1f}")
                 else:

@@ -6,13 +6,14 @@ from chiron.version import __version__ as __version__
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
-        "load": "chiron.classifier",
+        "load": "chiron.loading",
         "Classifier": "chiron.classifier",
         "Manifest": "chiron.data.manifest",
         "Recipe": "chiron.spec.recipe",
         "train": "chiron.workflows.train",
         "evaluate": "chiron.workflows.evaluate",
         "predict": "chiron.workflows.predict",
+        "export": "chiron.workflows.export",
         "explain": "chiron.explanation.explain",
     },
 )

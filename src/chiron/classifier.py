@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -19,9 +20,12 @@ from chiron.core.errors import BundleError
 from chiron.data.dataset import to_tensor
 from chiron.data.known_images import KnownImages
 from chiron.models.create import create_model
+from chiron.models.scope import ScopeDistance
 from chiron.preprocess.finish import Finish
+from chiron.preprocess.views import views_of
 from chiron.scorer import Outputs, Scorer, StoredImages
-from chiron.spec.bundle_spec import BundleSpec, NetworkSpec
+from chiron.spec.bundle_spec import NetworkSpec
+from chiron.spec.decision import Tta
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 
@@ -33,16 +37,21 @@ class Classifier(Scorer):
     numbers.
     """
 
-    def __init__(self, networks: list[nn.Module], **described: Any) -> None:
-        """`described` is what every Scorer is given."""
+    def __init__(
+        self, networks: list[nn.Module], *, scope_distance: ScopeDistance | None = None, **described: Any
+    ) -> None:
+        """`described` is what every Scorer is given; a distance belongs to its `scope`."""
         super().__init__(**described)
         self.networks = nn.ModuleList(networks).eval().float()
         self.finish = Finish(self.input_spec)
+        self.scope_distance = None if scope_distance is None else scope_distance.eval().float()
 
     def to(self, device: torch.device | str) -> "Classifier":
         """Moves networks and preprocessing to `device`."""
         self.networks.to(device)
         self.finish.to(device)
+        if self.scope_distance is not None:
+            self.scope_distance.to(device)
         return self
 
     @property
@@ -53,7 +62,9 @@ class Classifier(Scorer):
     def outputs(self, stored: StoredImages) -> Outputs:
         """What the networks give for images as `store` makes them, stacked."""
         pixels = torch.stack([to_tensor(image) for image in stored])
-        return Outputs(self.member_logits(pixels).cpu().double().numpy())  # the CPU first: Apple's GPU has no float64
+        logits = self.member_logits(pixels).cpu().double().numpy()  # the CPU first: Apple's GPU has no float64
+        distances = self.distances(pixels)
+        return Outputs(logits, None if distances is None else distances.cpu().double().numpy()[np.newaxis])
 
     def logits(self, stored: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Logits, one column a class of `labels.names`; of several networks the mean.
@@ -71,6 +82,24 @@ class Classifier(Scorer):
             inputs = self.finish(stored.to(self.device))
             return torch.stack([class_logits(network(*inputs), self.labels) for network in self.networks])
 
+    def member_logits_of_views(
+        self, stored: Shaped[Tensor, "batch channels height width"], tta: Tta
+    ) -> Float[Tensor, "members batch classes"]:
+        """The logits of each network, of several views of an image those of their mean probabilities."""
+        if tta == "none":
+            return self.member_logits(stored)
+        views = views_of(stored.permute(0, 2, 3, 1).numpy(), tta)
+        each = [torch.from_numpy(np.ascontiguousarray(view)).permute(0, 3, 1, 2) for view in views]
+        return torch.from_numpy(self.averaged([self.member_logits(view).cpu().double().numpy() for view in each]))
+
+    @torch.inference_mode()
+    def distances(self, stored: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch"] | None:
+        """How unlike the training images each image is; None without an out-of-scope score."""
+        if self.scope_distance is None:
+            return None
+        with torch.autocast(self.device.type, enabled=False):
+            return self.scope_distance(self.finish(stored.to(self.device))[0])
+
     def save(self, folder: str | Path, *, known: KnownImages | None = None) -> str:
         """Writes the bundle and returns its id.
 
@@ -80,23 +109,14 @@ class Classifier(Scorer):
             BundleError: the classifier has no provenance.
             OutputError: the folder cannot be written.
         """
-        if self.provenance is None:
-            raise BundleError(
-                "A bundle must say where it comes from. Got a classifier without provenance. Set it first."
-            )
+        spec = self.bundle_spec
         tensors = {
             f"member_{k}.{name}": tensor
             for k, network in enumerate(self.networks)
             for name, tensor in network.state_dict().items()
         }
-        spec = BundleSpec(
-            network=self.network_spec,
-            input=self.input_spec,
-            labels=self.labels,
-            decision=self.decision,
-            intended_use=self.intended_use,
-            provenance=self.provenance,
-        )
+        if self.scope_distance is not None:
+            tensors |= {f"scope.{name}": tensor for name, tensor in self.scope_distance.state_dict().items()}
         former, self.bundle_id = self.bundle_id, write_bundle(Path(folder), spec, tensors, known)
         if former != self.bundle_id:  # they were of that bundle
             self.explainers, self.experience = (), None
@@ -138,8 +158,24 @@ def load(folder: str | Path, *, device: str = "cpu") -> Classifier:
         bundle_id=identity,
         explainers=read_explainer_checks(Path(folder), identity),
         experience=read_experience(Path(folder), identity),
+        scope=spec.scope,
+        scope_distance=None if spec.scope is None else _scope_distance(tensors, spec.input),
     )
     return classifier.to(device)
+
+
+def _scope_distance(tensors: dict[str, Tensor], input_spec: InputSpec) -> ScopeDistance:
+    own = {name.removeprefix("scope."): tensor for name, tensor in tensors.items() if name.startswith("scope.")}
+    try:
+        made = ScopeDistance(
+            img_size=input_spec.img_size, in_chans=input_spec.in_chans, num_centers=len(own["centers"])
+        )
+        made.load_state_dict(own, strict=True)
+    except (KeyError, RuntimeError) as error:
+        raise BundleError(
+            f"A bundle with an out-of-scope score must hold its tensors. Got {error}. Copy or train it again."
+        ) from error
+    return made
 
 
 def build_network(

@@ -169,6 +169,8 @@ def test_predict_prints_json_with_all_keys(trained_run, class_folders, result):
         "confidence",
         "probabilities",
         "calibrated",
+        "scope",
+        "referral",
         "disclaimer",
     }
 

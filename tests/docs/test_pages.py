@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,14 @@ PAGES = sorted(DOCS.rglob("*.md"))
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
-def commands(page: str) -> list[list[str]]:
+def typed(page: str) -> list[list[str]]:
+    """The words of every line of a page's shell blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line]
-    return [shlex.split(line)[1:] for line in lines if line.startswith("chiron ")]
+    return [shlex.split(line) for block in blocks for line in block.splitlines() if line]
+
+
+def commands(page: str) -> list[list[str]]:
+    return [words[1:] for words in typed(page) if words[0] == "chiron"]
 
 
 # One epoch on images as small as the phantoms shows that a command works; what it learns is of no interest.
@@ -103,6 +109,50 @@ def test_ham10000_runs_as_written(tmp_path, monkeypatch):
         assert run_small(arguments) == 0, arguments
     assert (tmp_path / "ham_report.html").is_file()
     assert len((tmp_path / "ham_runs" / "test_ledger.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_chest_xray_dicom_runs_as_written(tmp_path, monkeypatch):
+    """And nothing that is written holds the name of a file or patient, but the one file that is for it."""
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("tutorials/chest-xray-dicom.md"):
+        assert run_small(arguments) == 0, arguments
+    assert (tmp_path / "project/predictions.csv").read_text(encoding="utf-8").count("\n") > 20
+    assert (tmp_path / "project/maps/index.html").is_file()
+    assert (tmp_path / "report_to_share.html").is_file()
+    names = {path.stem.encode() for path in tmp_path.glob("xrays/*/*.dcm")} | {b"Phantom^"}
+    written = [tmp_path / "report_to_share.html", *(tmp_path / "project").rglob("*")]
+    for path in written:
+        if path.is_file() and path.suffix in (".csv", ".json", ".jsonl", ".yaml", ".html", ".md", ".svg"):
+            held = path.read_bytes()
+            assert (path.name == "local_names.csv") == any(name in held for name in names), path
+
+
+@pytest.mark.slow
+def test_several_gpus_runs_as_written(tmp_path, monkeypatch, capsys):
+    """As a job of two processes on the CPU; what one and two have learned is the same."""
+    monkeypatch.chdir(tmp_path)
+    page = "tutorials/several-gpus.md"
+    for words in typed(page):
+        if words[0] == "torchrun":
+            subprocess.run([sys.executable, "-m", "torch.distributed.run", *words[1:]], check=True)
+        else:
+            assert run(words[1:]) == 0, words
+    capsys.readouterr()
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, {})
+    one, two = ([float(it) for it in numbers_in(line)] for line in capsys.readouterr().out.splitlines())
+    assert len(one) == 3
+    assert two == pytest.approx(one, abs=2e-4)
+    numbers = [json.loads((tmp_path / run / "evaluation_metrics.json").read_text()) for run in ("one", "two")]
+    assert numbers[0]["split"] == numbers[1]["split"] == "test"
+    assert numbers[0]["overall"]["auroc"]["value"] == pytest.approx(numbers[1]["overall"]["auroc"]["value"], abs=0.01)
+
+
+def test_every_tutorial_is_run():
+    for path in (DOCS / "tutorials").glob("*.md"):
+        assert f"test_{path.stem.replace('-', '_')}_runs_as_written" in globals(), path
 
 
 @pytest.mark.slow

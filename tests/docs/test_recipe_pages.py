@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import typer
-from pydantic import BaseModel
-from recipe_pages import PAGE, page
+from recipe_pages import PAGE, keys_of, page
 
 from chiron.cli.main import app
 from chiron.spec.augment_presets import PRESETS
@@ -48,16 +47,6 @@ def commands(text: str) -> list[list[str]]:
     """Arguments of every `chiron` command in the page's shell blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     return [shlex.split(line)[1:] for block in blocks for line in block.splitlines() if line.startswith("chiron ")]
-
-
-def keys_of(model: type[BaseModel], before: str = "") -> set[str]:
-    """Every key path of a schema."""
-    found = set()
-    for name, field in model.model_fields.items():
-        found.add(before + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= keys_of(field.annotation, f"{before}{name}.")
-    return found
 
 
 def test_there_is_a_page_a_system():

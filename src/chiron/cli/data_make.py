@@ -18,8 +18,8 @@ def make_command(
         str,
         typer.Option(
             "--layout",
-            help="manifest, class_folders, csv, medmnist, roboflow; chests: kermany, and with several "
-            "findings chexpert, nih; skin: ham10000, isic2019.",
+            help="manifest, class_folders, csv, medmnist, roboflow; chests: dicom, kermany, and with "
+            "several findings chexpert, nih; skin: ham10000, isic2019.",
         ),
     ] = "manifest",
     shortcut: Annotated[

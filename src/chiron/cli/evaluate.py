@@ -26,6 +26,7 @@ from chiron.cli.options import (
     say_table,
     start_logging,
 )
+from chiron.spec.decision import Tta
 
 _FIRST = (
     "auroc",
@@ -92,6 +93,10 @@ def evaluate_command(
         str | None,
         typer.Option("--explain", metavar="METHOD", help="Maps of some right and wrong images of a run; e.g. auto."),
     ] = None,
+    tta: Annotated[
+        Tta,
+        typer.Option("--tta", help="Average over views: hflip, dihedral. Of a run the results go to e.g. RUN/tta_hflip."),
+    ] = "none",
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -115,6 +120,7 @@ def evaluate_command(
         privacy=privacy,
         pictures=not no_images,
         explain=explain,
+        tta=tta,
         force=force,
         device=device,
         threads=threads,

@@ -16,6 +16,7 @@ from chiron.cli import (
     demo,
     evaluate,
     explain,
+    export,
     fit_check,
     models,
     plan,
@@ -61,6 +62,7 @@ app.command("compare")(compare.compare_command)
 app.command("report")(report.report_command)
 app.command("fit-check")(fit_check.fit_check_command)
 app.command("predict")(predict.predict_command)
+app.command("export")(export.export_command)
 app.command("explain")(explain.explain_command)
 app.command("serve")(serve.serve_command)
 app.command("demo")(demo.demo_command)

@@ -20,6 +20,7 @@ from chiron.cli.options import (
     start_logging,
 )
 from chiron.core.errors import EXIT_USER_MISTAKE, SpecError
+from chiron.spec.decision import Tta
 from chiron.spec.provenance import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -29,11 +30,26 @@ if TYPE_CHECKING:
 def predict_command(
     bundle: Annotated[Path, typer.Argument(help="A bundle, or a run folder that holds one.")],
     paths: Annotated[list[str], typer.Argument(help="Images, folders, patterns, zips.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Write a CSV file instead of printing.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write a table instead of printing: *.csv, *.jsonl, *.parquet.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the table at --out.")] = False,
     by: Annotated[
         str | None, typer.Option("--by", help="One row a unit: a column of --table, or folder for one a folder.")
     ] = None,
     table: Annotated[Path | None, typer.Option("--table", help="Table of image names and their units.")] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--with", metavar="BUNDLE", help="Answer with another bundle; may be repeated.")
+    ] = None,
+    tta: Annotated[
+        Tta, typer.Option("--tta", help="Average over views: hflip, the mirror image; dihedral, all 8 of a square.")
+    ] = "none",
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", min=1, help="With --json or *.jsonl: the most probable classes.")
+    ] = None,
+    insist: Annotated[
+        bool, typer.Option("--insist", help="Print outputs for images that are out of the bundle's scope too.")
+    ] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
     privacy: Privacy = "auto",
     device: Device = "auto",
@@ -45,41 +61,52 @@ def predict_command(
 ) -> None:
     """Predict images: the class and its probability, or of several classes all. Exit code 2 with an unreadable file."""
     start_logging(quiet=quiet, debug=debug)
-    from chiron.workflows.predict import predict, predict_units
+    from chiron.workflows.predict import predict_stream, predict_units
 
-    how: dict[str, Any] = {"out": out, "force": force, "device": device, "threads": threads}
-    how |= {"batch_size": batch_size, "privacy": privacy}
+    how: dict[str, Any] = {"out": out, "force": force, "device": device, "threads": threads, "others": others or ()}
+    how |= {"batch_size": batch_size, "privacy": privacy, "tta": tta, "top_k": top_k}
+    if resume and (out is None or by is not None):
+        raise SpecError(
+            f"--resume goes on with a table of images. Got {'no --out' if out is None else '--by'}. Leave it out."
+        )
     if by is not None:
-        _say_units(predict_units(bundle, paths, by=by, table=table, **how), out, as_json=as_json)
+        units = predict_units(bundle, paths, by=by, table=table, **how)
+        _say_units(units, out, as_json=as_json, top_k=top_k, insist=insist)
         return
     if table is not None:
         raise SpecError("A table says which unit an image is of. Got --table without --by. Add --by COLUMN.")
-    rows = predict(bundle, paths, **how)
-    failed = sum(bool(row.problem) for row in rows)
-    if as_json:
-        say_json([_as_json(row, "path") for row in rows])
-    elif out is None:
-        _say_rows(rows)
-        say(DISCLAIMER)
+    stream = predict_stream(bundle, paths, resume=resume, **how)
+    if out is not None and not as_json:
+        for _ in stream:
+            pass  # written as they come, and not held
+        say(f"{stream.num_done - stream.num_failed} of {stream.num_done} images predicted: {out}")
     else:
-        say(f"{len(rows) - failed} of {len(rows)} images predicted: {out}")
-    if failed:
+        rows = list(stream)
+        if as_json:
+            say_json([_as_json(row, "path", top_k) for row in rows])
+        else:
+            _say_rows(rows, insist=insist)
+            say(DISCLAIMER)
+    if stream.num_failed:
         raise typer.Exit(EXIT_USER_MISTAKE)
 
 
-def _say_units(units: "list[UnitRow]", out: Path | None, *, as_json: bool) -> None:
+def _say_units(units: "list[UnitRow]", out: Path | None, *, as_json: bool, top_k: int | None, insist: bool) -> None:
     """One row a unit, and below it those of its images."""
     images = [row for unit in units for row in unit.images]
     failed = sum(bool(row.problem) for row in images)
     if as_json:
         say_json(
-            [_as_json(unit, "unit") | {"images": [_as_json(row, "path") for row in unit.images]} for unit in units]
+            [
+                _as_json(unit, "unit", top_k) | {"images": [_as_json(row, "path", top_k) for row in unit.images]}
+                for unit in units
+            ]
         )
     elif out is None:
         listed: list[Row | UnitRow] = []
         for unit in units:
             listed += [unit, *unit.images]
-        _say_rows(listed)
+        _say_rows(listed, insist=insist)
         say(DISCLAIMER)
     else:
         done = sum(unit.prediction is not None for unit in units)
@@ -88,21 +115,23 @@ def _say_units(units: "list[UnitRow]", out: Path | None, *, as_json: bool) -> No
         raise typer.Exit(EXIT_USER_MISTAKE)
 
 
-def _as_json(row: "Row | UnitRow", called: str) -> dict[str, Any]:
-    return {called: row.name, **(row.prediction.to_dict() if row.prediction else {"problem": row.problem})}
+def _as_json(row: "Row | UnitRow", called: str, top_k: int | None) -> dict[str, Any]:
+    said = row.prediction
+    return {called: row.name, **({"problem": row.problem} if said is None else said.to_dict(top_k=top_k))}
 
 
-def _say_rows(rows: "Sequence[Row | UnitRow]") -> None:
+def _say_rows(rows: "Sequence[Row | UnitRow]", *, insist: bool) -> None:
     """The class named and its probability; where an image can have several classes, the probability of each.
 
-    Answers to clinical questions follow. The images of a unit are indented below it.
+    Answers to clinical questions follow, and why a person must decide. Of an image that is out of scope nothing else is
+    told but on request. The images of a unit are indented below it.
     """
     first = next(row.prediction for row in rows if row.prediction)
     if first.predicted_class is None:
         header = ["image", *first.probabilities]
     else:
         header = ["image", "model output", "probability"]
-    header += list(first.decisions)
+    header += [*first.decisions, "a person must decide"]
     has_units = any(hasattr(row, "images") for row in rows)
     shown: list[tuple[str, ...]] = []
     for row in rows:
@@ -111,7 +140,11 @@ def _say_rows(rows: "Sequence[Row | UnitRow]") -> None:
         if said is None:
             shown.append((name, "unreadable", *[""] * (len(header) - 2)))
             continue
-        answers = [f"{it.answer} ({it.score:.4f})" for it in said.decisions.values()]
+        reasons = " ".join(said.referral.reasons)
+        if said.scope is not None and not said.scope.in_scope and not insist:
+            shown.append((name, "out of scope", *[""] * (len(header) - 3), reasons))
+            continue
+        answers = [*[f"{it.answer} ({it.score:.4f})" for it in said.decisions.values()], reasons]
         if said.predicted_class is None or said.confidence is None:
             shown.append((name, *[f"{p:.4f}" for p in said.probabilities.values()], *answers))
         else:

@@ -53,6 +53,12 @@ class ExplainError(ChironError):
     """An explanation cannot be made, or says nothing."""
 
 
+class ExportError(ChironError):
+    """An exported form does not say what the bundle says, or a network cannot be exported."""
+
+    exit_code = EXIT_CHECK_FAILED
+
+
 class LeakError(ChironError):
     """The same patient, group or picture stands in two splits."""
 

@@ -16,6 +16,7 @@ from chiron.data.manifest_columns import LABEL_PREFIX, UNCERTAIN
 from chiron.data.predictions import ID_COLUMNS, REFERENCE_PREFIX, Predictions, member_columns
 from chiron.data.source import ImageSource
 from chiron.engine.runtime import Runtime
+from chiron.spec.decision import Tta
 from chiron.spec.labels import LabelSpace
 
 # Columns that the manifest has for its own use and a table of predictions does not repeat.
@@ -48,10 +49,12 @@ def score_members(
     *,
     batch_size: int,
     loader: DataLoader | None = None,
+    tta: Tta = "none",
 ) -> Float[np.ndarray, "members n classes"]:
     """Logits that each network gives every image, in order, in all processes; each process scores its share.
 
     Args:
+        tta: views of each image whose probabilities are averaged, see `Scorer.averaged`.
         loader: what `scoring_loader` gave for these images before.
 
     Raises:
@@ -61,7 +64,7 @@ def score_members(
     logits = torch.zeros(len(classifier.networks), count, len(classifier.labels.names))
     times = torch.zeros(count)
     for pixels, index in loader or scoring_loader(images, runtime, batch_size=batch_size):
-        logits[:, index] = classifier.member_logits(pixels).cpu()
+        logits[:, index] = classifier.member_logits_of_views(pixels, tta).cpu()
         times[index] += 1
     world.sum(logits)  # exact: all but one process have 0
     if not bool((world.sum(times) == 1).all()):
@@ -73,13 +76,23 @@ def score_members(
 
 
 def score_manifest(
-    classifier: Classifier, manifest: Manifest, runtime: Runtime, *, batch_size: int, seed: int = 0
+    classifier: Classifier,
+    manifest: Manifest,
+    runtime: Runtime,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    tta: Tta = "none",
 ) -> Predictions:
-    """The predictions table of all rows of `manifest`; unreadable rows stay in it without scores."""
+    """The predictions table of all rows of `manifest`; unreadable rows stay in it without scores.
+
+    Args:
+        tta: see `score_members`; the facts say which.
+    """
     frame = manifest.frame
     readable = frame.filter(pl.col("status") == "ok")
     images = StoredImages(ImageSource(manifest.root), readable["path"].to_list(), classifier.input_spec)
-    logits = score_members(classifier, images, runtime, batch_size=batch_size)
+    logits = score_members(classifier, images, runtime, batch_size=batch_size, tta=tta)
     scores = pl.DataFrame({"sample_id": readable["sample_id"]}).with_columns(_logit_columns(logits, classifier))
     table = frame.select(
         *ID_COLUMNS,
@@ -104,6 +117,8 @@ def score_manifest(
     }
     if classifier.labels.is_multi_label:
         facts["uncertain"] = classifier.labels.uncertain
+    if tta != "none":
+        facts["tta"] = tta
     if classifier.labels.ordinal:
         facts["ordinal"] = True
     return Predictions(table, classifier.labels.names, classifier.labels.positive, facts)

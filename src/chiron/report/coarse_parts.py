@@ -55,7 +55,9 @@ def shareable_numbers(evaluation: Numbers) -> dict[str, Any]:
         found["calibration_fit"] = _calibration_fit(evaluation)
     if again := evaluation.get("recalibration"):
         sizes = {key: coarse(again[key]) for key in ("num_images", "num_units", "num_groups")}
-        found["recalibration"] = {key: again[key] for key in ("former_bundle_id", "split", "unit")} | sizes
+        found["recalibration"] = {
+            key: again[key] for key in ("former_bundle_id", "split", "unit", "thresholds")
+        } | sizes
     found["questions"] = {name: _question(it) for name, it in (evaluation.get("questions") or {}).items()}
     found["subgroups"] = [
         _subgroups({**it, "attribute": known[0]})

@@ -71,6 +71,7 @@ RULES: tuple[Callable[[Evaluation, ReportContext], str | None], ...] = (
     numbers.undefined_numbers,
     numbers.miscalibrated,
     design.fitted_where_selected,
+    numbers.views_averaged,
     design.imbalance_corrected_twice,
     design.probabilities_shifted,
     data.prevalence_unlike_clinic,

@@ -139,6 +139,18 @@ def miscalibrated(evaluation: Evaluation, context: ReportContext) -> str | None:
     )
 
 
+def views_averaged(evaluation: Evaluation, context: ReportContext) -> str | None:
+    """Probabilities are means over views, and nothing was fitted to such means."""
+    views = {"hflip": "each image and its mirror image", "dihedral": "the eight ways to turn and mirror each image"}
+    told = views.get(evaluation.get("tta", "none"))
+    if told is None:
+        return None
+    return (
+        f"Scored with test-time augmentation: probabilities are means over {told}. Calibration, thresholds and "
+        "prediction sets were fitted without it."
+    )
+
+
 def promise_not_kept(evaluation: Evaluation, context: ReportContext) -> str | None:
     """The sensitivity found at a frozen threshold is below the one promised."""
     broken = promises_missed(evaluation)

@@ -224,7 +224,10 @@ def recalibration(evaluation: Evaluation) -> str:
     if not found:
         return ""
     size = f"{plural(found['num_units'], found['unit'])} of {plural(found['num_groups'], 'group')}"
-    return f"Recalibrated on {size} of these data (split {found['split']}), which are not scored."
+    text = f"Recalibrated on {size} of these data (split {found['split']}), which are not scored."
+    for question, (before, after) in found["thresholds"].items():
+        text += f" The threshold of {question} was {number(before)} and is {number(after)}."
+    return text
 
 
 def failures(gallery: Gallery) -> dict[str, str]:

@@ -130,6 +130,7 @@ class PredictionSaid(BaseModel):
     calibrated: bool = False
     decisions: dict[str, AnswerSaid] = {}
     prediction_set: list[str] | None = None
+    spread: dict[str, tuple[float, float]] | None = None  # of several networks: no confidence interval
     scope: ScopeSaid | None = None
     referral: ReferralSaid | None = None
     disclaimer: str

@@ -12,12 +12,11 @@ from starlette.requests import Request
 
 from chiron.core.errors import PreprocessError
 from chiron.preprocess.decode import image_size
-from chiron.preprocess.resize import StoredImage
-from chiron.scorer import Scorer
+from chiron.scorer import Opened, Scorer
 from chiron.serve.limits import Limits
 from chiron.serve.refusal import Refusal
 
-__all__ = ["Form", "form_schema", "read_form", "stored_of"]
+__all__ = ["Form", "form_schema", "opened", "read_form"]
 
 _MOST_FIELDS, _LONGEST_FIELD = 8, 4096
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
@@ -113,8 +112,8 @@ def _too_many(images: str, most: int) -> Refusal:
     )
 
 
-def stored_of(data: bytes, name: str, scorer: Scorer, limits: Limits) -> StoredImage:
-    """One upload as the scorer's networks take it; its size is looked at before anything is unpacked.
+def opened(data: bytes, name: str, scorer: Scorer, limits: Limits) -> Opened:
+    """One upload ready for the scorer's networks; its size is looked at before anything is unpacked.
 
     Args:
         name: how a message calls it; it says nothing of the kind of file.
@@ -134,7 +133,7 @@ def stored_of(data: bytes, name: str, scorer: Scorer, limits: Limits) -> StoredI
             f"An image must be at least {limits.min_side_px} pixels wide and high. Got {width} x {height} in {name}. "
             "Send the image itself."
         )
-    return scorer.store(data)
+    return scorer.open(data)
 
 
 def form_schema(files: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,19 @@
 import asyncio
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from chiron.core.errors import DataError, PreprocessError
 from chiron.core.hashing import keyed_hash, sha256_bytes
-from chiron.prediction import Prediction
-from chiron.serve.answers import Explanation, Predicted, PredictionSaid, Result
+from chiron.scorer import Opened, Outputs
+from chiron.serve.answers import ExperienceSaid, Explanation, Predicted, PredictionSaid, Result
 from chiron.serve.audit_trail import AuditTrail
-from chiron.serve.intake import Form, stored_of
+from chiron.serve.intake import Form, opened
 from chiron.serve.limits import Limits
 from chiron.serve.measured import Measured
 from chiron.serve.refusal import Refusal
@@ -102,7 +104,7 @@ class Service:
         said = {"class_name": made.class_name, "method": made.method, "confidence": made.probability}
         hashed = self._hash(form.images[0])
         prediction = PredictionSaid.model_validate(said | {"disclaimer": DISCLAIMER})
-        await self._keep(model, "explain", [_result(0, "ok", hashed, prediction=prediction)])
+        await self._keep(model, "explain", [_result(0, hashed, status="ok", prediction=prediction)])
         return Explanation(
             model=model.name,
             bundle_id=model.scorer.bundle_id,
@@ -140,31 +142,31 @@ class Service:
     async def _results(
         self, model: ServedModel, images: Sequence[bytes], *, together: bool, insist: bool
     ) -> tuple[list[Result], Result | None]:
-        opened = await asyncio.gather(*[self._opened(model, data, place) for place, data in enumerate(images)])
-        problems = [it if isinstance(it, str) else None for it in opened]
-        stored = [it for it in opened if not isinstance(it, str)]
-        if not stored:
+        each = await asyncio.gather(*[self._opened(model, data, place) for place, data in enumerate(images)])
+        usable = [it for it in each if isinstance(it, Opened)]
+        if not usable:
             of_all = f" ({len(images)} images, none can be used.)" if len(images) > 1 else ""
-            raise Refusal(422, "unreadable", f"{problems[0]}{of_all}")
-        outputs = await model.batcher.outputs(stored)
-        said = iter(model.scorer.read_out(outputs))
+            raise Refusal(422, "unreadable", f"{each[0]}{of_all}")
+        outputs = await model.batcher.outputs([it.stored for it in usable])
+        outputs = replace(outputs, problems=tuple(it.problems for it in usable))
+        said = iter(_read(model, outputs, insist=insist))
         hashes = [self._hash(data) for data in images]
-        results = [
-            _result(place, "unreadable", hashed, problem=problem)
-            if problem
-            else _read(model, place, next(said), hashed, insist=insist)
-            for place, (problem, hashed) in enumerate(zip(problems, hashes, strict=True))
-        ]
+        results = []
+        for place, (it, hashed) in enumerate(zip(each, hashes, strict=True)):
+            if isinstance(it, str):
+                results.append(_result(place, hashed, status="unreadable", problem=it))
+            else:
+                results.append(next(said)(place, hashed))
         if not together:
             return results, None
-        of_unit = model.scorer.read_out(model.scorer.combined(outputs))[0]
-        return results, _read(model, OF_UNIT, of_unit, keyed_hash(self.key, "".join(hashes)), insist=insist)
+        (of_unit,) = _read(model, model.scorer.combined(outputs), insist=insist)
+        return results, of_unit(OF_UNIT, keyed_hash(self.key, "".join(hashes)))
 
-    async def _opened(self, model: ServedModel, data: bytes, place: int) -> Any:
-        """The image as the network takes it, or the sentence why it cannot be."""
+    async def _opened(self, model: ServedModel, data: bytes, place: int) -> Opened | str:
+        """The image ready for the network, or the sentence why it cannot be."""
         loop, name = asyncio.get_running_loop(), f"image {place + 1}"
         try:
-            return await loop.run_in_executor(self._decoders, stored_of, data, name, model.scorer, self.limits)
+            return await loop.run_in_executor(self._decoders, opened, data, name, model.scorer, self.limits)
         except (PreprocessError, DataError) as error:
             return str(error)
 
@@ -177,32 +179,40 @@ class Service:
         return keyed_hash(self.key, sha256_bytes(data))
 
 
-def _read(model: ServedModel, place: int, prediction: Prediction, hashed: str, *, insist: bool) -> Result:
-    """What is told of a prediction: of an image out of scope no probabilities, unless they are insisted on."""
-    said: dict[str, Any] = prediction.to_dict()
-    scope = said.get("scope")
-    if scope is None or scope["in_scope"]:
-        return _result(place, "ok", hashed, prediction=PredictionSaid.model_validate(said), of=(model, prediction))
-    told = said if insist else {name: value for name, value in said.items() if name in _TOLD_OUTSIDE}
-    return _result(place, "out_of_scope", hashed, prediction=PredictionSaid.model_validate(told))
+def _read(model: ServedModel, outputs: Outputs, *, insist: bool) -> list[Callable[[int, str], Result]]:
+    """What is told of each row, once its place and its hash are known.
+
+    Of an image that is out of scope, or in which something speaks against using it, no probabilities are told unless
+    they are insisted on.
+    """
+    told: list[Callable[[int, str], Result]] = []
+    for place, prediction in enumerate(model.scorer.read_out(outputs)):
+        said: dict[str, Any] = prediction.to_dict()
+        is_inside = not outputs.problems_of(place) and (prediction.scope is None or prediction.scope.in_scope)
+        if not is_inside and not insist:
+            said = {name: value for name, value in said.items() if name in _TOLD_OUTSIDE}
+        how: dict[str, Any] = {"prediction": PredictionSaid.model_validate(said)}
+        if is_inside:
+            how["experience"] = model.experience(prediction)
+        told.append(partial(_result, status="ok" if is_inside else "out_of_scope", **how))
+    return told
 
 
 def _result(
     place: int,
-    status: Any,
     hashed: str,
     *,
+    status: Any,
     problem: str | None = None,
     prediction: PredictionSaid | None = None,
-    of: tuple[ServedModel, Prediction] | None = None,
+    experience: Sequence[ExperienceSaid] = (),
 ) -> Result:
-    """A result; with the test cases that had such an output, but for an image that is out of scope."""
     return Result(
         index=place,
         status=status,
         problem=problem,
         prediction=prediction,
-        experience=[] if of is None else of[0].experience(of[1]),
+        experience=list(experience),
         input_sha256_keyed=hashed,
     )
 

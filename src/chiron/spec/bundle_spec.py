@@ -10,6 +10,7 @@ from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import Provenance
 from chiron.spec.recipe import IntendedUse, ModelRecipe
+from chiron.spec.scope import ScopeSpec
 
 
 class NetworkSpec(Frozen):
@@ -36,3 +37,4 @@ class BundleSpec(Frozen):
     decision: Decision
     intended_use: IntendedUse
     provenance: Provenance
+    scope: ScopeSpec | None = None  # bundles of former versions have none, and no out-of-scope score

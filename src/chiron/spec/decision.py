@@ -13,6 +13,7 @@ CalibrationMethod = Literal["none", "temperature", "temperature_bias", "platt", 
 ThresholdRule = Literal["point", "expected", "guaranteed", "youden"]
 ConformalScore = Literal["lac", "aps", "raps"]
 FittedOn = Literal["none", "cal", "cross_fit", "reuse_val", "other_data"]  # other_data: than those of the training
+Tta = Literal["none", "hflip", "dihedral"]  # views of an image whose probabilities are averaged
 UNITS: tuple[str, ...] = get_args(Unit)
 
 
@@ -56,6 +57,16 @@ class DecisionRecipe(Frozen):
     alpha: float = Field(default=0.1, gt=0, lt=0.5, description="share of sets that may miss the reference class")
     conformal_by: str = Field(
         default="all", description="all, class, or a subgroup column: the share holds for each of them"
+    )
+    refer_share: float | None = Field(
+        default=None, gt=0, lt=1, description="share of the least sure fitting cases that would go to a person; of classes"
+        " that exclude each other"
+    )
+    scope_percent: float = Field(
+        default=99,
+        ge=50,
+        le=100,
+        description="an image less like the training's than so many percent of cal (else val) is out of scope",
     )
 
     @model_validator(mode="after")
@@ -127,6 +138,7 @@ class Decision(Frozen):
     questions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     thresholds: tuple[Threshold, ...] = ()
     conformal: Conformal | None = None
+    refer_below: float | None = None  # a less probable class is not told without a person
 
     def asked_of(self, names: tuple[str, ...], positive: str | None, *, several: bool) -> dict[str, tuple[str, ...]]:
         """The questions that have an answer for these labels, see `questions_of`; of several labels those decided."""

@@ -114,6 +114,9 @@ def _write_decision(run: RunFolder, classifier: Classifier, decision: Decision, 
     """The run's bundle with this decision, and its id in what was scored by the same network."""
     former = classifier.bundle_id
     classifier.decision = decision
+    if classifier.scope is not None:
+        limit = {"limit_percent": recipe.decision.scope_percent}
+        classifier.scope = classifier.scope.model_copy(update=limit)
     assert classifier.provenance is not None  # a loaded one has it
     classifier.provenance = classifier.provenance.model_copy(update={"recipe": shareable_recipe(recipe)})
     classifier.save(run.bundle, known=read_known_images(run.bundle))

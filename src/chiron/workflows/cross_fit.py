@@ -29,7 +29,7 @@ from chiron.spec.decision import Calibration, Decision
 from chiron.spec.labels import LabelSpace
 from chiron.spec.recipe import Recipe
 from chiron.workflows.calibrate import told_decision
-from chiron.workflows.decision import best_combine, calibration_of, thresholds_of, unfitted_decision
+from chiron.workflows.decision import best_combine, calibration_of, refer_below, thresholds_of, unfitted_decision
 from chiron.workflows.make_bundle import make_bundle
 from chiron.workflows.run_folder import RunFolder
 
@@ -119,6 +119,7 @@ def cross_fit_decision(recipe: Recipe, held_out: list[Predictions], val: list[Pr
     ]
     together = _together(units)
     fitted: dict[str, Any] = {"calibration": calibration}
+    fitted["refer_below"] = refer_below(asked, np.concatenate(probs))
     if asked.threshold != "none":
         fitted["thresholds"] = thresholds_of(asked, together, np.concatenate(probs), "cross_fit")
     if asked.conformal != "none":

@@ -90,6 +90,8 @@ def require_decision(recipe: Recipe, manifest: Manifest, labels: LabelSpace) -> 
     _require_questions(asked, labels)
     _require_columns(asked, manifest)
     wanted = [f"decision.{key} {getattr(asked, key)}" for key in ("threshold", "conformal") if _is_wanted(asked, key)]
+    if asked.refer_share is not None:
+        wanted.append(f"decision.refer_share {asked.refer_share:g}")
     if asked.calibration not in ("none", "auto"):
         wanted.append(f"decision.calibration {asked.calibration}")
     if fitted_on == "none" and wanted:
@@ -139,6 +141,11 @@ def _require_questions(asked: DecisionRecipe, labels: LabelSpace) -> None:
     if several and _is_wanted(asked, "conformal"):
         raise SpecError(
             "decision.conformal belongs to classes that exclude each other. Got several labels an image. Leave it out."
+        )
+    if several and asked.refer_share is not None:
+        raise SpecError(
+            "decision.refer_share belongs to classes that exclude each other, where one is named. Got several labels an "
+            "image. Leave it out."
         )
     has_positive = several or (len(names) == 2 and labels.positive is not None)
     for key, value in (("combine", "max_prob"), ("unit_label", "any_positive")):
@@ -215,9 +222,21 @@ def with_thresholds_and_sets(
     """The calibrated decision with what is fitted on calibrated probabilities of units."""
     units = _decided(units, decision)
     fitted: dict[str, Any] = {"conformal": _conformal(asked, units, fitted_on)}
+    fitted["refer_below"] = refer_below(asked, units.y_prob)
     if asked.threshold != "none":
         fitted["thresholds"] = thresholds_of(asked, units, units.y_prob, fitted_on)
     return decision.model_copy(update=fitted)
+
+
+def refer_below(asked: DecisionRecipe, probs: Float[np.ndarray, "n classes"]) -> float | None:
+    """The probability of the class named below which a person must decide; None where the recipe asks for no limit.
+
+    It is that of a referral table: at most the share asked for goes to a person, equal probabilities together.
+    """
+    if asked.refer_share is None:
+        return None
+    rising = np.sort(probs.max(axis=1))
+    return float(rising[min(int(np.floor(asked.refer_share * len(rising) + 1e-9)), len(rising) - 1)])
 
 
 def _decided(predictions: Predictions, decision: Decision) -> Predictions:

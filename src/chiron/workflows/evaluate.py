@@ -16,12 +16,13 @@ from chiron.data.unchanged import require_unchanged
 from chiron.data.units import require_answers
 from chiron.engine.runtime import start_runtime
 from chiron.engine.scoring import reference_table, score_manifest
-from chiron.spec.decision import Unit
+from chiron.spec.decision import Tta, Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.evaluate_bundle import require_no_trained_bundle, score_other_data
 from chiron.workflows.experience import keep_experience
 from chiron.workflows.explain_run import explain_run
+from chiron.workflows.evaluate_views import score_views
 from chiron.workflows.external import External, WhenSeen, read_labels_map
 from chiron.workflows.look import enter_look, headline_split, now, part_of
 from chiron.workflows.overfit import refuse_overfit_check
@@ -78,6 +79,7 @@ def evaluate(
     privacy: Privacy = "auto",
     pictures: bool = True,
     explain: str | None = None,
+    tta: Tta = "none",
     force: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -99,6 +101,7 @@ def evaluate(
         unit: what one answer is for; by default what the bundle says, of a table from elsewhere the image.
         privacy: whether the tables hold names of images, see `chiron.data.private`.
         pictures: show those of the failures, and maps, on the page.
+        tta: views of each image whose probabilities are averaged; results of a run then stand in `RUN/tta_<views>`.
         explain: an explainer, or `auto`: maps of some right and wrong images of a run, which its report shows.
     Raises:
         SpecError: the target is none of the three, or options do not fit it.
@@ -126,6 +129,12 @@ def evaluate(
         if chosen not in RUN_SPLITS:
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
+        if tta != "none":
+            if explain is not None:
+                raise SpecError("Maps explain one view of an image. Got --explain and --tta. Leave one of them out.")
+            scored = score_views(run, chosen, tta, device=device, threads=threads)
+            made = world.by_main(lambda: evaluate_table(scored, scored.parent, asked=asked))
+            return made or _evaluated_elsewhere(scored.parent)
         if world.any(world.is_main and not run.is_scored(chosen)):
             score_run(run, chosen, unit=unit, device=device, threads=threads)
         world.by_main(lambda: explain_run(run, chosen, method=explain, device=device, threads=threads))
@@ -134,6 +143,8 @@ def evaluate(
     folder = Path(out) if out is not None else Path("evaluation")
     world.by_main(lambda: require_new(folder, force=force))
     if path.suffix.lower() == ".csv":
+        if tta != "none":
+            raise SpecError("A predictions table is evaluated as it is. Got --tta. Leave it out: it needs images.")
         if data is not None:
             raise SpecError("A predictions table is evaluated as it is. Got --data as well. Leave it out.")
         made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive, asked=asked))
@@ -151,6 +162,7 @@ def evaluate(
         asked.subgroups,
         asked.unit,
         recalibrate_on,
+        tta,
     )
     table = score_other_data(
         path, Path(data), folder, how, split=split, privacy=privacy, device=device, threads=threads

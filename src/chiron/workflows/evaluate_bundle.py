@@ -54,7 +54,7 @@ def score_other_data(
     former = classifier.decision
 
     def read() -> tuple[Manifest, Overlap]:
-        manifest = as_kept(_with_classes_of(classifier, read_dataset(data, layout), how.labels_map), privacy, folder)
+        manifest = as_kept(with_classes_of(classifier, read_dataset(data, layout), how.labels_map), privacy, folder)
         subgroup_columns(manifest.frame.columns, {}, how.subgroups)
         decision = former if how.unit is None else former.model_copy(update={"unit": how.unit})
         require_unit(manifest.frame, decision.unit)
@@ -80,7 +80,8 @@ def score_other_data(
     chosen = split or headline_split(manifest)
     part = Parts(chosen, how.recalibrate_on).to_score(manifest)
     looks = world.by_main(lambda: enter_look(folder, classifier.bundle_id, part, hide))
-    predictions, table = score_manifest(classifier, part, runtime, batch_size=32), folder / "predictions.csv"
+    predictions = score_manifest(classifier, part, runtime, batch_size=32, tta=how.tta)
+    table = folder / "predictions.csv"
     if seen is None:  # not the main process
         return table
     provenance = bundle_provenance(bundle)
@@ -152,7 +153,7 @@ def remove_former_results(folder: Path) -> None:
         raise output_error(folder, error) from error
 
 
-def _with_classes_of(
+def with_classes_of(
     classifier: Classifier, manifest: Manifest, labels_map: Mapping[str, str | None] | None
 ) -> Manifest:
     """The data with the bundle's classes: equal but for case, or numbers where the bundle's recipe named them.

@@ -24,12 +24,12 @@ from chiron.data.units import unit_names
 from chiron.engine.runtime import start_runtime
 from chiron.explanation.explain import shown_of, subjects_of
 from chiron.explanation.scored import ScoredExplainer
-from chiron.predictor import Input, Row, find_inputs
+from chiron.predictor import Input, find_inputs
 from chiron.preprocess.resize import canonical_resize
 from chiron.report.explanation_page import render_explanations
 from chiron.workflows.explained_set import Case, explain_set
 from chiron.workflows.explainer_checks import keep_check
-from chiron.workflows.privacy import rows_as_kept
+from chiron.workflows.privacy import names_as_kept
 from chiron.workflows.units_of_files import units_of_files
 
 FACTS, PAGE = "explanations.json", "index.html"
@@ -87,13 +87,14 @@ def explain_images(
     _require_replaceable(target, force)
     for path in given:
         require_outside(target, path)
-    inputs = find_inputs(given)
+    inputs = list(find_inputs(given).files())
     units = [None] * len(inputs) if by is None else units_of_files([it.name for it in inputs], by, _path(table))
     findings = None if masks is None else Findings(Path(masks), inputs)
     runtime = start_runtime(device=device, threads=threads)
     classifier = load(bundle, device=str(runtime.device))
     explainer = ScoredExplainer(classifier, method=method, class_name=class_name, seed=seed)
-    names = [row.name for row in rows_as_kept([Row(it.name) for it in inputs], inputs, privacy, target)]
+    called = names_as_kept(inputs, privacy, target)
+    names = [it.name if called is None else called(it.name) for it in inputs]
     with new_folder(target) as folder:
         done = explain_set(
             folder,

@@ -15,8 +15,9 @@ from chiron.explanation.choose import chosen
 from chiron.explanation.explain import NOTICE, subjects_of
 from chiron.explanation.scored import ScoredExplainer
 from chiron.report.plots.saliency import overlay
+from chiron.scorer import Scorer
 from chiron.serve.answers import ExplainerSaid, Verdict
-from chiron.serve.intake import stored_of
+from chiron.serve.intake import opened
 from chiron.serve.limits import Limits
 from chiron.serve.served_model import Explained
 
@@ -30,8 +31,9 @@ class ExplainsOne:
     requests run in another thread at the same time.
     """
 
-    def __init__(self, classifier: Classifier, limits: Limits) -> None:
-        self.classifier, self.limits = copy.deepcopy(classifier), limits
+    def __init__(self, scorer: Scorer, limits: Limits) -> None:
+        assert isinstance(scorer, Classifier)
+        self.classifier, self.limits = copy.deepcopy(scorer), limits
         self._auto = self._method_of_auto()
 
     def standing(self, method: str | None, class_name: str | None) -> ExplainerSaid:
@@ -52,7 +54,7 @@ class ExplainsOne:
             ExplainError: unknown method or class, a network that the method cannot explain, or a blank map.
         """
         explainer = ScoredExplainer(self.classifier, method=method or self._auto or "auto", class_name=class_name)
-        stored = to_tensor(stored_of(data, "image 1", self.classifier, self.limits))[None]
+        stored = to_tensor(opened(data, "image 1", self.classifier, self.limits).stored)[None]
         made = explainer.batch(stored)[0]
         if made.blank:
             raise ExplainError(f"A map must differ from place to place. Got {made.blank}. Ask for another class.")

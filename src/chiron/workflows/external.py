@@ -16,7 +16,7 @@ from chiron.core.suggest import did_you_mean
 from chiron.data.manifest import Manifest
 from chiron.data.manifest_columns import FITTED_SPLITS, LABEL_PREFIX, ColumnRole
 from chiron.data.source import ImageSource
-from chiron.spec.decision import Unit
+from chiron.spec.decision import Tta, Unit
 from chiron.spec.layout import Layout
 from chiron.spec.strict_yaml import parse_yaml
 from chiron.workflows.run_folder import is_run
@@ -37,6 +37,7 @@ class External:
     subgroups: tuple[str, ...]
     unit: Unit | None = None  # by default the bundle's
     recalibrate_on: str | None = None  # split that the decision is fitted on again
+    tta: Tta = "none"
 
 
 def read_labels_map(path: str | Path) -> dict[str, str | None]:

@@ -23,6 +23,7 @@ from chiron.spec.provenance import Provenance
 from chiron.spec.recipe import Recipe
 from chiron.version import __version__
 from chiron.workflows.run_folder import RunFolder, library_versions
+from chiron.workflows.scope import fit_scope
 from chiron.workflows.shareable import shareable_recipe
 
 
@@ -44,12 +45,17 @@ def make_bundle(
         EngineError: the loaded bundle scores otherwise.
     """
     first = fitted[0]
+    was_dealt = len(fitted) > 1  # every image of cal but a fold was trained on by each network
+    calibrating = "cal" if manifest.select("cal").frame.height and not was_dealt else "val"
+    scope, distance = fit_scope(manifest, recipe.input, calibrating, percent=recipe.decision.scope_percent)
     values = [one.progress.best_value for one in fitted if one.progress.best_value is not None]
     trained = Classifier(
         [one.network for one in fitted],
         network_spec=first.network_spec.model_copy(update={"members": len(fitted)}),
         input_spec=recipe.input,
         labels=labels,
+        scope=scope,
+        scope_distance=distance,
         decision=decision,
         intended_use=recipe.intended_use,
         provenance=Provenance(

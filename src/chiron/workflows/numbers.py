@@ -52,18 +52,24 @@ def compute_numbers(stored: Stored) -> dict[str, Any]:
     numbers["worst_case"] = worst(of_units)
     numbers["readers"] = readers(of_units)
     numbers["split"] = stored.context.split_scored
+    numbers["tta"] = images.facts.get("tta", "none")
     numbers["model_id"] = images.facts.get("bundle_id")
     return numbers
 
 
 def _recalibration(units: Predictions, settings: EvaluateRecipe) -> dict[str, Any] | None:
-    """On what the decision was fitted again, and probabilities by the decision that the bundle came with."""
+    """On what the decision was fitted again, its thresholds, and probabilities by the decision the bundle came with."""
     found = units.facts.get("recalibration")
     if found is None:
         return None
-    before = _evaluated(units.with_facts(decision=found["former_decision"]), settings)["overall"]
+    former = units.with_facts(decision=found["former_decision"])
+    before = _evaluated(former, settings)["overall"]
     told = {key: value for key, value in found.items() if key != "former_decision"}
-    return told | {"overall_before": {key: before[key] for key in _OF_PROBABILITIES if key in before}}
+    now = {it.question: it.value for it in units.decision.thresholds}
+    return told | {
+        "overall_before": {key: before[key] for key in _OF_PROBABILITIES if key in before},
+        "thresholds": {it.question: [it.value, now[it.question]] for it in former.decision.thresholds},
+    }
 
 
 def _evaluated(predictions: Predictions, settings: EvaluateRecipe) -> dict[str, Any]:

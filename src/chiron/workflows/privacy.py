@@ -1,7 +1,6 @@
 """Which manifests keep names, and the one place where those that do not are made."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from chiron.audit.ledger import project_folder
@@ -10,7 +9,7 @@ from chiron.data.image_names import may_be_dicom
 from chiron.data.local_names import LOCAL_NAMES, LocalName, add_local_names
 from chiron.data.manifest import Manifest
 from chiron.data.private import Privacy, is_private, is_strict, make_private, path_hash, sample_hash
-from chiron.predictor import Input, Row
+from chiron.predictor import Given, Input
 from chiron.spec.recipe import Recipe
 
 
@@ -62,27 +61,32 @@ def _with_hashes(recipe: Recipe, known: dict[str, str]) -> Recipe:
     )
 
 
-def rows_as_kept(rows: Sequence[Row], inputs: Sequence[Input], privacy: Privacy, out: Path) -> list[Row]:
-    """Predictions as the file `out` may hold them; strict by itself where one of the inputs is a DICOM file.
+def names_as_kept(inputs: Iterable[Input | Given], privacy: Privacy, out: Path) -> Callable[[str], str] | None:
+    """How the file `out` calls these images where it may not hold their names; None where it may.
 
+    Strict by itself where one of them is a DICOM file. What is behind the hashes stands in the project's local file.
+
+    Args:
+        inputs: in order; gone through twice.
     Raises:
         OutputError: the local file or the key cannot be written.
     """
     if not _hides_names(inputs, privacy):
-        return list(rows)
+        return None
     project = project_folder(out)
     key = sharing_key(project)
-    names, kept = {}, []
-    for row, item in zip(rows, inputs, strict=True):
-        root, called = str(item.source.root.absolute()), sample_hash(key, row.name)
-        names[path_hash(key, root, item.path)] = LocalName(root, item.path, called, row.name)
-        kept.append(replace(row, name=called, problem="cannot be used" if row.problem else ""))
+    names = {}
+    for item in inputs:
+        if isinstance(item, Input):
+            root = str(item.source.root.absolute())
+            local = LocalName(root, item.path, sample_hash(key, item.name), item.name)
+            names[path_hash(key, root, item.path)] = local
     add_local_names(project / LOCAL_NAMES, names)
-    return kept
+    return lambda name: sample_hash(key, name)
 
 
 def units_as_kept(
-    units: Sequence[str | None], inputs: Sequence[Input], privacy: Privacy, out: Path
+    units: Sequence[str | None], inputs: Iterable[Input | Given], privacy: Privacy, out: Path
 ) -> list[str | None]:
     """The units of these images as the file `out` may hold them: their names, or keyed hashes of them."""
     if not _hides_names(inputs, privacy):
@@ -91,9 +95,10 @@ def units_as_kept(
     return [None if unit is None else sample_hash(key, unit) for unit in units]
 
 
-def _hides_names(inputs: Sequence[Input], privacy: Privacy) -> bool:
-    has_dicom = any(not item.source.is_npz and may_be_dicom(item.path) for item in inputs)
-    return privacy == "strict" or (privacy == "auto" and has_dicom)
+def _hides_names(inputs: Iterable[Input | Given], privacy: Privacy) -> bool:
+    if privacy != "auto":
+        return privacy == "strict"
+    return any(isinstance(it, Input) and not it.source.is_npz and may_be_dicom(it.path) for it in inputs)
 
 
 def _pairs(names: tuple[str, ...], known: dict[str, str]) -> list[tuple[str, str]]:

@@ -202,7 +202,8 @@ def refitted_decision(former: Decision, units: Predictions) -> Decision:
         fitted_on="other_data",
         several=units.is_multi_label,
     )
-    kept = former.model_copy(update={"calibration": calibration})
+    # A limit for referral was fitted to the former probabilities, and nobody has said what share it was.
+    kept = former.model_copy(update={"calibration": calibration, "refer_below": None})
     return with_thresholds_and_sets(kept, _rules_of(former), units, "other_data")
 
 

@@ -45,6 +45,8 @@ _OWN = (
     "by_image",
     "by_unit",
     "by_patient",
+    "tta_hflip",
+    "tta_dihedral",
     "explanations",
 )
 CALIBRATING = "calibrating"  # status of a run whose parts are of two decisions until `chiron calibrate` has ended
@@ -106,6 +108,10 @@ class RunFolder:
     def by_unit(self, unit: str) -> Path:
         """Numbers, figures and report of another unit than the bundle's, beside those that stand for the run."""
         return self.path / f"by_{unit}"
+
+    def by_views(self, tta: str) -> Path:
+        """Predictions, numbers, figures and report with test-time augmentation, beside those that stand for the run."""
+        return self.path / f"tta_{tta}"
 
     def explanations(self, split: str) -> Path:
         """Maps of some images of one split, where they were asked for."""

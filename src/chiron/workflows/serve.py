@@ -5,15 +5,14 @@ import os
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-import chiron
-from chiron.bundle import folder_of
-from chiron.classifier import Classifier
 from chiron.core.errors import SpecError, reason_of
 from chiron.core.lazy import require_package
-from chiron.engine.runtime import start_runtime
+from chiron.loading import is_exported
+from chiron.scorer import Scorer
 from chiron.serve.limits import Limits
-from chiron.workflows.explain_one import ExplainsOne
+from chiron.workflows.open_scorer import open_scorer
 
 log = logging.getLogger("chiron.serve")
 
@@ -49,7 +48,7 @@ def serve(
         ServeError: the port is taken.
         SpecError: two models of one name, no token where one is needed, or one that is too short.
     """
-    for package in ("fastapi", "uvicorn", "multipart", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
         require_package(package, extra="serve", for_what="chiron serve")
     from chiron.serve.app import build_app
     from chiron.serve.audit_trail import AuditTrail
@@ -60,13 +59,11 @@ def serve(
     limits, token = limits or Limits(), read_token(token_file)
     require_token(host, token, without_token=without_token)
     named = names_of(bundles)
-    runtime = start_runtime(device=device, threads=threads)
     listening = listen(host, port)
     models = []
     for name, path in named.items():
-        scorer = chiron.load(path, device=str(runtime.device))
-        explains = ExplainsOne(scorer, limits) if isinstance(scorer, Classifier) else None
-        models.append(ServedModel.of(name, scorer, explains))
+        scorer = open_scorer(path, device=device, threads=threads)
+        models.append(ServedModel.of(name, scorer, None if is_exported(path) else _explains(scorer, limits)))
     trail = None if audit_trail is None else AuditTrail(Path(audit_trail))
     if trail is not None and not trail.is_whole:
         log.warning("the audit trail %s is not whole: lines were changed or removed before now", trail.path)
@@ -74,6 +71,12 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{listening.getsockname()[1]}")
     serve_until_stopped(app, listening, limits, behind_proxy=proxied_as is not None)
+
+
+def _explains(scorer: Scorer, limits: Limits) -> Any:
+    from chiron.workflows.explain_one import ExplainsOne  # loads torch, which exported forms do without
+
+    return ExplainsOne(scorer, limits)
 
 
 def names_of(paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -85,7 +88,7 @@ def names_of(paths: Sequence[str | Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for given in paths:
         path = Path(given)
-        place = folder_of(path).resolve()
+        place = path.resolve()
         name = place.parent.name if place.name == "bundle" else place.stem if place.is_file() else place.name
         if name in found:
             raise SpecError(

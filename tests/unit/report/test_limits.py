@@ -95,6 +95,7 @@ def frozen(sensitivity, fitted_on="cal"):
 def refitted(evaluation):
     sizes = {"num_images": 80, "num_units": 80, "num_groups": 70}
     evaluation["recalibration"] = {"former_bundle_id": "abc", "split": "cal", "unit": "image", **sizes}
+    evaluation["recalibration"]["thresholds"] = {"malignant": [0.125, 0.25]}
 
 
 # rule -> (change that switches it on, change that switches it off, words its sentence must hold)
@@ -104,7 +105,8 @@ BY_NUMBERS = {
     "recalibrated": (
         refitted,
         lambda e: None,
-        "on 80 images of 70 groups of these data (split cal), which are not scored",
+        "on 80 images of 70 groups of these data (split cal), which are not scored. The threshold of malignant was "
+        "0.125 and is 0.250.",
     ),
     "no_better_than_majority": (worthless, lambda e: None, "not shown to be better than always answering"),
     "image_level": (lambda e: None, one_image_a_group, "The unit is the image: 240 images of"),

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from served import Brightness, Unlike, files, hostile_files, limited, picture, served
+from served import Brightness, Unlike, blank_picture, files, hostile_files, limited, picture, served
 
 from chiron.serve.served_model import ServedModel
 from chiron.spec.decision import Decision
@@ -52,9 +52,26 @@ def test_an_image_out_of_scope_gets_no_probabilities_until_the_user_insists():
         insisted = client.post("/api/predict", files=files(picture(10)), data={"insist": "true"}).json()["results"]
     assert [it["status"] for it in plain] == ["out_of_scope", "ok"]
     assert set(plain[0]["prediction"]) == {"calibrated", "scope", "referral", "disclaimer"}
-    assert plain[0]["prediction"]["referral"] == {"refer": True, "reasons": ["it is too dark"]}
+    assert plain[0]["prediction"]["referral"]["refer"]
+    assert "out of the bundle's scope" in plain[0]["prediction"]["referral"]["reasons"][0]
+    assert plain[0]["prediction"]["scope"]["distance"] > plain[0]["prediction"]["scope"]["limit"] == 1.5
     assert insisted[0]["status"] == "out_of_scope"
     assert insisted[0]["prediction"]["probabilities"]["ill"] < 0.1
+
+
+def test_a_unit_with_an_image_out_of_scope_is_out_of_scope():
+    with served(ServedModel.of("unlike", Unlike())) as client:
+        told = client.post("/api/predict", files=files(picture(10), picture(200)), data={"together": "true"}).json()
+    assert told["unit"]["status"] == "out_of_scope"
+    assert "probabilities" not in told["unit"]["prediction"]
+
+
+def test_an_image_without_anything_to_be_seen_is_out_of_scope_whatever_the_bundle_knows():
+    with served() as client:
+        (result,) = client.post("/api/predict", files=files(blank_picture())).json()["results"]
+    assert result["status"] == "out_of_scope"
+    assert "probabilities" not in result["prediction"]
+    assert "nothing to be seen" in result["prediction"]["referral"]["reasons"][0]
 
 
 @pytest.mark.parametrize("kind", hostile_files())

@@ -139,6 +139,9 @@ def test_the_decision_is_the_one_that_the_library_fits(done, given):
     made = load(done.folder / "bundle")
     assert made.decision.calibration == calibration
     assert made.decision.thresholds == (threshold,)
+    before = load(given).decision.thresholds[0].value
+    assert done.numbers["recalibration"]["thresholds"] == {"sick": [before, threshold.value]}
+    assert "The threshold of sick was" in done.report.read_text()
     assert (made.decision.conformal.alpha, made.decision.conformal.num_groups) == (0.2, {"all": 100})
     misses = np.sort(1 - probs[np.arange(100), cal.y_true])
     assert made.decision.conformal.quantiles["all"] == pytest.approx(misses[int(np.ceil(101 * 0.8)) - 1])

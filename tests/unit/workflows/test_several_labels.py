@@ -77,7 +77,8 @@ def test_a_prediction_names_no_class_and_gives_every_probability(run, folder, tm
     assert (prediction.predicted_class, prediction.confidence) == (None, None)
     assert tuple(prediction.probabilities) == NAMES
     assert prediction.classes_above_half == tuple(n for n, p in prediction.probabilities.items() if p >= 0.5)
-    assert set(prediction.to_dict()) == {"probabilities", "classes_above_half", "calibrated", "disclaimer"}
+    keys = {"probabilities", "classes_above_half", "calibrated", "scope", "referral", "disclaimer"}
+    assert set(prediction.to_dict()) == keys
     rows = predict(run.path, images, out=tmp_path / "p.csv", device="cpu")
     table = Predictions.load(tmp_path / "p.csv")
     assert table.is_multi_label

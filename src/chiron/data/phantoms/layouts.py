@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from chiron.core.hashing import canonical_json, seed_of
 from chiron.data.phantoms.canvas import generator_of
+from chiron.data.phantoms.dicom import dicom_file
 from chiron.data.phantoms.phantom_set import PhantomRow, PhantomSet
 
 _ISIC_NAMES = {"mel": "MEL", "nv": "NV", "bcc": "BCC", "akiec": "AK", "bkl": "BKL", "df": "DF", "vasc": "VASC"}
@@ -252,6 +253,13 @@ def nih(phantoms: PhantomSet, parts: Sequence[str], seed: int) -> Laid:
     return _filed(phantoms, paths), {"Data_Entry_2017.csv": write_csv(rows), **listed}
 
 
+def dicom(phantoms: PhantomSet, parts: Sequence[str], seed: int) -> Laid:
+    """`<class>/image.dcm`: class folders of DICOM files, which name their patients in their headers."""
+    paths = [f"{row.label}/{row.sample_id}.dcm" for row in phantoms.rows]
+    drawn = zip(paths, phantoms.rows, phantoms.images, strict=True)
+    return _filed(phantoms, paths), {path: dicom_file(row, image, seed=seed) for path, row, image in drawn}
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a layout is made, what it is made of when no splits are asked for, and what it can hold."""
@@ -261,13 +269,15 @@ class Layout:
     kinds: tuple[str, ...] = ("phantom-cxr", "phantom-derm")
     takes_splits: bool = False  # also others than its own
     several_labels: bool = False  # an image can show several classes or none
+    holds_images: bool = False  # what stands beside the pictures holds them already
 
 
 LAYOUTS: Mapping[str, Layout] = {
     "manifest": Layout(manifest, takes_splits=True),
     "class_folders": Layout(class_folders, takes_splits=True),
     "kermany": Layout(kermany, {"train": 0.8, "test": 0.2}, kinds=("phantom-cxr",)),
-    "medmnist": Layout(medmnist, {"train": 0.7, "val": 0.1, "test": 0.2}),
+    "medmnist": Layout(medmnist, {"train": 0.7, "val": 0.1, "test": 0.2}, holds_images=True),
+    "dicom": Layout(dicom, kinds=("phantom-cxr",), holds_images=True),
     "ham10000": Layout(ham10000, kinds=("phantom-derm",)),
     "isic2019": Layout(isic2019, kinds=("phantom-derm",)),
     "chexpert": Layout(chexpert, {"train": 0.85, "val": 0.15}, kinds=("phantom-cxr",), several_labels=True),

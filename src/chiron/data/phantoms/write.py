@@ -32,9 +32,9 @@ def write_phantoms(
     Args:
         layout: `manifest` (`images/` and a `manifest.csv` that knows the patients), `class_folders` (class/image.png,
             below the split's folder where there are splits), `csv` (`images/` and a plain `labels.csv`), `medmnist`
-            (one `.npz`), `roboflow` (a folder export with changed copies in train), of chests `kermany`
-            (train|test/NORMAL|PNEUMONIA) and, with several findings, `chexpert` and `nih`, of skin `ham10000` and
-            `isic2019`.
+            (one `.npz`), `roboflow` (a folder export with changed copies in train), of chests `dicom`
+            (class/image.dcm), `kermany` (train|test/NORMAL|PNEUMONIA) and, with several findings, `chexpert` and `nih`,
+            of skin `ham10000` and `isic2019`.
         splits: share of the images by split; patients never cross. Empty or None: what the layout comes with.
         seed: names the assignment of patients to splits and the sizes of files.
     Raises:
@@ -46,7 +46,7 @@ def write_phantoms(
     parts = assign_splits(phantoms, _splits_of(layout, splits), seed)
     filed, tables = form.lay(phantoms, parts, seed)
     files = dict(tables)
-    if layout != "medmnist":
+    if not form.holds_images:
         files |= pad_all({image.path: encode(image.picture, Path(image.path).suffix) for image in filed}, "size", seed)
     _write_tree(folder.with_name(folder.name + "-truth"), _truth_files(phantoms, parts, filed))
     _write_tree(folder, files)

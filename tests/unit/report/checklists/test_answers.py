@@ -51,7 +51,7 @@ def test_an_update_is_claimed_only_where_the_scored_images_were_not_fitted_on(bi
 
 def test_a_recalibration_is_an_update(binary, context_of):
     sizes = {"num_images": 80, "num_units": 80, "num_groups": 70}
-    binary["recalibration"] = {"former_bundle_id": "abc", "split": "cal", "unit": "image", **sizes}
+    binary["recalibration"] = {"former_bundle_id": "abc", "split": "cal", "unit": "image", "thresholds": {}, **sizes}
     found = kinds(binary, context_of(), {*SECTIONS, "calibration"})["TRIPOD+AI", "24"]
     assert found.kind == "evidence"
     assert "recalibrated on other images" in found.words
