@@ -170,15 +170,14 @@ function setWords(card, prediction) {
 function next(result) {
   const { referral } = result.prediction;
   const told = problems(result); // stand with the output already
-  const reasons = (referral?.reasons ?? []).filter((it) => !told.includes(it));
+  const reasons = (referral?.reasons ?? []).filter((it) => !told.some((problem) => problem.includes(it)));
   const lead = referral?.refer ? word("next.refer") : word(referral ? "next.no_rule" : "next.person");
   return { refer: Boolean(referral?.refer), lead, reasons };
 }
 
-// Why there is no output, or none that counts. Each sentence once, however often the server says it.
+// What speaks against the image itself.
 function problems(result) {
-  const sentences = [result.problem, ...(result.prediction?.scope?.problems ?? [])].filter(Boolean);
-  return [...new Set(sentences)];
+  return result.problem ? [result.problem] : [];
 }
 
 // Said where the distance alone puts an image out of scope, too.
