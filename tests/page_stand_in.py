@@ -184,7 +184,8 @@ def out_of_scope(index: int = 0, *, shown: bool = False) -> dict[str, Any]:
     scope = {"distance": 9.0, "percentile": 99.9, "limit": 4.0, "problems": [OUTSIDE], "in_scope": False}
     referral = {"refer": True, "reasons": [OUTSIDE, "The image is out of scope."]}
     told = {"scope": scope, "referral": referral, "disclaimer": DISCLAIMER, "calibrated": True}
-    return result(index, {**(prediction() if shown else {}), **told}, status="out_of_scope", experience=[])
+    told |= prediction() if shown else {}
+    return result(index, told, status="out_of_scope", problem=OUTSIDE, experience=[])
 
 
 def unreadable(index: int = 0) -> dict[str, Any]:

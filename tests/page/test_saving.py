@@ -74,8 +74,8 @@ def test_picture_with_and_without_the_image(server, open_page, image_files, save
     marked = tmp_path / "marked.png"
     Image.new("RGB", (64, 64), (200, 30, 120)).save(marked)
     page = open_page(server.url, color_scheme="dark")
-    read(page, marked)
-    file = Image.open(save(page, "png"))
+    read(page, [marked, marked])
+    file = Image.open(save(page, "png", within="#result-0"))
     assert file.format == "PNG"
     assert file.width == 2400
     assert not file.info.keys() & {"Comment", "Author", "exif"}
@@ -83,8 +83,9 @@ def test_picture_with_and_without_the_image(server, open_page, image_files, save
     assert (withit[0, 0] == 255).all()  # black on white in a dark scheme too
     share = (np.abs(withit - (200, 30, 120)).max(axis=2) < 4).mean()
     assert share > 0.05
-    page.uncheck(".saves .choice input")
-    without = pixels(save(page, "png"))
+    page.uncheck("#result-1 .with-image")
+    assert not page.is_checked("#result-0 .with-image")  # one choice for all
+    without = pixels(save(page, "png", within="#result-0"))
     assert not (np.abs(without - (200, 30, 120)).max(axis=2) < 4).any()
     assert (without.min(axis=2) < 100).mean() > 0.01  # words are there
 
@@ -94,7 +95,7 @@ def test_the_picture_shows_the_score_and_the_threshold(server, open_page, image_
     server.answers["/api/predict"] = each(lambda k: result(k, prediction(0.25)))
     page = open_page(server.url)
     read(page, image_files[0])
-    page.uncheck(".saves .choice input")
+    page.uncheck(".with-image")
     drawn = pixels(save(page, "png"))
     long = {
         name: (np.abs(drawn - color).max(axis=2) == 0).sum(axis=1).max()

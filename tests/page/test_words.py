@@ -43,8 +43,8 @@ def test_counted_sentences_have_the_forms_of_their_language(language):
 def test_every_word_asked_for_is_there():
     asked = set(re.findall(r'data-word(?:-label)?="([^"]+)"', HTML))
     for text in SCRIPTS.values():
-        for inner in re.findall(r"\bword\(([^,()]*)", text):  # word("key"  word(some ? "key" : "other"
-            asked |= set(re.findall(r'(?:^|[?:] )"([\w.]+)"', inner))
+        for inner in re.findall(r"\bword\(\s*([^,()]*)", text):  # word("key"  word(some ? "key" : "other"
+            asked |= set(re.findall(r'(?:^|[?:])\s*"([\w.]+)"', inner))
     assert len(asked) > 80
     assert asked <= set(WORDS["en"])
 

@@ -5,13 +5,14 @@ import base64
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from chiron.core.errors import DataError, PreprocessError
 from chiron.core.hashing import keyed_hash, sha256_bytes
+from chiron.referral import referral_of
 from chiron.scorer import Opened, Outputs
 from chiron.serve.answers import ExperienceSaid, Explanation, Predicted, PredictionSaid, Result
 from chiron.serve.audit_trail import AuditTrail
@@ -28,7 +29,7 @@ __all__ = ["Service"]
 OF_UNIT = -1  # the index of what is said of all images together
 _DECODERS = 2  # images that are unpacked at a time: they are the memory that the server needs
 _MOST_EXPLAINED = 4  # explanations that wait: each takes seconds
-_TOLD_OUTSIDE = ("scope", "referral", "disclaimer", "calibrated")  # what is told of an image that is out of scope
+_TOLD_OUTSIDE = ("scope", "disclaimer", "calibrated")  # what is told of an image that is out of scope
 
 
 class Service:
@@ -186,12 +187,19 @@ def _read(model: ServedModel, outputs: Outputs, *, insist: bool) -> list[Callabl
     they are insisted on.
     """
     told: list[Callable[[int, str], Result]] = []
+    decision = model.scorer.decision
     for place, prediction in enumerate(model.scorer.read_out(outputs)):
         said: dict[str, Any] = prediction.to_dict()
-        is_inside = not outputs.problems_of(place) and (prediction.scope is None or prediction.scope.in_scope)
+        problems = outputs.problems_of(place)
+        is_inside = not problems and (prediction.scope is None or prediction.scope.in_scope)
         if not is_inside and not insist:
             said = {name: value for name, value in said.items() if name in _TOLD_OUTSIDE}
-        how: dict[str, Any] = {"prediction": PredictionSaid.model_validate(said)}
+            # Reasons of the output would tell its numbers.
+            said["referral"] = asdict(referral_of(prediction.scope, problems, {}, None, None, decision))
+        how: dict[str, Any] = {
+            "problem": " ".join(problems) or None,
+            "prediction": PredictionSaid.model_validate(said),
+        }
         if is_inside:
             how["experience"] = model.experience(prediction)
         told.append(partial(_result, status="ok" if is_inside else "out_of_scope", **how))

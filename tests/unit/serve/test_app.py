@@ -1,9 +1,11 @@
 """What a client is told: shapes, sentences, and what is never told."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from served import Brightness, Unlike, blank_picture, files, hostile_files, limited, picture, served
 
 from chiron.serve.served_model import ServedModel
@@ -72,6 +74,19 @@ def test_an_image_without_anything_to_be_seen_is_out_of_scope_whatever_the_bundl
     assert result["status"] == "out_of_scope"
     assert "probabilities" not in result["prediction"]
     assert "nothing to be seen" in result["prediction"]["referral"]["reasons"][0]
+
+
+def test_no_reason_tells_the_score_of_an_image_whose_output_is_withheld():
+    stream = io.BytesIO()
+    Image.new("L", (64, 64), 111).save(stream, "PNG")  # nothing to be seen, and a score within its threshold's interval
+    with served() as client:
+        plain, insisted = (
+            client.post("/api/predict", files=files(stream.getvalue()), data={"insist": insist}).json()["results"][0]
+            for insist in ("false", "true")
+        )
+    assert any("lies in the 95 % interval" in it for it in insisted["prediction"]["referral"]["reasons"])
+    assert plain["prediction"]["referral"]["reasons"] == [plain["problem"]] == [insisted["problem"]]
+    assert "nothing to be seen" in plain["problem"]
 
 
 @pytest.mark.parametrize("kind", hostile_files())

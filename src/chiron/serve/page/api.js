@@ -56,5 +56,9 @@ async function ask(path, form) {
   }
   if (answer.ok) return body;
   const seconds = Number(answer.headers.get("Retry-After")) || null;
-  throw new Problem(body.kind ?? "odd_answer", body.error ?? `HTTP ${answer.status}`, { status: answer.status, seconds, reasons: body.reasons });
+  throw new Problem(body.kind ?? "odd_answer", body.error ?? `HTTP ${answer.status}`, {
+    status: answer.status,
+    seconds,
+    reasons: body.reasons,
+  });
 }

@@ -14,7 +14,13 @@ export function barList({ caption, rows, sums }) {
     { class: "part bar-part" },
     el("h3", {}, caption),
     el("ul", { class: "bars" }, [...sums, ...shown].map(bar)),
-    folded.length > 0 && el("details", { class: "more" }, el("summary", {}, word("bars.more", { n: folded.length })), el("ul", { class: "bars" }, folded.map(bar))),
+    folded.length > 0 &&
+      el(
+        "details",
+        { class: "more" },
+        el("summary", {}, word("bars.more", { n: folded.length })),
+        el("ul", { class: "bars" }, folded.map(bar)),
+      ),
   );
 }
 
@@ -25,8 +31,15 @@ function bar({ label, note, value, at, named, spread }) {
     { class: named ? "named" : null },
     el("span", { class: "label" }, label, note && theirs("span", note, { class: "note" })),
     el("data", { value: String(value) }, percent(value)),
-    el("div", { class: "track", "aria-hidden": "true" }, span("fill", "width", value), spread && range(spread), at !== null && span("at", "left", at)),
-    spread && el("span", { class: "threshold" }, word("bars.spread", { low: percent(spread[0]), high: percent(spread[1]) })),
+    el(
+      "div",
+      { class: "track", "aria-hidden": "true" },
+      span("fill", "width", value),
+      spread && range(spread),
+      at !== null && span("at", "left", at),
+    ),
+    spread &&
+      el("span", { class: "threshold" }, word("bars.spread", { low: percent(spread[0]), high: percent(spread[1]) })),
     at !== null && mark(at),
   );
 }

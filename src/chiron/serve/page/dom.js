@@ -25,5 +25,7 @@ export function theirs(tag, text, attributes = {}) {
 
 // Elements and text; what is not there (`condition && element`) is left out.
 function present(children) {
-  return children.flat(Infinity).filter((child) => child instanceof Node || (typeof child === "string" && child !== ""));
+  return children
+    .flat(Infinity)
+    .filter((child) => child instanceof Node || (typeof child === "string" && child !== ""));
 }

@@ -4,7 +4,7 @@ import { el, fill, theirs } from "./dom.js";
 import { problemBox } from "./problems.js";
 import { word } from "./words.js";
 
-// `about` = {card, image, number, of, className}; what was fetched is kept in `state.maps`, so that it survives a new language.
+// `about` = {card, image, number, of, className}. What was fetched is kept in `state.maps`: it survives a new language.
 export function explanationOf(about, state, actions) {
   const { card, number, of } = about;
   const title = of > 1 && card.explainer.may_be_shown ? word("explain.title_of", { n: number }) : word("explain.title");
@@ -12,7 +12,12 @@ export function explanationOf(about, state, actions) {
   const key = `${card.name} ${about.image.id} ${about.className}`;
   const kept = state.maps.get(key) ?? { open: false };
   const inner = el("div", { class: "inner", "aria-live": "polite" }, contents(kept));
-  const details = el("details", { class: "fold explanation" }, el("summary", {}, el("p", {}, title, " ", el("span", {}, word("explain.where")))), inner);
+  const details = el(
+    "details",
+    { class: "fold explanation" },
+    el("summary", {}, el("p", {}, title, " ", el("span", {}, word("explain.where")))),
+    inner,
+  );
   details.open = kept.open;
   details.addEventListener("toggle", async () => {
     if (details.open === kept.open && state.maps.has(key)) return;
@@ -55,7 +60,12 @@ function contents(kept) {
 }
 
 function picture(png, caption) {
-  return el("figure", {}, el("img", { src: `data:image/png;base64,${png}`, alt: caption }), el("figcaption", {}, caption));
+  return el(
+    "figure",
+    {},
+    el("img", { src: `data:image/png;base64,${png}`, alt: caption }),
+    el("figcaption", {}, caption),
+  );
 }
 
 // Those of this one map; the others that the server gives are parts of these.
@@ -66,10 +76,19 @@ function scores(answer) {
   return el(
     "dl",
     { class: "scores" },
-    given.map((name) => [el("dt", {}, word(`score.${name}`)), el("dd", {}, answer.scores[name].toFixed(2), el("span", { class: "muted" }, word(`score.${name}.meaning`)))]),
+    given.map((name) => [
+      el("dt", {}, word(`score.${name}`)),
+      el("dd", {}, answer.scores[name].toFixed(2), el("span", { class: "muted" }, word(`score.${name}.meaning`))),
+    ]),
   );
 }
 
 function reasonsOf(reasons) {
-  return reasons?.length ? el("ul", { class: "points" }, reasons.map((text) => theirs("li", text))) : null;
+  return reasons?.length
+    ? el(
+        "ul",
+        { class: "points" },
+        reasons.map((text) => theirs("li", text)),
+      )
+    : null;
 }

@@ -26,7 +26,10 @@ export function megabytes(bytes) {
 }
 
 export function dateAndTime(when) {
-  return new Intl.DateTimeFormat(language === "zh" ? "zh-CN" : "en-GB", { dateStyle: "medium", timeStyle: "short" }).format(when);
+  return new Intl.DateTimeFormat(language === "zh" ? "zh-CN" : "en-GB", {
+    dateStyle: "medium",
+    timeStyle: "short",
+  }).format(when);
 }
 
 // 20261122_134501, for names of files.

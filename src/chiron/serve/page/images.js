@@ -15,10 +15,16 @@ export function asImage(file) {
 
 export function showImages(area, state, actions) {
   const few = state.images.length > 0;
-  const input = el("input", { id: "files", type: "file", multiple: true, class: "unseen", onchange: (event) => {
-    actions.add(event.target.files);
-    event.target.value = "";
-  } });
+  const input = el("input", {
+    id: "files",
+    type: "file",
+    multiple: true,
+    class: "unseen",
+    onchange: (event) => {
+      actions.add(event.target.files);
+      event.target.value = "";
+    },
+  });
   const drop = el(
     "label",
     { class: few ? "drop few" : "drop", for: "files" },
@@ -29,11 +35,17 @@ export function showImages(area, state, actions) {
   );
   fill(
     area,
-    few && el("ul", { class: "images" }, state.images.map((image, place) => item(image, place, actions))),
+    few &&
+      el(
+        "ul",
+        { class: "images" },
+        state.images.map((image, place) => item(image, place, actions)),
+      ),
     drop,
     [tooMany(state), tooMuch(state)].filter(Boolean).map(noticeBox),
     together(state, actions),
-    state.images.length > 1 && el("button", { type: "button", id: "clear", class: "link clear", onclick: actions.clear }, word("images.clear")),
+    state.images.length > 1 &&
+      el("button", { type: "button", id: "clear", class: "link clear", onclick: actions.clear }, word("images.clear")),
   );
 }
 
@@ -43,18 +55,41 @@ function item(image, place, actions) {
     {},
     tile(image, word("images.preview", { n: place + 1 })),
     el("p", { class: "name" }, image.file.name || word("images.pasted"), el("span", {}, megabytes(image.file.size))),
-    el("button", {
-      type: "button", class: "remove", id: `remove-${image.id}`, title: word("images.remove_title"),
-      "aria-label": word("images.remove", { name: image.file.name || word("images.pasted") }), onclick: () => actions.remove(image),
-    }, "×"),
+    el(
+      "button",
+      {
+        type: "button",
+        class: "remove",
+        id: `remove-${image.id}`,
+        title: word("images.remove_title"),
+        "aria-label": word("images.remove", { name: image.file.name || word("images.pasted") }),
+        onclick: () => actions.remove(image),
+      },
+      "×",
+    ),
   );
 }
 
 export function tile(image, alt) {
   const box = el("div", { class: "tile" });
-  const blank = () => fill(box, el("span", { class: "suffix" }, suffixOf(image.file)), el("span", { class: "why" }, word("images.no_preview")));
+  const blank = () =>
+    fill(
+      box,
+      el("span", { class: "suffix" }, suffixOf(image.file)),
+      el("span", { class: "why" }, word("images.no_preview")),
+    );
   if (!image.drawable) blank();
-  else box.append(el("img", { src: image.url, alt, onerror: () => { image.drawable = false; blank(); } }));
+  else
+    box.append(
+      el("img", {
+        src: image.url,
+        alt,
+        onerror: () => {
+          image.drawable = false;
+          blank();
+        },
+      }),
+    );
   return box;
 }
 
@@ -66,9 +101,18 @@ function suffixOf(file) {
 function together(state, actions) {
   const unit = state.cards().find((card) => card.unit !== "image")?.unit;
   if (!unit) return null;
-  const box = el("input", { type: "checkbox", id: "together", onchange: (event) => actions.setTogether(event.target.checked) });
+  const box = el("input", {
+    type: "checkbox",
+    id: "together",
+    onchange: (event) => actions.setTogether(event.target.checked),
+  });
   box.checked = state.together;
-  return el("label", { class: "choice together", for: "together" }, box, el("span", {}, word(`images.together.${unit}`)));
+  return el(
+    "label",
+    { class: "choice together", for: "together" },
+    box,
+    el("span", {}, word(`images.together.${unit}`)),
+  );
 }
 
 // What the server would refuse is told before anything is sent.

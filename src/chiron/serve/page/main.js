@@ -11,8 +11,15 @@ import { showToken } from "./token.js";
 import { firstLanguage, language, speak, word } from "./words.js";
 
 const state = {
-  models: [], chosen: [null, null], images: [], together: false, withImage: true,
-  running: false, problem: null, tokenWanted: false, tokenRefused: false,
+  models: [],
+  chosen: [null, null],
+  images: [],
+  together: false,
+  withImage: true,
+  running: false,
+  problem: null,
+  tokenWanted: false,
+  tokenRefused: false,
   outcome: null, // {images, together, runs: [{card, answer}]}: of the images as they were
   maps: new Map(), // explanations by model, image and class
   failed: new WeakMap(), // results that were asked for again, in vain
@@ -38,9 +45,15 @@ const actions = {
     showControls();
     area("files").focus();
   },
-  setTogether(together) { state.together = together; },
-  chooseFirst(name) { choose([name, state.chosen[1] === name ? null : state.chosen[1]]); },
-  chooseSecond(name) { choose([state.chosen[0], name || null]); },
+  setTogether(together) {
+    state.together = together;
+  },
+  chooseFirst(name) {
+    choose([name, state.chosen[1] === name ? null : state.chosen[1]]);
+  },
+  chooseSecond(name) {
+    choose([state.chosen[0], name || null]);
+  },
   async enterToken(given) {
     useToken(given);
     state.tokenWanted = state.tokenRefused = false;
@@ -141,9 +154,19 @@ function showControls() {
       "div",
       { class: "run" },
       state.problem && problemBox(state.problem),
-      el("button", { type: "submit", id: "run-button", class: state.running ? "primary busy" : "primary", "aria-disabled": idle ? "true" : null },
-        word(state.running ? "run.running" : "run.ask")),
-      !state.models.length && state.problem && el("button", { type: "button", id: "again", class: "plain", onclick: again }, word("run.again")),
+      el(
+        "button",
+        {
+          type: "submit",
+          id: "run-button",
+          class: state.running ? "primary busy" : "primary",
+          "aria-disabled": idle ? "true" : null,
+        },
+        word(state.running ? "run.running" : "run.ask"),
+      ),
+      !state.models.length &&
+        state.problem &&
+        el("button", { type: "button", id: "again", class: "plain", onclick: again }, word("run.again")),
     ),
   );
 }
@@ -157,7 +180,8 @@ function showAll() {
   const unreviewed = word("notice.language");
   area("unreviewed").textContent = unreviewed;
   area("unreviewed").hidden = !unreviewed;
-  for (const button of document.querySelectorAll(".language")) button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  for (const button of document.querySelectorAll(".language"))
+    button.setAttribute("aria-pressed", String(button.dataset.language === language));
   showControls();
   showResults(area("results"), state, actions);
   showAbout(area("about"), state);
@@ -167,11 +191,22 @@ function say(sentence) {
   area("said").textContent = sentence;
 }
 
-area("controls").addEventListener("submit", (event) => { event.preventDefault(); run(); });
+area("controls").addEventListener("submit", (event) => {
+  event.preventDefault();
+  run();
+});
 for (const button of document.querySelectorAll(".language"))
-  button.addEventListener("click", async () => { await speak(button.dataset.language); showAll(); });
-document.addEventListener("dragover", (event) => { event.preventDefault(); document.querySelector(".drop")?.classList.add("over"); });
-document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.querySelector(".drop")?.classList.remove("over"); });
+  button.addEventListener("click", async () => {
+    await speak(button.dataset.language);
+    showAll();
+  });
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.querySelector(".drop")?.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.querySelector(".drop")?.classList.remove("over");
+});
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.querySelector(".drop")?.classList.remove("over");

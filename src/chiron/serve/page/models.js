@@ -7,7 +7,12 @@ import { word } from "./words.js";
 
 export function showModels(area, state, actions) {
   if (!state.models.length) return fill(area);
-  if (state.models.length === 1) return fill(area, el("p", { class: "only" }, state.models[0].name), theirs("p", state.models[0].network, { class: "muted small" }));
+  if (state.models.length === 1)
+    return fill(
+      area,
+      el("p", { class: "only" }, state.models[0].name),
+      theirs("p", state.models[0].network, { class: "muted small" }),
+    );
   const [first, second] = state.chosen;
   const others = state.models.filter((card) => card.name !== first);
   return fill(
@@ -15,8 +20,20 @@ export function showModels(area, state, actions) {
     el(
       "div",
       { class: "models" },
-      select("model", word("models.first"), state.models.map((card) => card.name), first, actions.chooseFirst),
-      select("second", word("models.second"), ["", ...others.map((card) => card.name)], second ?? "", actions.chooseSecond),
+      select(
+        "model",
+        word("models.first"),
+        state.models.map((card) => card.name),
+        first,
+        actions.chooseFirst,
+      ),
+      select(
+        "second",
+        word("models.second"),
+        ["", ...others.map((card) => card.name)],
+        second ?? "",
+        actions.chooseSecond,
+      ),
     ),
   );
 }
@@ -27,7 +44,12 @@ function select(id, label, names, chosen, choose) {
     option.selected = name === chosen;
     return option;
   });
-  return el("label", { for: id }, label, el("select", { id, onchange: (event) => choose(event.target.value) }, options));
+  return el(
+    "label",
+    { for: id },
+    label,
+    el("select", { id, onchange: (event) => choose(event.target.value) }, options),
+  );
 }
 
 // Before anything is read the cards lie open; beside a result they are folded away.
@@ -40,7 +62,16 @@ export function showAbout(area, state) {
     area,
     el(after ? "h2" : "h1", { id: "about-title" }, word(after ? "about.title" : "about.welcome")),
     !after && el("p", { class: "lede" }, word("about.lede")),
-    cards.map((card) => (after ? el("details", { class: "fold" }, el("summary", {}, nameOf(card)), facts(card)) : el("div", { class: "card" }, el("h2", {}, card.name, " ", el("span", { class: "muted small" }, card.network)), facts(card)))),
+    cards.map((card) =>
+      after
+        ? el("details", { class: "fold" }, el("summary", {}, nameOf(card)), facts(card))
+        : el(
+            "div",
+            { class: "card" },
+            el("h2", {}, card.name, " ", el("span", { class: "muted small" }, card.network)),
+            facts(card),
+          ),
+    ),
   );
 }
 
@@ -50,8 +81,12 @@ function nameOf(card) {
 
 function facts(card) {
   const use = card.intended_use ?? {};
-  const classes = card.classes.map(({ name, description }) => el("p", {}, name, description && theirs("span", `: ${description}`, { class: "muted" })));
-  const thresholds = card.questions.filter((it) => it.threshold).map((it) => el("p", {}, thresholdWords(it.name, it.threshold)));
+  const classes = card.classes.map(({ name, description }) =>
+    el("p", {}, name, description && theirs("span", `: ${description}`, { class: "muted" })),
+  );
+  const thresholds = card.questions
+    .filter((it) => it.threshold)
+    .map((it) => el("p", {}, thresholdWords(it.name, it.threshold)));
   const rows = [
     [word("about.question"), use.question && theirs("p", use.question)],
     [word("about.population"), use.population ? theirs("p", use.population) : word("about.not_told")],
@@ -65,5 +100,11 @@ function facts(card) {
     [word("about.warnings"), (card.warnings ?? []).map((text) => theirs("p", text))],
     [word("made.bundle"), el("span", { class: "code" }, card.bundle_id)],
   ];
-  return el("dl", { class: "facts" }, rows.filter(([, value]) => value && value.length !== 0).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  return el(
+    "dl",
+    { class: "facts" },
+    rows
+      .filter(([, value]) => value && value.length !== 0)
+      .map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+  );
 }

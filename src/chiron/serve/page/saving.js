@@ -8,16 +8,23 @@ import { word } from "./words.js";
 
 export function saveButtons(sheets, state, actions, { pictures }) {
   const when = new Date(sheets[0].parts[0].answer.time);
-  const name = (suffix) => `chiron_result_${stamp(when)}${sheets.length === 1 && sheets[0].place !== undefined ? `_${sheets[0].place + 1}` : ""}.${suffix}`;
-  const button = (kind, make) => el(
-    "button",
-    { type: "button", class: "plain", "data-save": kind, onclick: async () => {
-      download(await make(), name(kind));
-      actions.say(word("save.done"));
-    } },
-    word(`save.${kind}`),
-  );
-  const box = el("input", { type: "checkbox", onchange: (event) => { state.withImage = event.target.checked; } });
+  const number = sheets.length === 1 && sheets[0].place !== undefined ? `_${sheets[0].place + 1}` : "";
+  const name = (suffix) => `chiron_result_${stamp(when)}${number}.${suffix}`;
+  const button = (kind, make) =>
+    el(
+      "button",
+      {
+        type: "button",
+        class: "plain",
+        "data-save": kind,
+        onclick: async () => {
+          download(await make(), name(kind));
+          actions.say(word("save.done"));
+        },
+      },
+      word(`save.${kind}`),
+    );
+  const box = el("input", { type: "checkbox", class: "with-image", onchange: () => choose(state, box.checked) });
   box.checked = state.withImage;
   return el(
     "div",
@@ -30,13 +37,32 @@ export function saveButtons(sheets, state, actions, { pictures }) {
   );
 }
 
+// One choice for all results: every box shows it.
+function choose(state, withImage) {
+  state.withImage = withImage;
+  for (const box of document.querySelectorAll(".with-image")) box.checked = withImage;
+}
+
 // What the server answered, with the model's card that the numbers belong to.
 function dataOf(sheets) {
-  const results = sheets.map(({ parts }) => parts.map(({ card, answer, result }) => ({
-    model: card.name, network: card.network, bundle_id: answer.bundle_id, time: answer.time, chiron_version: answer.chiron_version,
-    questions: card.questions, calibrated: card.calibrated, result,
-  })));
-  return { format: "chiron-page-result 1", disclaimer: sheets[0].parts[0].answer.disclaimer, shown: disclaimer(), results };
+  const results = sheets.map(({ parts }) =>
+    parts.map(({ card, answer, result }) => ({
+      model: card.name,
+      network: card.network,
+      bundle_id: answer.bundle_id,
+      time: answer.time,
+      chiron_version: answer.chiron_version,
+      questions: card.questions,
+      calibrated: card.calibrated,
+      result,
+    })),
+  );
+  return {
+    format: "chiron-page-result 1",
+    disclaimer: sheets[0].parts[0].answer.disclaimer,
+    shown: disclaimer(),
+    results,
+  };
 }
 
 function download(blob, name) {

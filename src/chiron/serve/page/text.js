@@ -24,7 +24,8 @@ function partLines(shown) {
   if (!shown.headlines.length) lines.push(word(shown.status === "out_of_scope" ? "outside.title" : "unreadable.title"));
   if (shown.unlike) lines.push(shown.unlike);
   lines.push(...shown.problems.map(point));
-  for (const { main, sub, caution } of shown.headlines) lines.push(`${word("results.output")}: ${main}`, sub, ...(caution ? [caution] : []));
+  for (const { main, sub, caution } of shown.headlines)
+    lines.push(`${word("results.output")}: ${main}`, sub, ...(caution ? [caution] : []));
   if (shown.bars) {
     lines.push("", shown.bars.caption);
     for (const { label, value, spread } of [...shown.bars.sums, ...shown.bars.rows]) {
@@ -32,7 +33,8 @@ function partLines(shown) {
       lines.push(`  ${label}: ${percent(value)} (${value.toFixed(6)})${range}`);
     }
   }
-  if (shown.trust.length) lines.push("", word("trust.title"), ...shown.trust.map(({ lead, text }) => `- ${lead}: ${text}`));
+  if (shown.trust.length)
+    lines.push("", word("trust.title"), ...shown.trust.map(({ lead, text }) => `- ${lead}: ${text}`));
   if (shown.next) lines.push("", word("next.title"), shown.next.lead, ...shown.next.reasons.map(point));
   lines.push("", ...shown.made.map(([name, value]) => `${name}: ${value}`));
   return lines;

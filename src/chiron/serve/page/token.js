@@ -5,10 +5,18 @@ import { word } from "./words.js";
 
 export function showToken(area, state, actions) {
   if (!state.tokenWanted) return fill(area);
-  const field = el("input", { type: "password", id: "token-field", autocomplete: "off", "aria-describedby": "token-note" });
+  const field = el("input", {
+    type: "password",
+    id: "token-field",
+    autocomplete: "off",
+    "aria-describedby": "token-note",
+  });
   const enter = () => field.value && actions.enterToken(field.value);
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") { event.preventDefault(); enter(); }
+    if (event.key === "Enter") {
+      event.preventDefault();
+      enter();
+    }
   });
   return fill(
     area,

@@ -48,7 +48,12 @@ function classLine(card, result) {
   const name = prediction.predicted_class;
   const negative = card.positive !== null && card.classes.length === 2 && name !== card.positive;
   const sub = word("headline.class", { p: percent(prediction.confidence) });
-  return { main: name, note: prediction.predicted_class_description, sub, caution: negative ? ruledOut(result, card.positive) : "" };
+  return {
+    main: name,
+    note: prediction.predicted_class_description,
+    sub,
+    caution: negative ? ruledOut(result, card.positive) : "",
+  };
 }
 
 function severalLine(prediction) {
@@ -62,7 +67,13 @@ function ruledOut(result, question) {
   const counted = (result.experience ?? []).find((it) => it.question === question && it.missed?.of);
   if (!counted) return word("caution.no", { question }) + " " + word("caution.uncounted");
   const { missed, of, low, high } = counted.missed;
-  return word("caution.counted", { question, missed, n: of, share: percent(missed / of), interval: interval(low, high) });
+  return word("caution.counted", {
+    question,
+    missed,
+    n: of,
+    share: percent(missed / of),
+    interval: interval(low, high),
+  });
 }
 
 function bars(card, prediction) {
@@ -72,12 +83,24 @@ function bars(card, prediction) {
   for (const [question, said] of Object.entries(prediction.decisions ?? {})) {
     const classes = card.questions.find((it) => it.name === question)?.classes ?? [question];
     if (classes.length === 1 && classes[0] in prediction.probabilities) thresholds.set(classes[0], said.threshold);
-    else sums.push({ label: question, note: classes.join(" + "), value: said.score, at: said.threshold, named: said.answer === "yes" });
+    else
+      sums.push({
+        label: question,
+        note: classes.join(" + "),
+        value: said.score,
+        at: said.threshold,
+        named: said.answer === "yes",
+      });
   }
   const asked = card.classes.length === 2 ? card.positive : null; // of two classes one is asked for: it stands first
   const named = new Set(single ? [asked ?? prediction.predicted_class] : prediction.classes_above_half);
   const rows = Object.entries(prediction.probabilities).map(([label, value]) => ({
-    label, note: description(card, label), value, at: thresholds.get(label) ?? null, named: named.has(label), spread: prediction.spread?.[label],
+    label,
+    note: description(card, label),
+    value,
+    at: thresholds.get(label) ?? null,
+    named: named.has(label),
+    spread: prediction.spread?.[label],
   }));
   if (single) rows.sort((a, b) => (b.label === asked) - (a.label === asked) || b.value - a.value);
   const calibrated = word(prediction.calibrated ? "bars.calibrated" : "bars.own");
@@ -118,9 +141,17 @@ export function thresholdWords(question, threshold) {
 }
 
 function experienceWords(it) {
-  const about = it.question ? word("experience.question", { question: it.question }) : word("experience.class", namedAt(it));
+  const about = it.question
+    ? word("experience.question", { question: it.question })
+    : word("experience.class", namedAt(it));
   if (!it.of) return word("experience.few", { about });
-  return word("experience.counted", { about, right: it.right, n: it.of, share: percent(it.right / it.of), interval: interval(it.low, it.high) });
+  return word("experience.counted", {
+    about,
+    right: it.right,
+    n: it.of,
+    share: percent(it.right / it.of),
+    interval: interval(it.low, it.high),
+  });
 }
 
 // Cases are counted by the class named and its probability, which the server gives as "90% to 100%".
@@ -139,15 +170,14 @@ function setWords(card, prediction) {
 function next(result) {
   const { referral } = result.prediction;
   const told = problems(result); // stand with the output already
-  const reasons = (referral?.reasons ?? []).filter((it) => !told.includes(it));
+  const reasons = (referral?.reasons ?? []).filter((it) => !told.some((problem) => problem.includes(it)));
   const lead = referral?.refer ? word("next.refer") : word(referral ? "next.no_rule" : "next.person");
   return { refer: Boolean(referral?.refer), lead, reasons };
 }
 
-// Why there is no output, or none that counts. Each sentence once, however often the server says it.
+// What speaks against the image itself.
 function problems(result) {
-  const sentences = [result.problem, ...(result.prediction?.scope?.problems ?? [])].filter(Boolean);
-  return [...new Set(sentences)];
+  return result.problem ? [result.problem] : [];
 }
 
 // Said where the distance alone puts an image out of scope, too.
@@ -163,7 +193,9 @@ function made(card, answer, result) {
     [word("made.date"), dateAndTime(new Date(answer.time))],
     [word("made.version"), `Chiron ${answer.chiron_version}`],
   ];
-  const thresholds = card.questions.filter((it) => it.threshold).map((it) => `${it.name} ${percent(it.threshold.value)}`);
+  const thresholds = card.questions
+    .filter((it) => it.threshold)
+    .map((it) => `${it.name} ${percent(it.threshold.value)}`);
   rows.splice(2, 0, [word("made.threshold"), thresholds.join(", ") || word("made.no_threshold")]);
   if (result.input_sha256_keyed) rows.push([word("made.image"), result.input_sha256_keyed.slice(0, 16)]);
   return rows;

@@ -14,11 +14,12 @@ export async function speak(wanted) {
   document.documentElement.lang = wanted;
   keep(wanted);
   for (const node of document.querySelectorAll("[data-word]")) node.textContent = word(node.dataset.word);
-  for (const node of document.querySelectorAll("[data-word-label]")) node.setAttribute("aria-label", word(node.dataset.wordLabel));
+  for (const node of document.querySelectorAll("[data-word-label]"))
+    node.setAttribute("aria-label", word(node.dataset.wordLabel));
 }
 
 export function firstLanguage() {
-  const kept = kept_();
+  const kept = keptLanguage();
   if (LANGUAGES.includes(kept)) return kept;
   return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
@@ -27,7 +28,8 @@ export function firstLanguage() {
 export function word(key, values = {}) {
   const found = words[key];
   if (found === undefined) return key;
-  const sentence = typeof found === "string" ? found : found[new Intl.PluralRules(language).select(values.n)] ?? found.other;
+  const sentence =
+    typeof found === "string" ? found : (found[new Intl.PluralRules(language).select(values.n)] ?? found.other);
   return sentence.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
@@ -37,9 +39,17 @@ export function hasWord(key) {
 
 // A browser may forbid to keep anything; the page then asks its language anew.
 function keep(wanted) {
-  try { localStorage.setItem(KEPT, wanted); } catch { /* see above */ }
+  try {
+    localStorage.setItem(KEPT, wanted);
+  } catch {
+    /* see above */
+  }
 }
 
-function kept_() {
-  try { return localStorage.getItem(KEPT); } catch { return null; }
+function keptLanguage() {
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null;
+  }
 }
