@@ -90,7 +90,8 @@ class Classifier(Scorer):
             return self.member_logits(stored)
         views = views_of(stored.permute(0, 2, 3, 1).numpy(), tta)
         each = [torch.from_numpy(np.ascontiguousarray(view)).permute(0, 3, 1, 2) for view in views]
-        return torch.from_numpy(self.averaged([self.member_logits(view).cpu().double().numpy() for view in each]))
+        logits = [self.member_logits(view).cpu().double().numpy() for view in each]
+        return torch.from_numpy(self.averaged(logits)).float()
 
     @torch.inference_mode()
     def distances(self, stored: Shaped[Tensor, "batch channels height width"]) -> Float[Tensor, "batch"] | None:

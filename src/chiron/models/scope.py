@@ -31,6 +31,11 @@ class ScopeDistance(nn.Module):
     """
 
     averages: Tensor
+    deviation: Tensor
+    centers: Tensor
+    usual: Tensor
+    whitening: Tensor
+    scales: Tensor
 
     def __init__(self, *, img_size: int, in_chans: int, num_centers: int) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def make_bundle(
     """
     first = fitted[0]
     was_dealt = len(fitted) > 1  # every image of cal but a fold was trained on by each network
-    calibrating = "cal" if manifest.select("cal").frame.height and not was_dealt else "val"
+    calibrating: Literal["cal", "val"] = "cal" if manifest.select("cal").frame.height and not was_dealt else "val"
     scope, distance = fit_scope(manifest, recipe.input, calibrating, percent=recipe.decision.scope_percent)
     values = [one.progress.best_value for one in fitted if one.progress.best_value is not None]
     trained = Classifier(

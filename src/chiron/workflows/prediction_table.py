@@ -1,6 +1,5 @@
 """What a table of predictions holds: its columns, a row's cells, and the facts beside it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ _JSON_KEYS = (
 )
 
 
-def facts_of(scorer: Scorer, asked: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(scorer: Scorer, asked: dict[str, Any]) -> dict[str, Any]:
     """What stands beside a table: what it takes to make the same probabilities of its logits, and how it was made.
 
     Args:
