@@ -6,7 +6,7 @@ name in it to the code.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "features.md"
 FEATURES = Path(__file__).with_name("features.yaml")
 
 Entry = Mapping[str, Any]
-State = Literal["built", "built, with a difference", "being built", "not built"]
+State = Literal["built", "built, with a difference", "not built"]
 
 INTRODUCTION = """\
 # Features, and what proves them
@@ -26,8 +26,8 @@ line says which command, recipe key or function does it here, and which tests wo
 `.venv/bin/python -m pytest TEST` runs one. A test proves what it checks on small images of its own, no more; results on
 real images are [another page](results.md).
 
-"Differs" is what is not as the system has it. "Expected" is being built, and nothing of it is promised yet. A recipe is
-named as `chiron train` takes it, an explainer without the other arguments of `chiron explain`.
+"Differs" is what is not as the system has it. A recipe is named as `chiron train` takes it, an explainer without the
+other arguments of `chiron explain`.
 """
 # The first feature of each part.
 PARTS = {
@@ -49,8 +49,6 @@ def state_of(entry: Entry) -> State:
     """How far a feature or answer is."""
     if "reason" in entry:
         return "not built"
-    if "expected" in entry:
-        return "being built"
     return "built, with a difference" if "differs" in entry else "built"
 
 
@@ -74,7 +72,7 @@ def page() -> str:
 
 
 def _counts(data: Mapping[str, Mapping[Any, Entry]]) -> Iterator[str]:
-    states = ("built", "built, with a difference", "being built", "not built")
+    states = get_args(State)
     yield "| | " + " | ".join(states) + " |"
     yield "|" + "---|" * (1 + len(states))
     for kind, entries in data.items():
@@ -89,8 +87,6 @@ def _line(name: str, what: str, entry: Entry) -> str:
         parts.append(f"Here: {entry['here']}.")
     if "differs" in entry:
         parts.append(f"**Differs**: {entry['differs']}.")
-    if "expected" in entry:
-        parts.append(f"**Expected**: {'; '.join(entry['expected'])}.")
     if "reason" in entry:
         parts.append(f"**Not built**: {entry['reason'].strip().rstrip('.')}.")
     if entry["proof"]:

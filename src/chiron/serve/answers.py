@@ -28,11 +28,15 @@ class Error(BaseModel):
 
 
 class Health(BaseModel):
+    """That the server answers, and for which models."""
+
     status: Literal["ok"]
     models: list[str]
 
 
 class ClassNamed(BaseModel):
+    """A class by name and in words."""
+
     name: str
     description: str
 
@@ -46,6 +50,8 @@ class Question(BaseModel):
 
 
 class InputSaid(BaseModel):
+    """What the networks are given."""
+
     img_size: int
     in_chans: int
     bit_depth: int
@@ -61,6 +67,8 @@ class ExplainerSaid(BaseModel):
 
 
 class LimitsSaid(BaseModel):
+    """What the server takes in one request."""
+
     max_bytes: int
     max_pixels: int
     max_images: int
@@ -88,6 +96,8 @@ class ModelCard(BaseModel):
 
 
 class Models(BaseModel):
+    """All models that are served."""
+
     models: list[ModelCard]
     disclaimer: str
 
@@ -177,6 +187,8 @@ class Result(BaseModel):
 
 
 class Predicted(BaseModel):
+    """What a model says of the images of one request."""
+
     model: str
     bundle_id: str
     time: str
@@ -187,6 +199,8 @@ class Predicted(BaseModel):
 
 
 class Verdict(BaseModel):
+    """Whether a map may be shown, in words and with reasons."""
+
     may_be_shown: bool
     words: str
     reasons: list[str]

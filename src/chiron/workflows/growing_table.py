@@ -108,11 +108,13 @@ class _Lines(GrowingTable):
         self.stream = self._held.enter_context(self.path.open("r+b"))
 
     def start(self) -> None:
+        """Replaces whatever stands there by an empty table."""
         self.stream.truncate(0)
         self.stream.seek(0)
         self._write(self._header())
 
     def kept(self) -> Iterator[tuple[str, str]]:
+        """Name and status of each whole row; what a kill left behind it is cut off."""
         end, header = 0, self._header()
         for place, line in enumerate(self._records()):
             if header and place == 0:
@@ -203,10 +205,12 @@ class ParquetTable(GrowingTable):
         self.num_parts = 0
 
     def start(self) -> None:
+        """Replaces whatever stands there by an empty table."""
         for part in self.path.glob("part-*.parquet"):
             part.unlink()
 
     def kept(self) -> Iterator[tuple[str, str]]:
+        """Name and status of each whole row; what a kill left behind it is cut off."""
         for part in sorted(self.path.glob("part-*.parquet")):
             try:
                 table = pl.read_parquet(part)
