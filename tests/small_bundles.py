@@ -1,4 +1,4 @@
-"""Bundles of small networks with random weights: enough where it matters what is done with outputs, not what they are."""
+"""Bundles of small networks with random weights, for tests of what is done with outputs, whatever they are."""
 
 from pathlib import Path
 

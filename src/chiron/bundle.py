@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from chiron.bundle_files import CARD, EXPERIENCE, EXPLAINERS, SPEC, WEIGHTS, BundleFiles, folder_of
 from chiron.core.errors import BundleError
 from chiron.core.files import new_folder, write_text
 from chiron.core.hashing import sha256_bytes, sha256_json
@@ -29,7 +30,6 @@ from chiron.spec.frozen import Frozen
 
 FORMAT = "chiron-bundle"
 VERSION = 2
-EXPLAINERS, EXPERIENCE = "explainers.json", "experience.json"
 
 log = logging.getLogger("chiron.bundle")
 
@@ -69,31 +69,22 @@ def write_bundle(folder: Path, spec: BundleSpec, tensors: dict[str, Tensor], kno
     }
     content["sha256"] = sha256_json(content)
     with new_folder(folder) as target:
-        (target / "weights.safetensors").write_bytes(weights)
-        (target / "bundle.json").write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+        (target / WEIGHTS).write_bytes(weights)
+        (target / SPEC).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         if known is not None:
             (target / KNOWN_IMAGES).write_text(known.to_text(), encoding="utf-8")
-        (target / "README.md").write_text(
-            model_card(
-                bundle_id(content), spec.network.name, spec.labels, spec.decision, spec.intended_use, spec.provenance
-            ),
-            encoding="utf-8",
-        )
+        (target / CARD).write_text(model_card(bundle_id(content), spec), encoding="utf-8")
     return bundle_id(content)
 
 
 def read_bundle(folder: Path) -> tuple[str, BundleSpec, dict[str, Tensor]]:
-    """Id, specification and tensors of the bundle at `folder` (or of a run folder that holds one).
+    """Id, specification and tensors of the bundle at `folder` (a run folder that holds one, or one zip).
 
     Raises:
-        BundleError: a file is missing, a checksum differs, or the format is unknown.
+        BundleError: a file is missing, a checksum differs, the format is unknown, or a file can hold code.
     """
-    folder = folder_of(folder)
-    content = _read_json(folder / "bundle.json")
-    try:
-        weights = (folder / "weights.safetensors").read_bytes()
-    except OSError as error:
-        raise BundleError(f"A bundle must hold weights.safetensors. Got {error.strerror} at {folder}.") from error
+    files = BundleFiles(folder)
+    content, weights = _read_json(files), files.read(WEIGHTS)
     stated = content.pop("sha256", None)
     if stated != sha256_json(content) or content.get("weights_sha256") != sha256_bytes(weights):
         raise BundleError(f"A bundle's checksums must hold. Got changed content at {folder}. Copy or train it again.")
@@ -110,22 +101,16 @@ def read_known_images(folder: Path) -> KnownImages | None:
     Raises:
         BundleError: the file is not the one that was written with the bundle.
     """
-    folder = folder_of(folder)
-    path = folder / KNOWN_IMAGES
-    if not path.is_file():
+    files = BundleFiles(folder)
+    if KNOWN_IMAGES not in files.names:
         return None
-    data = path.read_bytes()
-    if _read_json(folder / "bundle.json").get("known_images_sha256") != sha256_bytes(data):
+    data = files.read(KNOWN_IMAGES)
+    if _read_json(files).get("known_images_sha256") != sha256_bytes(data):
         raise BundleError(
             f"{KNOWN_IMAGES} must be the one that was written with the bundle. Got another one in {folder}. "
             "Copy the bundle again, or remove the file."
         )
     return KnownImages.from_text(data.decode("utf-8"))
-
-
-def folder_of(folder: Path) -> Path:
-    """The bundle at `folder`, or the one in a run folder."""
-    return folder / "bundle" if (folder / "bundle" / "bundle.json").is_file() else folder
 
 
 def read_explainer_checks(folder: Path, identity: str) -> tuple[ExplainerCheck, ...]:
@@ -170,17 +155,17 @@ def write_experience(folder: Path, identity: str, experience: Experience) -> Non
 
 def _read_beside(folder: Path, name: str, kind: type[Kept], identity: str) -> Kept | None:
     """What stands beside a bundle, where it is of this one."""
-    path = folder_of(folder) / name
-    if not path.is_file():
+    files = BundleFiles(folder)
+    if name not in files.names:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(files.read(name))
         stated = content.pop("sha256")
         kept = kind.model_validate_json(json.dumps(content))
     except (ValueError, AttributeError, KeyError, TypeError) as error:  # a ValidationError is a ValueError
-        raise _damaged(path) from error
+        raise _damaged(name, files.path) from error
     if stated != sha256_json(content):
-        raise _damaged(path)
+        raise _damaged(name, files.path)
     if kept.bundle_id != identity:
         log.warning("%s is of bundle %s and not of %s: left out", name, kept.bundle_id, identity)
         return None
@@ -193,10 +178,9 @@ def _write_beside(folder: Path, name: str, kept: "ExplainerChecks | KeptExperien
     write_text(folder_of(folder) / name, json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def _damaged(path: Path) -> BundleError:
+def _damaged(name: str, place: Path) -> BundleError:
     return BundleError(
-        f"{path.name} must be as it was written. Got a changed one in {path.parent}. Copy the bundle again, or remove "
-        "the file."
+        f"{name} must be as it was written. Got a changed one in {place}. Copy the bundle again, or remove the file."
     )
 
 
@@ -206,16 +190,11 @@ def bundle_id(content: dict[str, Any]) -> str:
     return sha256_json({**content, "provenance": provenance, "sha256": ""})[:16]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(files: BundleFiles) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundleError(
-            f"A bundle must be a folder with bundle.json. Got {error.strerror} at {path}. "
-            "Give the folder `bundle` of a run."
-        ) from error
+        content = json.loads(files.read(SPEC))
     except ValueError as error:
-        raise BundleError(f"bundle.json must be JSON. Got {error} at {path}. Copy or train it again.") from error
+        raise BundleError(f"{SPEC} must be JSON. Got {error} at {files.path}. Copy or train it again.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise BundleError(f"bundle.json must be of format {FORMAT} {VERSION}. Got another one at {path}.")
+        raise BundleError(f"{SPEC} must be of format {FORMAT} {VERSION}. Got another one at {files.path}.")
     return content

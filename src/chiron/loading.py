@@ -9,7 +9,12 @@ from chiron.scorer import Scorer
 
 def is_exported(path: str | Path) -> bool:
     """Whether the path is a form of a bundle that runs without torch."""
-    return Path(path).suffix.lower() == ".onnx" or (Path(path) / GRAPH).is_file()
+    return is_onnx(path) or (Path(path) / GRAPH).is_file()
+
+
+def is_onnx(path: str | Path) -> bool:
+    """Whether the path names an ONNX file."""
+    return Path(path).suffix.lower() == ".onnx"
 
 
 def load(path: str | Path, *, device: str = "cpu", threads: int | None = None) -> Scorer:
@@ -38,7 +43,7 @@ def load(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
         raise SpecError(
             f"An exported form runs on the processor. Got device {device!r} for {place}. Use cpu, or give the bundle."
         )
-    if place.suffix.lower() == ".onnx":
+    if is_onnx(place):
         from chiron.exported.onnx import OnnxScorer
 
         return OnnxScorer(place, threads=threads)

@@ -1,24 +1,27 @@
 """The model card of a bundle: what a stranger must know before using it, from the bundle's own facts."""
 
+import yaml
+
 from chiron.core.printable import as_markdown
 from chiron.decide.conformal import CROSS_FITTED
+from chiron.spec.bundle_spec import BundleSpec
 from chiron.spec.decision import Decision, Threshold
-from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import DISCLAIMER, Provenance
-from chiron.spec.recipe import IntendedUse
+from chiron.spec.scope import ScopeSpec
 
 NOT_STATED = "not stated by the author"
 
 
-def model_card(
-    bundle_id: str,
-    model_name: str,
-    labels: LabelSpace,
-    decision: Decision,
-    intended_use: IntendedUse,
-    provenance: Provenance,
-) -> str:
-    """Markdown text; facts that only a person can know are marked as not stated."""
+def model_card(bundle_id: str, spec: BundleSpec, *, license: str = "unknown") -> str:
+    """Markdown text; facts that only a person can know are marked as not stated.
+
+    It begins as the Hugging Face Hub wants its cards, so that a bundle can be shared there as it is.
+
+    Args:
+        license: of the bundle, by the Hub's name for it; its author alone can say.
+    """
+    model_name, labels, decision = spec.network.name, spec.labels, spec.decision
+    intended_use, provenance, scope = spec.intended_use, spec.provenance, spec.scope
     classes = "\n".join(f"- `{name}`: {labels.descriptions.get(name, NOT_STATED)}" for name in labels.names)
     splits = "\n".join(
         f"| {split} | {counts['images']:,} | {counts['groups']:,} |" for split, counts in provenance.data_counts.items()
@@ -43,7 +46,7 @@ def model_card(
     steps = provenance.recipe.get("train", {}).get("sanity_steps")
     sanity = "" if steps is None else f"\n**Sanity run: {steps} steps of training. Not a trained network.**\n"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance.library_versions.items()))
-    return f"""# {model_name} ({bundle_id})
+    return f"""{_front_matter(model_name, license)}# {model_name} ({bundle_id})
 
 {DISCLAIMER}
 {sanity}
@@ -76,6 +79,9 @@ Made {provenance.created} with Chiron {provenance.chiron_version} ({versions}).
 Leaks: {leaks}
 Data digest: `{provenance.data_digest}`
 
+## Scope
+{_scope(scope)}
+
 ## Limits
 Scores hold for data like the above. No external testing is recorded in this bundle.
 
@@ -85,6 +91,30 @@ import chiron
 print(chiron.load("path/to/this/folder").predict("image.png"))
 ```
 """
+
+
+def _front_matter(model_name: str, license: str) -> str:
+    """What the Hub reads. Source: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
+    content = {
+        "license": license,
+        "library_name": "chiron",
+        "pipeline_tag": "image-classification",
+        "tags": ["medical", "chiron", model_name],
+    }
+    return f"---\n{yaml.safe_dump(content, sort_keys=False)}---\n"
+
+
+def _scope(scope: ScopeSpec | None) -> str:
+    """How an image is recognized that the bundle was not made for."""
+    if scope is None:
+        return "No out-of-scope score: any picture gets an output."
+    only = {"gray": " All of them were gray.", "color": " All of them were in color.", "both": ""}[scope.colors]
+    return (
+        f"An image is out of scope where its picture is less like {scope.num_train_images:,} training images than "
+        f"{scope.limit_percent:g} % of {scope.num_images:,} images of {scope.fitted_on} are; and where it is blank, "
+        f"blurred, or has less than half the side of the smallest of these ({scope.least_side_px} px).{only} The score "
+        "looks at brightness, color and detail: an image in scope may still show what no training image did."
+    )
 
 
 def _first_weights(provenance: Provenance) -> str:
@@ -149,6 +179,10 @@ def _decision(decision: Decision) -> str:
     ]
     if any(it.fitted_on == "cross_fit" and it.rule in ("expected", "guaranteed") for it in decision.thresholds):
         told.append("These promises are of each network by itself; of their mean, which answers, they are not proven.")
+    if decision.refer_below is not None:
+        told.append(
+            f"A person must decide where the probability of the class named is below {decision.refer_below:.4f}."
+        )
     if decision.conformal is not None:
         by = "" if decision.conformal.by == "all" else f", by {as_markdown(decision.conformal.by)}"
         told.append(

@@ -2,16 +2,19 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import threading
 import time
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from killed_runs import start_command
-from served import TOKEN, picture
+from served import TOKEN, files, picture
 from starlette.testclient import TestClient
 
 from chiron.cli.main import run
@@ -59,6 +62,21 @@ def test_it_says_where_it_is_and_serves_what_was_asked_for(trained_run, capsys, 
     assert (card["name"], card["network"]) == ("run", "chiron_fair_cnn_nano")
     assert card["explainer"]["method"] is not None
     assert "not checked on this bundle" in card["explainer"]["words"]
+
+
+def test_the_commands_of_the_how_to_are_taken(trained_run, not_run, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve.md").read_text()
+    typed = [shlex.split(line)[2:] for line in page.splitlines() if line.startswith("chiron serve ")]
+    assert len(typed) >= 4
+    (tmp_path / "token.txt").write_text(TOKEN)
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        shutil.copytree(trained_run.bundle, tmp_path / "runs" / name / "bundle")
+    for arguments in typed:
+        not_run.clear()
+        assert run(["serve", *arguments, "--port", "0"]) == 0, arguments
+        assert not_run
 
 
 def test_other_machines_need_a_token(trained_run, refused, monkeypatch, not_run):
@@ -209,3 +227,16 @@ def _ask_anyhow(server: Server) -> None:
     with suppress(OSError, ValueError, IndexError):
         for k in range(100):
             server.ask(picture(k))
+
+
+def test_an_exported_model_is_served_as_its_bundle_is(trained_run, not_run, tmp_path):
+    assert run(["export", str(trained_run.path), "--to", "onnx", "--out", str(tmp_path / "chest.onnx"), "-q"]) == 0
+    assert run(["serve", str(trained_run.path), str(tmp_path / "chest.onnx"), "--port", "0"]) == 0
+    with TestClient(not_run["app"], base_url="http://localhost") as client:
+        told = [client.post("/api/predict", files=files(picture()), data={"model": name}) for name in ("run", "chest")]
+        bundle, exported = (it.json()["results"][0] for it in told)
+        cards = {it["name"]: it for it in client.get("/api/models").json()["models"]}
+    assert exported["prediction"]["probabilities"] == pytest.approx(bundle["prediction"]["probabilities"], abs=1e-4)
+    assert exported["experience"] == bundle["experience"] != []
+    assert cards["chest"]["bundle_id"] == cards["run"]["bundle_id"]
+    assert cards["chest"]["explainer"]["method"] is None

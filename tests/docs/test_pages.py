@@ -157,6 +157,21 @@ def test_every_tutorial_is_run():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
+def test_predict_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("how-to/predict.md"):
+        assert run_small(arguments) == 0, arguments
+    assert pl.read_csv(tmp_path / "predictions.csv").height == 400
+    assert pl.read_parquet(tmp_path / "both.parquet" / "part-*.parquet").height == 400
+    said = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {len(row["top_k_predictions"]) for row in said} == {2}
+    numbers = json.loads((tmp_path / "runs/one/tta_hflip/evaluation_metrics.json").read_text(encoding="utf-8"))
+    assert numbers["tta"] == "hflip"
+    assert "test-time augmentation" in (tmp_path / "runs/one/tta_hflip/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_multi_label_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in commands("how-to/multi-label.md"):

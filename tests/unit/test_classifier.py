@@ -12,7 +12,6 @@ from chiron.spec.decision import Conformal, Decision, Threshold
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
 from chiron.spec.provenance import Provenance, WeightsOrigin
-from chiron.spec.recipe import IntendedUse
 
 SPEC = InputSpec(img_size=32, in_chans=1)
 NETWORK = NetworkSpec(name="chiron_fair_cnn_nano", args={})
@@ -111,20 +110,20 @@ def test_bundle_holds_no_code_and_no_path(tmp_path):
         assert b"pickle" not in path.read_bytes()
 
 
+def card_of(**facts):
+    made = make(LabelSpace(names=("a", "b", "c"))).bundle_spec
+    return model_card("id", made.model_copy(update=facts))
+
+
 def test_model_card_calls_the_promises_of_cross_fitting_weaker():
     stated = {"question": "ill", "classes": ("b",), "rule": "guaranteed", "sensitivity": 0.9, "value": 0.3}
     found = {"low": 0.2, "high": 0.4, "num_found": 70, "num_positive": 71, "num_groups": 71}
     cards = {
-        fitted_on: model_card(
-            "id",
-            "model",
-            LabelSpace(names=("a", "b", "c")),
-            Decision(
+        fitted_on: card_of(
+            decision=Decision(
                 thresholds=(Threshold(**stated, **found, fitted_on=fitted_on),),
                 conformal=Conformal(score="lac", alpha=0.1, fitted_on=fitted_on),
-            ),
-            IntendedUse(),
-            PROVENANCE,
+            )
         )
         for fitted_on in ("cal", "cross_fit")
     }
@@ -146,7 +145,7 @@ def test_the_name_of_a_weights_file_writes_nothing_into_the_card(tmp_path):
         source="a](http://x)<b>\n## Approved", revision=None, license=None, sha256="0", num_loaded=1, num_drawn=0
     )
     provenance = PROVENANCE.model_copy(update={"weights": origin})
-    card = model_card("id", "model", LabelSpace(names=("a", "b", "c")), Decision(), IntendedUse(), provenance)
+    card = card_of(provenance=provenance)
     assert r"from a\](http://x)\<b\>\\n\#\# Approved (license: not stated)" in card
     assert "\n## Approved" not in card
 

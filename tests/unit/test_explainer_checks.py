@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from explainer_checks import explainer_check
 
-from chiron.bundle import EXPLAINERS, read_explainer_checks, write_explainer_checks
+from chiron.bundle import read_explainer_checks, write_explainer_checks
+from chiron.bundle_files import EXPLAINERS
 from chiron.classifier import load
 from chiron.core.errors import BundleError
 from chiron.spec.decision import Calibration

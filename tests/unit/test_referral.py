@@ -81,9 +81,10 @@ def test_reasons_follow_from_rules_and_each_is_told():
     threshold, sets = Decision(thresholds=(THRESHOLD,)), Decision(conformal=Conformal(score="lac", alpha=0.1))
     assert reasons(threshold, score=0.34) == reasons(threshold, score=0.45) == ()
     for score in (0.35, 0.4, 0.44):
-        assert f"{score:.4f}, lies in the 95 % interval of its threshold (0.3500 to 0.4400)" in reasons(
-            threshold, score=score
-        )[0]
+        assert (
+            f"{score:.4f}, lies in the 95 % interval of its threshold (0.3500 to 0.4400)"
+            in reasons(threshold, score=score)[0]
+        )
     assert reasons(sets, held=("a",)) == ()
     assert "error rate of 10%: 2 are left: a, b" in reasons(sets, held=("a", "b"))[0]
     assert "none fits" in reasons(sets, held=())[0]

@@ -95,7 +95,7 @@ def evaluate_command(
     ] = None,
     tta: Annotated[
         Tta,
-        typer.Option("--tta", help="Average over views: hflip, dihedral. Of a run the results go to e.g. RUN/tta_hflip."),
+        typer.Option("--tta", help="Average over views: hflip, dihedral. Results of a run go to e.g. RUN/tta_hflip."),
     ] = "none",
     force: Force = False,
     quiet: Quiet = False,

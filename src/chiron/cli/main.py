@@ -9,6 +9,7 @@ import typer
 
 from chiron.cli import (
     bench,
+    bundle,
     calibrate,
     check,
     compare,
@@ -68,6 +69,7 @@ app.command("serve")(serve.serve_command)
 app.command("demo")(demo.demo_command)
 app.command("check")(check.check_command)
 app.add_typer(bench.app, name="bench")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

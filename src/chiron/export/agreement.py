@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from chiron.classifier import Classifier
 from chiron.core.errors import ExportError
@@ -12,6 +13,7 @@ from chiron.spec.export_spec import Agreement
 
 TOLERANCE = 1e-4  # of a probability
 LOGIT_TOLERANCE = 1e-3  # as a share of the largest logit: a saturated probability hides much
+DISTANCE_TOLERANCE = 1e-3  # of an out-of-scope distance, as a share of it; every precision keeps it in fp32
 BATCHES = (1, 2, 5)  # and all that is left at once
 
 Run = Callable[[StoredImages], dict[str, np.ndarray]]
@@ -27,9 +29,10 @@ def agreement(classifier: Classifier, run: Run, *, required: bool) -> Agreement:
         ExportError: a difference above the tolerance, or outputs that are not finite.
     """
     images = golden_images(classifier)
-    expected = classifier.outputs(images).logits
-    probabilities = classifier.probabilities(expected)
+    outputs = classifier.outputs(images)
+    expected, probabilities = outputs.logits, classifier.probabilities(outputs.logits)
     found = _in_batches(run, images)
+    _require_distances(found.get("distances"), outputs.distances)
     logits = found["logits"].astype(np.float64)
     if logits.shape != expected.shape or not np.isfinite(logits).all():
         raise ExportError(
@@ -50,10 +53,24 @@ def agreement(classifier: Classifier, run: Run, *, required: bool) -> Agreement:
     return Agreement(largest_difference=largest, num_images=len(images))
 
 
+def _require_distances(found: Float[np.ndarray, "n"] | None, expected: Float[np.ndarray, "_bundles n"] | None) -> None:
+    """Stops where the out-of-scope score is another one, or is there for one of the two alone.
+
+    Raises:
+        ExportError: it is.
+    """
+    if found is None and expected is None:
+        return
+    apart = np.inf if found is None or expected is None else float(np.abs(found / expected[0] - 1).max())
+    if not apart <= DISTANCE_TOLERANCE:
+        raise ExportError(
+            f"An exported graph must tell the bundle's out-of-scope distances up to {DISTANCE_TOLERANCE:g} of them. Got "
+            f"{apart:.2g}. Nothing was written; use another format, or the bundle itself."
+        )
+
+
 def _in_batches(run: Run, images: StoredImages) -> dict[str, np.ndarray]:
     """The outputs for all images, which go through in batches of different sizes."""
     parts = [run(batch) for batch in np.split(images, np.cumsum(BATCHES))]
-    return {
-        "logits": np.concatenate([part["logits"] for part in parts], axis=1),
-        "probabilities": np.concatenate([part["probabilities"] for part in parts]),
-    }
+    axes = {"logits": 1, "probabilities": 0, "distances": 0}
+    return {name: np.concatenate([part[name] for part in parts], axis=axes[name]) for name in parts[0]}

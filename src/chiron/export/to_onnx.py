@@ -28,9 +28,8 @@ def to_onnx(program: ExportedProgram) -> bytes:
 
     try:
         with _quiet(), without_telemetry():
-            made = torch.onnx.export(
-                program, input_names=[INPUT], output_names=list(OUTPUTS), dynamo=True, verbose=False
-            )
+            names = OUTPUTS[: len(program.graph_signature.user_outputs)]
+            made = torch.onnx.export(program, input_names=[INPUT], output_names=names, dynamo=True, verbose=False)
             assert made is not None  # without a file name it is returned
             model = made.model_proto.SerializeToString()
     except Exception as error:  # errors of three libraries

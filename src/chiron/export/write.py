@@ -9,7 +9,8 @@ from chiron.core.errors import SpecError
 from chiron.core.files import output_error
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.export.agreement import Run, agreement
-from chiron.export.graph import example_images, trace
+from chiron.export.graph import example_images
+from chiron.export.trace import trace
 from chiron.scorer import StoredImages
 from chiron.spec.export_spec import ExportSpec, Precision, QualityCheck
 
@@ -58,7 +59,9 @@ def write_export(
     made = leaf.convert(
         trace(classifier, example_images(bundle.input).numpy() if samples is None else samples), precision
     )
-    spec = ExportSpec(bundle_id=classifier.bundle_id, precision=precision, bundle=bundle)
+    spec = ExportSpec(
+        bundle_id=classifier.bundle_id, precision=precision, bundle=bundle, experience=classifier.experience
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.tmp-", dir=path.parent) as folder:

@@ -25,6 +25,8 @@ class ExportedScorer(Scorer):
             intended_use=spec.bundle.intended_use,
             provenance=spec.bundle.provenance,
             bundle_id=spec.bundle_id,
+            experience=spec.experience,
+            scope=spec.bundle.scope,
         )
 
     @abstractmethod
@@ -33,4 +35,6 @@ class ExportedScorer(Scorer):
 
     def outputs(self, stored: StoredImages) -> Outputs:
         """What the networks give for images as `store` makes them, stacked."""
-        return Outputs(self.run(stored)["logits"].astype(np.float64))
+        found = self.run(stored)
+        distances = None if self.scope is None else found["distances"].astype(np.float64)[np.newaxis]
+        return Outputs(found["logits"].astype(np.float64), distances)

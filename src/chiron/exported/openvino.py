@@ -1,4 +1,7 @@
-"""OpenVinoScorer: a folder of `model.xml`, `model.bin` and `bundle.json`, run by OpenVINO. No torch here."""
+"""OpenVinoScorer: a folder of `model.xml`, `model.bin` and `bundle.json`, run by OpenVINO. No torch here.
+
+Of a bundle with an out-of-scope score `scope.xml` and `scope.bin` stand beside them.
+"""
 
 import json
 from pathlib import Path
@@ -15,7 +18,8 @@ from chiron.exported.telemetry import without_telemetry
 from chiron.scorer import StoredImages
 from chiron.spec.export_spec import ExportSpec, Precision
 
-GRAPH, WEIGHTS, SPEC = "model.xml", "model.bin", "bundle.json"
+NETWORKS, SCOPE = "model", "scope"  # each an .xml with a .bin
+GRAPH, SPEC = f"{NETWORKS}.xml", "bundle.json"
 # What is computed with. OpenVINO's own choice is bf16 wherever the processor has it, so that fp32 is always asked for;
 # fp16 is how weights are stored, and int8 is written into the graph.
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f32", "int8": "f32"}
@@ -31,10 +35,10 @@ def load_openvino() -> Any:
         return require_package("openvino", extra="export", for_what="An OpenVINO folder")
 
 
-def sealed(spec: ExportSpec, graph: bytes, weights: bytes) -> str:
-    """The text of `bundle.json`, with checksums of all three files."""
+def sealed(spec: ExportSpec, folder: Path) -> str:
+    """The text of `bundle.json`, with checksums of itself and of all files in the folder."""
     content: dict[str, Any] = spec.model_dump(mode="json")
-    content |= {"graph_sha256": sha256_bytes(graph), "weights_sha256": sha256_bytes(weights)}
+    content["files"] = {path.name: sha256_bytes(path.read_bytes()) for path in sorted(folder.iterdir())}
     return json.dumps(content | {"sha256": sha256_json(content)}, indent=2, ensure_ascii=False)
 
 
@@ -49,13 +53,20 @@ class OpenVinoScorer(ExportedScorer):
     """
 
     def __init__(self, folder: str | Path, *, threads: int | None = None) -> None:
-        spec, graph, weights = _read(Path(folder))
+        spec, files = _read(Path(folder))
         core = load_openvino().Core()
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[spec.precision], "PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         settings |= {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+        hints = {NETWORKS: _HINTS[spec.precision]} | ({} if spec.bundle.scope is None else {SCOPE: "f32"})
         try:
-            model = core.read_model(graph, weights)
-            self.compiled = core.compile_model(model, "CPU", settings)
+            self.compiled = [
+                core.compile_model(
+                    core.read_model(files[f"{name}.xml"], files[f"{name}.bin"]),
+                    "CPU",
+                    settings | {"INFERENCE_PRECISION_HINT": hint},
+                )
+                for name, hint in hints.items()
+            ]
         except RuntimeError as error:
             raise BundleError(
                 f"OpenVINO must be able to run the graph. Got {reason_of(error)} at {folder}. Update openvino."
@@ -64,29 +75,33 @@ class OpenVinoScorer(ExportedScorer):
 
     def run(self, stored: StoredImages) -> dict[str, np.ndarray]:
         """All outputs of the graph by their names."""
-        found = self.compiled(stored)
-        return {output.get_any_name(): found[output] for output in self.compiled.outputs}
+        return {
+            output.get_any_name(): value
+            for compiled in self.compiled
+            for output, value in compiled(stored).to_dict().items()
+        }
 
 
-def _read(folder: Path) -> tuple[ExportSpec, bytes, bytes]:
+def _read(folder: Path) -> tuple[ExportSpec, dict[str, bytes]]:
+    """What the folder says of itself, and its other files by name, as they were when it was written."""
     try:
-        graph, weights = (folder / GRAPH).read_bytes(), (folder / WEIGHTS).read_bytes()
         content = json.loads((folder / SPEC).read_bytes())
+        stated, sums = content.pop("sha256"), content["files"]
+        files = {name: (folder / Path(name).name).read_bytes() for name in sums}
     except OSError as error:
         raise BundleError(
-            f"An OpenVINO folder must hold {GRAPH}, {WEIGHTS} and {SPEC}. Got {reason_of(error)} in {folder}. "
+            f"An OpenVINO folder must hold all files of its export. Got {reason_of(error)} in {folder}. "
             "Copy or export it again."
         ) from error
-    except ValueError as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BundleError(f"{SPEC} must be JSON. Got {reason_of(error)} in {folder}. Export it again.") from error
-    stated = content.pop("sha256", None) if isinstance(content, dict) else None
-    sums = {"graph_sha256": sha256_bytes(graph), "weights_sha256": sha256_bytes(weights)}
-    if stated is None or stated != sha256_json(content) or any(content.pop(key, "") != sums[key] for key in sums):
+    if stated != sha256_json(content) or any(sums[name] != sha256_bytes(data) for name, data in files.items()):
         raise BundleError(
             f"The checksums of an OpenVINO folder must hold. Got changed content in {folder}. Copy or export it again."
         )
+    del content["files"]
     try:
-        return ExportSpec.model_validate_json(json.dumps(content)), graph, weights
+        return ExportSpec.model_validate_json(json.dumps(content)), files
     except ValidationError as error:
         raise BundleError(
             f"An OpenVINO folder must hold what `chiron export` of this version writes. Got another one in {folder}. "

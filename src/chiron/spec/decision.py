@@ -59,8 +59,10 @@ class DecisionRecipe(Frozen):
         default="all", description="all, class, or a subgroup column: the share holds for each of them"
     )
     refer_share: float | None = Field(
-        default=None, gt=0, lt=1, description="share of the least sure fitting cases that would go to a person; of classes"
-        " that exclude each other"
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of the least sure fitting cases that would go to a person",
     )
     scope_percent: float = Field(
         default=99,

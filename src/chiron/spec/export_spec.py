@@ -3,6 +3,7 @@
 from typing import Literal
 
 from chiron.spec.bundle_spec import BundleSpec
+from chiron.spec.experience import Experience
 from chiron.spec.frozen import Frozen
 from chiron.spec.provenance import DISCLAIMER
 
@@ -34,4 +35,5 @@ class ExportSpec(Frozen):
     precision: Precision = "fp32"
     agreement: Agreement | None = None
     bundle: BundleSpec
+    experience: Experience | None = None  # with its outputs, as it stood beside the bundle
     disclaimer: str = DISCLAIMER

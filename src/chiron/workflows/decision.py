@@ -144,8 +144,8 @@ def _require_questions(asked: DecisionRecipe, labels: LabelSpace) -> None:
         )
     if several and asked.refer_share is not None:
         raise SpecError(
-            "decision.refer_share belongs to classes that exclude each other, where one is named. Got several labels an "
-            "image. Leave it out."
+            "decision.refer_share belongs to classes that exclude each other, where one is named. Got several labels "
+            "an image. Leave it out."
         )
     has_positive = several or (len(names) == 2 and labels.positive is not None)
     for key, value in (("combine", "max_prob"), ("unit_label", "any_positive")):

@@ -20,9 +20,9 @@ from chiron.spec.decision import Tta, Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.evaluate_bundle import require_no_trained_bundle, score_other_data
+from chiron.workflows.evaluate_views import score_views
 from chiron.workflows.experience import keep_experience
 from chiron.workflows.explain_run import explain_run
-from chiron.workflows.evaluate_views import score_views
 from chiron.workflows.external import External, WhenSeen, read_labels_map
 from chiron.workflows.look import enter_look, headline_split, now, part_of
 from chiron.workflows.overfit import refuse_overfit_check
@@ -115,6 +115,7 @@ def evaluate(
         of_others["--recalibrate-on"] = recalibrate_on is not None
         _refuse_idle(of_others | {"--privacy": privacy != "auto"})
     _refuse_maps(explain is not None and (data is not None or not is_run(Path(target))), target)
+    _refuse_views(tta, Path(target), explain)
     path, world = Path(target), start_runtime(device=device, threads=threads).world
     asked = Asked(unit, tuple(subgroups), pictures)
     if is_run(path):
@@ -130,8 +131,6 @@ def evaluate(
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if tta != "none":
-            if explain is not None:
-                raise SpecError("Maps explain one view of an image. Got --explain and --tta. Leave one of them out.")
             scored = score_views(run, chosen, tta, device=device, threads=threads)
             made = world.by_main(lambda: evaluate_table(scored, scored.parent, asked=asked))
             return made or _evaluated_elsewhere(scored.parent)
@@ -143,8 +142,6 @@ def evaluate(
     folder = Path(out) if out is not None else Path("evaluation")
     world.by_main(lambda: require_new(folder, force=force))
     if path.suffix.lower() == ".csv":
-        if tta != "none":
-            raise SpecError("A predictions table is evaluated as it is. Got --tta. Leave it out: it needs images.")
         if data is not None:
             raise SpecError("A predictions table is evaluated as it is. Got --data as well. Leave it out.")
         made = world.by_main(lambda: evaluate_table(path, folder, split=split, positive=positive, asked=asked))
@@ -174,6 +171,14 @@ def _refuse_maps(wanted: bool, target: str | Path) -> None:
     """Stops where maps were asked for and no run holds the images."""
     if wanted:
         raise SpecError(f"--explain is for a run on its own images. Got {target}. Leave it out: see `chiron explain`.")
+
+
+def _refuse_views(tta: Tta, target: Path, explain: str | None) -> None:
+    """Stops where test-time augmentation was asked for and there are no images, or maps of one view beside it."""
+    if tta != "none" and target.suffix.lower() == ".csv":
+        raise SpecError("A predictions table is evaluated as it is. Got --tta. Leave it out: it needs images.")
+    if tta != "none" and explain is not None:
+        raise SpecError("Maps explain one view of an image. Got --explain and --tta. Leave one of them out.")
 
 
 def _refuse_idle(of_other_data: Mapping[str, bool]) -> None:

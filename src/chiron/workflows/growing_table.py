@@ -22,7 +22,7 @@ from chiron.core.errors import DataError, SpecError
 from chiron.core.files import claimed, output_error, write_bytes
 
 NAME, STATUS = "sample_id", "status"
-ROWS_A_PART = 8192
+ROWS_A_PART = 1024
 Cells = Mapping[str, Any]
 
 

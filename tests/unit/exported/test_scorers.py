@@ -10,15 +10,17 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from bundles import PAIR, classifier_of
+from bundles import PAIR
 from PIL import Image
+from small_bundles import pictures, small_classifier
 
 import chiron
 from chiron.core.errors import BundleError, SpecError
 from chiron.export.write import write_export
-from chiron.exported.openvino import GRAPH, SPEC, WEIGHTS
+from chiron.exported.openvino import GRAPH, SPEC
 from chiron.loading import load
 from chiron.spec.decision import Calibration, Decision, Threshold
+from chiron.spec.export_spec import QualityCheck
 
 THRESHOLD = {"question": "ill", "classes": ("b",), "rule": "expected", "sensitivity": 0.9, "value": 0.48}
 FOUND = {"low": 0.3, "high": 0.6, "num_found": 70, "num_positive": 71, "num_groups": 71, "fitted_on": "cal"}
@@ -32,7 +34,7 @@ FORMS = ("onnx", "openvino")
 
 @pytest.fixture(scope="module")
 def classifier():
-    made = classifier_of(labels=PAIR, members=2, decision=DECISION)
+    made = small_classifier(labels=PAIR, members=2, decision=DECISION)  # with an out-of-scope score
     made.bundle_id = "0123456789abcdef"
     return made
 
@@ -59,9 +61,21 @@ def test_a_form_says_what_its_bundle_says(form, forms, classifier, image):
     assert said.decisions["ill"].threshold == 0.48
     assert said.decisions["ill"].answer == expected.decisions["ill"].answer
     assert said.calibrated
+    assert said.scope.distance == pytest.approx(expected.scope.distance, rel=1e-3)
+    assert (said.scope.in_scope, said.referral) == (expected.scope.in_scope, expected.referral)
     assert loaded.bundle_id == classifier.bundle_id
     assert loaded.bundle_spec == classifier.bundle_spec
     assert loaded.spec.agreement.largest_difference <= 1e-4
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_lower_precision_leaves_the_out_of_scope_score_as_it_is(precision, classifier, tmp_path):
+    kept = QualityCheck(words="", split="val", num_images=1, num_flipped=0)
+    write_export(classifier, tmp_path / "low", to="openvino", precision=precision, judge=lambda run: kept)
+    images = np.stack([classifier.store(image) for image in pictures(6)])
+    assert load(tmp_path / "low").outputs(images).distances == pytest.approx(
+        classifier.outputs(images).distances, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -97,7 +111,7 @@ def test_every_byte_of_an_onnx_file_counts(forms, tmp_path):
         load(tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize("name", [GRAPH, WEIGHTS, SPEC])
+@pytest.mark.parametrize("name", [GRAPH, "model.bin", SPEC])
 def test_every_file_of_an_openvino_folder_counts(forms, tmp_path, name):
     for path in forms["openvino"].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -162,9 +176,11 @@ def test_prediction_needs_no_torch_and_leaves_nothing_in_the_home_folder(form, f
 
 
 def test_threads_are_those_asked_for(forms):
-    assert load(forms["openvino"], threads=1).compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    compiled = load(forms["openvino"], threads=1).compiled
+    assert [it.get_property("INFERENCE_NUM_THREADS") for it in compiled] == [1, 1]
     assert load(forms["onnx"], threads=1).session.get_session_options().intra_op_num_threads == 1
 
 
 def test_fp32_is_fp32_where_the_processor_has_bf16(forms):
-    assert load(forms["openvino"]).compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+    compiled = load(forms["openvino"]).compiled
+    assert [it.get_property("INFERENCE_PRECISION_HINT").to_string() for it in compiled] == ["f32", "f32"]

@@ -100,6 +100,7 @@ def test_values_equal_scikit_learn():
         "weighted_precision": sk.precision_score(y_true, y_pred, average="weighted"),
         "weighted_sensitivity": sk.recall_score(y_true, y_pred, average="weighted"),
         "weighted_f1": sk.f1_score(y_true, y_pred, average="weighted"),
+        "micro_f1": sk.f1_score(y_true, y_pred, average="micro"),
         "log_loss": sk.log_loss(y_true, y_prob),
         "macro_auroc": sk.roc_auc_score(y_true, y_prob, average="macro", multi_class="ovr"),
         "macro_average_precision": sk.average_precision_score(np.eye(3)[y_true], y_prob, average="macro"),

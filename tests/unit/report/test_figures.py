@@ -87,6 +87,7 @@ def test_alternatives_hold_the_numbers(binary, binary_figures):
     for name in binary["classes"]:
         assert f"Sensitivity {binary['per_class'][name]['sensitivity']['value']:.3f}" in drawings["per_class"]
     assert "AUROC, val (tuning): from 0.710 to 0.900. " in drawings["learning_curves"]
+    assert "Learning rate: from 0.001000 to " in drawings["learning_curves"]
     assert drawings["learning_curves"].endswith("Epoch 3 was kept.")
 
 

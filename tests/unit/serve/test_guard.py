@@ -145,8 +145,8 @@ def test_a_body_without_length_is_read_no_further_than_the_limit():
 
     with served(rules=limited(max_bytes=5000)) as client:
         assert client.post("/api/predict", content=body(), headers=_FORM).status_code == 413
-    read = _read_of(limited(max_bytes=5000), [bytes(1000)] * 1000)
-    assert read <= 7
+    assert _read_of(limited(max_bytes=5000), [bytes(1000)] * 1000) <= 7
+    assert _read_of(limited(max_bytes=5000), [bytes(1000)] * 1000, stated=5001) == 0  # nothing at all
 
 
 def test_a_client_has_so_many_requests_a_minute():
@@ -225,6 +225,16 @@ def test_an_upload_that_takes_too_long_ends_in_a_sentence():
     assert answer["status"] == 408
 
 
+def test_the_time_of_an_answer_begins_when_the_upload_is_whole():
+    async def slowly(scope, receive, send):
+        await asyncio.sleep(0.6)  # as an upload takes its time
+        await receive()
+        await asyncio.sleep(0.6)
+        await _reads_all(scope, _nothing_more, send)
+
+    assert _asked(limited(seconds=1), [b""], app=slowly)["status"] == 200
+
+
 def test_a_client_that_leaves_is_no_error(caplog):
     async def leaves(scope, receive, send):
         raise ClientDisconnect
@@ -243,6 +253,10 @@ def _until(holds, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
+async def _nothing_more():
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 async def _reads_all(scope, receive, send) -> None:
     while (await receive()).get("more_body"):
         pass
@@ -250,7 +264,13 @@ async def _reads_all(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _asked(rules: Rules, chunks: list[bytes | None], app=_reads_all, read: list[int] | None = None) -> dict:
+def _asked(
+    rules: Rules,
+    chunks: list[bytes | None],
+    app=_reads_all,
+    read: list[int] | None = None,
+    stated: int | None = None,
+) -> dict:
     """What a guard answers to a body that arrives in these pieces; None never arrives."""
     said: dict = {}
 
@@ -267,12 +287,13 @@ def _asked(rules: Rules, chunks: list[bytes | None], app=_reads_all, read: list[
             said.update(message)
 
     headers = [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=b")]
+    headers += [] if stated is None else [(b"content-length", str(stated).encode())]
     scope = {"type": "http", "method": "POST", "path": "/api/predict", "headers": headers, "client": ("1.2.3.4", 1)}
     asyncio.run(Guard(app, rules=rules, measured=Measured())(scope, receive, send))
     return said
 
 
-def _read_of(rules: Rules, chunks: list[bytes | None]) -> int:
+def _read_of(rules: Rules, chunks: list[bytes | None], stated: int | None = None) -> int:
     read: list[int] = []
-    assert _asked(rules, chunks, read=read)["status"] == 413
+    assert _asked(rules, chunks, read=read, stated=stated)["status"] == 413
     return len(read)

@@ -1,4 +1,4 @@
-"""Predictions of many images: every kind of input, tables that grow and go on after a kill, bad files, several bundles."""
+"""Predictions of many images: kinds of input, tables that go on after a kill, bad files, several bundles."""
 
 import json
 import zipfile

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from pydicom import dcmwrite
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from chiron.core.hashing import seed_of
 from chiron.data.phantoms.phantom_set import PhantomRow
@@ -28,7 +28,7 @@ def dicom_file(row: PhantomRow, picture: UInt8[np.ndarray, "h w"], *, seed: int)
     meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
     meta.MediaStorageSOPInstanceUID = _uid("image", seed, row.sample_id)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+    made = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     made.SOPClassUID, made.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     made.StudyInstanceUID = _uid("study", seed, row.sample_id)
     made.SeriesInstanceUID = _uid("series", seed, row.sample_id)
@@ -46,6 +46,6 @@ def dicom_file(row: PhantomRow, picture: UInt8[np.ndarray, "h w"], *, seed: int)
     return stream.getvalue()
 
 
-def _uid(*names: int | str) -> str:
+def _uid(*names: int | str) -> UID:
     """An id below the root that is free for numbers drawn at random."""
-    return f"2.25.{seed_of('phantom-uid', *names)}"
+    return UID(f"2.25.{seed_of('phantom-uid', *names)}")

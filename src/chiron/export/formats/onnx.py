@@ -5,8 +5,7 @@ from pathlib import Path
 from chiron.core.files import write_bytes
 from chiron.core.lazy import require_package
 from chiron.export.agreement import Run
-from chiron.export.graph import Traced
-from chiron.export.to_onnx import to_onnx
+from chiron.export.trace import Traced
 from chiron.exported.onnx import SPEC, OnnxScorer, sealed
 from chiron.spec.export_spec import ExportSpec, Precision
 
@@ -16,7 +15,7 @@ NAME = "model.onnx"
 
 def convert(traced: Traced, precision: Precision) -> bytes:
     """The serialized model without metadata."""
-    return to_onnx(traced.program)
+    return traced.onnx
 
 
 def write(model: bytes, spec: ExportSpec, path: Path) -> None:

@@ -1,7 +1,7 @@
 """OpenVINO: a folder for Intel's runtime, the fastest on most processors; bf16, fp16 and int8 too."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 from chiron.core.files import new_folder
 from chiron.core.lazy import require_package
 from chiron.export.agreement import Run
-from chiron.export.graph import INPUT, Traced
-from chiron.export.to_onnx import to_onnx
-from chiron.exported.openvino import GRAPH, SPEC, WEIGHTS, OpenVinoScorer, load_openvino, sealed
+from chiron.export.graph import INPUT, OUTPUTS
+from chiron.export.trace import Traced
+from chiron.exported.openvino import NETWORKS, SCOPE, SPEC, OpenVinoScorer, load_openvino, sealed
 from chiron.exported.telemetry import without_telemetry
 from chiron.spec.export_spec import ExportSpec, Precision
 
@@ -21,23 +21,41 @@ NAME = "openvino"
 _MOST_SAMPLES = 300
 
 
-def convert(traced: Traced, precision: Precision) -> Any:
-    """The model of OpenVINO. int8 alone changes it here: bf16 is how it is run, fp16 how its weights are written."""
-    model = load_openvino().Core().read_model(to_onnx(traced.program))
-    return _quantized(model, traced) if precision == "int8" else model
+def convert(traced: Traced, precision: Precision) -> dict[str, Any]:
+    """The models of OpenVINO by the names of their files: the networks, and by itself the out-of-scope score.
+
+    The score is made of faint details and keeps fp32 whatever the networks have. int8 alone changes these here: bf16 is
+    how they are run, fp16 how their weights are written.
+    """
+    *of_networks, of_scope = OUTPUTS
+    model = _giving(traced, of_networks)
+    made = {NETWORKS: _quantized(model, traced) if precision == "int8" else model}
+    if traced.has_scope:
+        made[SCOPE] = _giving(traced, [of_scope])
+    return made
 
 
-def write(model: Any, spec: ExportSpec, path: Path) -> None:
-    """Graph, weights, and what they say of themselves with checksums of all three files."""
+def write(models: dict[str, Any], spec: ExportSpec, path: Path) -> None:
+    """Graphs, weights, and what they say of themselves with checksums of all files."""
     with new_folder(path) as folder:
-        load_openvino().save_model(model, folder / GRAPH, compress_to_fp16=spec.precision == "fp16")
-        text = sealed(spec, (folder / GRAPH).read_bytes(), (folder / WEIGHTS).read_bytes())
-        (folder / SPEC).write_text(text, encoding="utf-8")
+        for name, model in models.items():
+            compressed = spec.precision == "fp16" and name == NETWORKS
+            load_openvino().save_model(model, folder / f"{name}.xml", compress_to_fp16=compressed)
+        (folder / SPEC).write_text(sealed(spec, folder), encoding="utf-8")
 
 
 def opened(path: Path) -> Run:
     """The graph of a written folder."""
     return OpenVinoScorer(path).run
+
+
+def _giving(traced: Traced, outputs: Sequence[str]) -> Any:
+    """The graph with these of its outputs alone, and what they are made of."""
+    model = load_openvino().Core().read_model(traced.onnx)
+    for result in model.get_results():
+        if result.output(0).get_any_name() not in outputs:
+            model.remove_result(result)
+    return model
 
 
 def _quantized(model: Any, traced: Traced) -> Any:

@@ -137,7 +137,7 @@ def weights_file(weights: Published) -> Path:
     except LocalEntryNotFoundError:
         pass
     try:
-        _require_connection(constants.ENDPOINT)
+        require_connection(constants.ENDPOINT)
         return Path(hf_hub_download(weights.repository, **where))
     except Exception as error:  # the client raises errors of several libraries
         raise no_weights(weights, error) from error
@@ -149,7 +149,7 @@ def _file_of_torch(weights: Published) -> Path:
     promised = _HASH_IN_NAME.search(weights.filename)
     if not path.is_file():
         try:
-            _require_connection(weights.url or "")
+            require_connection(weights.url or "")
             _download(weights.url or "", path, promised[1] if promised else "")
         except ModelError:
             raise
@@ -196,7 +196,12 @@ def no_weights(weights: Published, error: Exception) -> ModelError:
     )
 
 
-def _require_connection(address: str) -> None:
+def require_connection(address: str) -> None:
+    """Tries an address for a few seconds; the Hub's own client would retry for most of a minute.
+
+    Raises:
+        OSError: nobody answers there.
+    """
     if getproxies():  # the way leads through a proxy, which a plain connection knows nothing of
         return
     parts = urlsplit(address)
