@@ -1,5 +1,6 @@
 """The program starts fast because it loads little, and says what it can do."""
 
+import logging
 import subprocess
 import sys
 
@@ -71,3 +72,15 @@ def test_console_script_runs():
     done = subprocess.run([sys.executable, "-m", "chiron.cli.main", "recipes", "list"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "phantom_cxr/h_coatnet_nano.own" in done.stdout
+
+
+def test_an_error_leaves_the_logs_of_others_open(tmp_path):
+    from chiron.cli.main import run
+
+    theirs = logging.FileHandler(tmp_path / "theirs.log")  # torch's own logs, once something was exported
+    try:
+        assert run(["recipes", "show", "nonsense"]) == 2
+        assert theirs.stream is not None
+        assert not theirs.stream.closed
+    finally:
+        theirs.close()

@@ -1,6 +1,5 @@
 """The `chiron` program: collects the verbs, prints errors as sentences, and returns the exit code."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -141,7 +140,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    logging.shutdown()
     note_failure(message, code)
     if not message or not is_first_to_say(message):
         return code
