@@ -5,7 +5,8 @@
 First, of stored images, each form beside eager fp32: one image, and a batch. Then the line that counts: JPEG files to
 probabilities by the best form without int8, through Chiron's Predictor, beside the common way, one file after the
 other by Pillow, torchvision's transforms and the eager network in fp32. Forms take turns in every round, so that what
-else the machine does meets all of them. Weights are random, which costs the same; whether a lower precision may be used
+else the machine does meets all of them; beside the ratio of times stands that of processor time, which others on the
+machine change little. Weights are random, which costs the same; whether a lower precision may be used
 for a trained network is for `chiron export` to find out.
 """
 
@@ -82,28 +83,33 @@ def write_forms(classifier: Classifier, folder: Path, *, int8: bool) -> dict[str
     return paths
 
 
-def alternating(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every way, one after the other in each round; the first round is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
+def alternating(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds and processor seconds of every way, one after the other in each round; the first round is not counted."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             way()
             if turn:
-                times[name].append(time.perf_counter() - started)
+                times[name].append((time.perf_counter() - started, time.process_time() - worked))
     return times
 
 
-def tell(title: str, times: dict[str, list[float]], count: int, base: str) -> dict[str, float]:
-    """A line a way: milliseconds an image, and how many times as fast as `base` in the same round."""
+def tell(title: str, times: dict[str, list[tuple[float, float]]], count: int, base: str) -> dict[str, float]:
+    """A line a way: milliseconds an image, times as fast as `base` in that round; the same of processor time."""
     print(f"{title}:")
     gains = {}
-    for name, seconds in times.items():
-        ratios = sorted(slow / fast for slow, fast in zip(times[base], seconds, strict=True))
-        gains[name] = statistics.median(ratios)
-        each = 1000 * statistics.median(seconds) / count
-        spread = f"({ratios[0]:.2f}-{ratios[-1]:.2f})"
-        print(f"  {name:<24} {each:8.1f} ms an image, {1000 / each:7.1f} images/s, {gains[name]:.2f} x {base} {spread}")
+    for name, rounds in times.items():
+        by_time, by_work = (
+            sorted(slow[k] / fast[k] for slow, fast in zip(times[base], rounds, strict=True)) for k in range(2)
+        )
+        gains[name] = statistics.median(by_time)
+        each, work = (1000 * statistics.median(one[k] for one in rounds) / count for k in range(2))
+        ratios = f"{gains[name]:.2f} ({by_time[0]:.2f}-{by_time[-1]:.2f})"
+        works = f"{statistics.median(by_work):.2f} ({by_work[0]:.2f}-{by_work[-1]:.2f})"
+        print(
+            f"  {name:<22} {each:7.1f} ms, {1000 / each:6.1f} images/s, {ratios} x; processor {work:6.1f} ms, {works} x"
+        )
     return gains
 
 
@@ -148,7 +154,7 @@ def time_files(classifier: Classifier, form: str, path: Path, files: list[Path],
     scorer = load(path)
     inputs = find_inputs(files)
     predictor = Predictor(scorer, batch_size=batch)
-    probs = np.array([list(row.prediction.probabilities.values()) for row in predictor.rows(inputs[:8])])
+    probs = np.array([list(row.prediction.probabilities.values()) for row in predictor.rows(find_inputs(files[:8]))])
     apart = np.abs(probs - torch.cat(common(files[:8])).numpy()).max()
     print(f"probabilities of the two ways differ by {apart:.1e} at most (another resize, another precision)")
     ways: dict[str, Callable[[], object]] = {

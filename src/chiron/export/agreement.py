@@ -64,8 +64,8 @@ def _require_distances(found: Float[np.ndarray, "n"] | None, expected: Float[np.
     apart = np.inf if found is None or expected is None else float(np.abs(found / expected[0] - 1).max())
     if not apart <= DISTANCE_TOLERANCE:
         raise ExportError(
-            f"An exported graph must tell the bundle's out-of-scope distances up to {DISTANCE_TOLERANCE:g} of them. Got "
-            f"{apart:.2g}. Nothing was written; use another format, or the bundle itself."
+            f"An exported graph must tell the bundle's out-of-scope distances up to {DISTANCE_TOLERANCE:g} of them. "
+            f"Got {apart:.2g}. Nothing was written; use another format, or the bundle itself."
         )
 
 
