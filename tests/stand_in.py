@@ -11,12 +11,16 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class StandIn:
-    """`answers` maps a path to what is done with a request; `asked` lists path with query and headers of all."""
+    """`answers` maps a path to what is done with a request; `asked` lists path with query and headers of all.
+
+    `posted` lists path and body of what was sent.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.answers: dict[str, Answer | list[Answer]] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.posted: list[tuple[str, bytes]] = []
 
 
 @contextmanager
@@ -28,6 +32,11 @@ def stand_in():
             if isinstance(answer, list):
                 answer = answer.pop(0) if len(answer) > 1 else answer[0]
             answer(self)
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            server.posted.append((urlsplit(self.path).path, body))
+            self.do_GET()
 
         def do_HEAD(self):
             answer = server.answers.get(urlsplit(self.path).path, status(404))

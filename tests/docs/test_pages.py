@@ -268,6 +268,17 @@ def test_explain_runs_as_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("page", ["export", "share-a-bundle"])
+def test_forms_of_bundles_run_as_written(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(f"how-to/{page}.md"):
+        assert run_small(arguments) == 0, arguments
+    for code in re.findall(r"```python\n(.*?)```", (DOCS / f"how-to/{page}.md").read_text(encoding="utf-8"), re.DOTALL):
+        exec(code, {})
+
+
+@pytest.mark.slow
 def test_sweeps_and_folds_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = "how-to/sweeps-and-folds.md"

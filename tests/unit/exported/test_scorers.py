@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,20 @@ def test_prediction_needs_no_torch_and_leaves_nothing_in_the_home_folder(form, f
     said = json.loads(done.stdout)[0]
     assert said["probabilities"] == pytest.approx(classifier.predict(image).probabilities, abs=1e-6)
     assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_is_told_the_same_alone_and_among_others_and_in_several_threads(form, forms, random):
+    loaded = load(forms[form], threads=2)
+    stored = random.integers(0, 256, (7, 32, 32, 1), dtype=np.uint8)
+    alone = np.concatenate([loaded.run(image[None])["logits"] for image in stored], axis=1)
+    for count in (2, 3, 7):
+        outputs = loaded.run(stored[:count])
+        np.testing.assert_allclose(outputs["logits"], alone[:, :count], atol=1e-6)
+        assert outputs["probabilities"].shape == (count, 2)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: loaded.run(stored)["logits"], range(12)):
+            np.testing.assert_allclose(found, alone, atol=1e-6)
 
 
 def test_threads_are_those_asked_for(forms):
