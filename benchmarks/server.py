@@ -116,7 +116,7 @@ def client(port: int, bodies: list[bytes], until: float, found: Found) -> None:
             connection.close()
             continue
         found.seconds.append(time.perf_counter() - began)
-        if status != 200 or b'"status":"ok"' not in answer:
+        if status != 200 or b'"prediction":{' not in answer:
             found.errors.append(f"{status} {answer[:200]!r}")
         sent += 1
 

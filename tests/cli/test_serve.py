@@ -187,7 +187,7 @@ class Server:
 def test_it_ends_when_told_finishes_what_is_running_and_takes_nothing_new(trained_run, tmp_path, number, code, said):
     server = Server(trained_run.path, tmp_path / "errors.txt")
     try:
-        assert server.ask(picture())["results"][0]["status"] == "ok"
+        assert server.ask(picture())["results"][0]["status"] != "unreadable"
         running = [server.begin(picture(size=(200, 200))) for _ in range(3)]
         while "chiron_running_requests 4.0" not in (server.get("/metrics") or ""):  # those, and this one
             time.sleep(0.05)
@@ -195,7 +195,7 @@ def test_it_ends_when_told_finishes_what_is_running_and_takes_nothing_new(traine
         while server.get("/health") is not None:
             time.sleep(0.05)
         answers = [server.end(connection) for connection in running]
-        assert all(it.startswith(b"HTTP/1.1 200") and b'"status":"ok"' in it for it in answers)
+        assert all(it.startswith(b"HTTP/1.1 200") and b'"prediction":{' in it for it in answers)
         server.process.join(30)
         assert server.process.exitcode == code
         assert server.errors.read_text() == said
@@ -232,11 +232,17 @@ def _ask_anyhow(server: Server) -> None:
 def test_an_exported_model_is_served_as_its_bundle_is(trained_run, not_run, tmp_path):
     assert run(["export", str(trained_run.path), "--to", "onnx", "--out", str(tmp_path / "chest.onnx"), "-q"]) == 0
     assert run(["serve", str(trained_run.path), str(tmp_path / "chest.onnx"), "--port", "0"]) == 0
+    images = [path.read_bytes() for path in sorted((trained_run.path.parent / "data").rglob("*.png"))[:8]]
     with TestClient(not_run["app"], base_url="http://localhost") as client:
-        told = [client.post("/api/predict", files=files(picture()), data={"model": name}) for name in ("run", "chest")]
-        bundle, exported = (it.json()["results"][0] for it in told)
+        both = [client.post("/api/predict", files=files(*images), data={"model": name}) for name in ("run", "chest")]
         cards = {it["name"]: it for it in client.get("/api/models").json()["models"]}
-    assert exported["prediction"]["probabilities"] == pytest.approx(bundle["prediction"]["probabilities"], abs=1e-4)
-    assert exported["experience"] == bundle["experience"] != []
+    pairs = list(zip(*[it.json()["results"] for it in both], strict=True))
+    assert [it["status"] for it, _ in pairs].count("ok") >= 4
+    for bundle, exported in pairs:
+        assert exported["status"] == bundle["status"]
+        expected = bundle["prediction"].get("probabilities", {})
+        assert exported["prediction"].get("probabilities", {}) == pytest.approx(expected, abs=1e-4)
+        assert exported["experience"] == bundle["experience"]
+        assert bool(bundle["experience"]) == (bundle["status"] == "ok")
     assert cards["chest"]["bundle_id"] == cards["run"]["bundle_id"]
     assert cards["chest"]["explainer"]["method"] is None

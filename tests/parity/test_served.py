@@ -60,7 +60,7 @@ def test_one_file(classifier, client, kind, tmp_path):
     data = encoded(kind)
     (tmp_path / "a-file").write_bytes(data)
     expected = classifier.predict(tmp_path / "a-file").to_dict()
-    (result,) = client.post("/api/predict", files=files(data)).json()["results"]
+    (result,) = client.post("/api/predict", files=files(data), data={"insist": "true"}).json()["results"]
     got = np.array(list(expected["probabilities"].values()))
     assert np.abs(probabilities(result) - got).max() <= TOLERANCE
     assert result["prediction"]["predicted_class"] == expected["predicted_class"]
@@ -69,7 +69,7 @@ def test_one_file(classifier, client, kind, tmp_path):
 
 def test_all_kinds_in_one_request_and_as_one_unit(classifier, client):
     data = [encoded(kind, seed) for seed, kind in enumerate(KINDS)]
-    told = client.post("/api/predict", files=files(*data), data={"together": "true"}).json()
+    told = client.post("/api/predict", files=files(*data), data={"together": "true", "insist": "true"}).json()
     alone = np.array([list(classifier.predict(it).probabilities.values()) for it in data])
     assert np.abs(np.array([probabilities(it) for it in told["results"]]) - alone).max() <= TOLERANCE
     assert np.ptp(alone[:, 0]) > 100 * TOLERANCE  # different files differ

@@ -8,6 +8,7 @@ import hmac
 import logging
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -28,6 +29,7 @@ _OPEN = frozenset({"/", "/health", "/openapi.json"})  # without a token, as is t
 _PAGE = "/page/"
 _COUNTED = ("/api/", "/metrics")
 _NAMED = frozenset({"/", "/health", "/metrics", "/openapi.json", "/api/models", "/api/predict", "/api/explain"})
+_DRAIN_SECONDS, _DRAINED_BODIES = 2.0, 4  # what is still read of a body that is refused
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -61,26 +63,27 @@ class Guard:
         """One request, which ends with an answer whatever happens."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        answer = _Answer(send, scope["path"], self.measured)
+        body = _Body(receive, self.rules.limits.max_bytes)
+        answer = _Answer(send, scope["path"], body, self.measured)
         started = time.perf_counter()
         self.measured.running.inc()
         try:
-            await self._guarded(scope, receive, answer)
+            await self._guarded(scope, body, answer)
         except Refusal as refusal:
-            await answer.refuse(refusal, scope, receive)
+            await answer.refuse(refusal, scope)
         except ClientDisconnect:
             log.debug("a client left before its request was whole")
         except Exception as error:
             log.error("a request ended with %s inside the server", type(error).__name__)  # texts may hold anything
             log.debug("", exc_info=error)
-            await answer.refuse(Refusal(500, "internal", _INTERNAL), scope, receive)
+            await answer.refuse(Refusal(500, "internal", _INTERNAL), scope)
         finally:
             self.measured.running.dec()
             path = scope["path"] if scope["path"] in _NAMED else "page" if scope["path"].startswith(_PAGE) else "other"
             self.measured.requests.labels(path, str(answer.status)).inc()
             self.measured.seconds.labels(path).observe(time.perf_counter() - started)
 
-    async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    async def _guarded(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
         headers, limits = Headers(scope=scope), self.rules.limits
         self._require_host(headers.get("host", ""))
         if scope["path"].startswith(_COUNTED):
@@ -88,19 +91,19 @@ class Guard:
         if scope["path"] not in _OPEN and not scope["path"].startswith(_PAGE):
             self._require_token(headers.get("authorization", ""))
         if scope["method"] in ("GET", "HEAD"):
-            return await self.app(scope, receive, answer.send)
+            return await self.app(scope, body.receive, answer.send)
         _require_own_page(headers)
         expected = _stated_length(headers, limits.max_bytes)
         with self.admission.let_in(expected):
             self.measured.held_bytes.set(self.admission.held_bytes)
             try:
-                await self._in_time(scope, receive, answer)
+                await self._in_time(scope, body, answer)
             finally:
                 self.measured.held_bytes.set(self.admission.held_bytes - expected)
 
-    async def _in_time(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    async def _in_time(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
         """So many seconds for the upload, and again for the answer."""
-        seconds, body = self.rules.limits.seconds, _Body(receive, self.rules.limits.max_bytes)
+        seconds = self.rules.limits.seconds
         try:
             async with asyncio.timeout(seconds) as until:
                 body.when_whole = lambda: until.reschedule(asyncio.get_running_loop().time() + seconds)
@@ -109,6 +112,8 @@ class Guard:
             if body.is_whole:
                 raise Refusal(504, "too_slow", _SLOW_ANSWER.format(seconds), retry_seconds=5) from None
             raise Refusal(408, "slow_upload", _SLOW_UPLOAD.format(seconds)) from None
+        finally:
+            body.when_whole = _nothing  # what is left of a refused body may still arrive
 
     def _require_host(self, host: str) -> None:
         """Stops pages of other sites whose name was made to lead here (DNS rebinding): they send that name."""
@@ -132,25 +137,31 @@ class Guard:
             )
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Answer:
     """Adds what every answer carries, and knows whether it has begun."""
 
-    def __init__(self, send: Send, path: str, measured: Measured) -> None:
-        self._send, self.path, self._measured, self.status = send, path, measured, 0
+    def __init__(self, send: Send, path: str, body: "_Body", measured: Measured) -> None:
+        self._send, self.path, self._body, self._measured, self.status = send, path, body, measured, 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers.update(_HEADERS)
             headers["Cache-Control"] = "no-cache" if self.path == "/" or self.path.startswith(_PAGE) else "no-store"
+            if not await self._body.drained():
+                headers["Connection"] = "close"
+            self.status = message["status"]
         await self._send(message)
 
-    async def refuse(self, refusal: Refusal, scope: Scope, receive: Receive) -> None:
+    async def refuse(self, refusal: Refusal, scope: Scope) -> None:
         """The sentence, unless an answer has begun, which then breaks off."""
         self._measured.refusals.labels(refusal.kind).inc()
         if self.status == 0:
-            await refusal_response(refusal)(scope, receive, self.send)
+            await refusal_response(refusal)(scope, self._body.receive, self.send)
 
 
 class _Body:
@@ -158,17 +169,39 @@ class _Body:
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive, self.most, self.size, self.is_whole = receive, most, 0, False
-        self.when_whole = lambda: None
+        self.when_whole: Callable[[], None] = _nothing
 
     async def receive(self) -> Message:
+        """The next piece.
+
+        Raises:
+            Refusal: the body is larger than it may be.
+        """
+        message = await self._next()
+        if self.size > self.most:
+            raise _too_large(self.most)
+        return message
+
+    async def drained(self) -> bool:
+        """Whether the rest has arrived too, which is dropped: many clients read an answer only when they have sent all.
+
+        A rest that is long or slow is not waited for; the connection then ends with the answer.
+        """
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self.is_whole and self.size <= _DRAINED_BODIES * self.most:
+                    await self._next()
+        except TimeoutError:
+            pass
+        return self.is_whole
+
+    async def _next(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self.size += len(message.get("body", b""))
-            if self.size > self.most:
-                raise _too_large(self.most)
-            if not message.get("more_body", False) and not self.is_whole:
-                self.is_whole = True
-                self.when_whole()
+        if not message.get("more_body", False) and not self.is_whole:  # or the client has left
+            self.is_whole = True
+            self.when_whole()
         return message
 
 

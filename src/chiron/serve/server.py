@@ -57,6 +57,7 @@ def serve_until_stopped(app: FastAPI, listening: socket.socket, limits: Limits, 
         timeout_keep_alive=10,
         timeout_graceful_shutdown=int(limits.seconds),
     )
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it logs bytes of bodies
     before = signal.signal(signal.SIGTERM, _told_to_stop)  # uvicorn raises it again when it has stopped
     try:
         uvicorn.Server(config).run(sockets=[listening])

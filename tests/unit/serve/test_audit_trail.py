@@ -71,12 +71,14 @@ def test_an_output_that_cannot_be_kept_is_not_told(trail):
 
 
 def test_without_a_trail_nothing_is_written(tmp_path, monkeypatch):
+    def no_file(*arguments, **options):
+        raise AssertionError("an upload went to disk")
+
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile.TemporaryFile", no_file)
+    large = picture(size=(1500, 1500), kind="BMP")
+    assert len(large) > 1 << 20  # from here on Starlette's own parser would write to disk
     with served() as client:
-        large = picture(size=(1500, 1500), kind="BMP")
-        assert len(large) > 1 << 20  # from here on Starlette's own parser would write to disk
         assert client.post("/api/predict", files=files(large)).status_code == 200
     assert not list(tmp_path.iterdir())
 
