@@ -39,11 +39,15 @@ PARTS: dict[str, tuple[str, ...]] = {
     "Use a model": (
         "chiron.load",
         "chiron.Classifier",
-        "chiron.classifier.Prediction",
-        "chiron.classifier.Answer",
+        "chiron.prediction.Prediction",
+        "chiron.prediction.Answer",
+        "chiron.prediction.Scope",
+        "chiron.prediction.Referral",
         "chiron.predict",
+        "chiron.workflows.predict.predict_stream",
         "chiron.workflows.predict.predict_units",
         "chiron.predictor.Predictor",
+        "chiron.workflows.export.export",
     ),
     "Read, audit and split data": (
         "chiron.data.reading.read_dataset",
