@@ -59,9 +59,9 @@ def _plain_attention(graph: nn.Module) -> Iterator[None]:
     """timm's layers with attention written out: fused, with a bias, it gives a layout that ONNX's steps do not keep."""
     fused = [layer for layer in graph.modules() if getattr(layer, "fused_attn", False)]
     for layer in fused:
-        layer.fused_attn = False
+        layer.fused_attn = False  # type: ignore[assignment]
     try:
         yield
     finally:
         for layer in fused:
-            layer.fused_attn = True
+            layer.fused_attn = True  # type: ignore[assignment]
