@@ -13,7 +13,6 @@ __getattr__, __dir__ = lazy_attributes(
         "train": "chiron.workflows.train",
         "evaluate": "chiron.workflows.evaluate",
         "predict": "chiron.workflows.predict",
-        "export": "chiron.workflows.export",
         "explain": "chiron.explanation.explain",
     },
 )

@@ -32,7 +32,7 @@ def test_sections_become_lists():
 
 def test_signatures_are_complete():
     text = page()
-    assert 'load(folder: str | Path, *, device: str = "cpu")' in text
+    assert 'load(path: str | Path, *, device: str = "cpu", threads: int | None = None) -> Scorer' in text
     assert "self" not in "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     assert text.count("```") % 2 == 0
 

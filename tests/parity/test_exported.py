@@ -42,7 +42,7 @@ def files() -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="module", params=[8, 16])
+@pytest.fixture(scope="module", params=[8, pytest.param(16, marks=pytest.mark.slow)])
 def forms(request, tmp_path_factory):
     """A hybrid as a bundle, an ONNX file and an OpenVINO folder."""
     folder = tmp_path_factory.mktemp(f"forms{request.param}")

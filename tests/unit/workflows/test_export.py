@@ -42,7 +42,7 @@ def test_bf16_is_judged_on_real_images(trained_run, many, tmp_path, monkeypatch)
     form = load(done.path)
     assert isinstance(form, ExportedScorer)
     assert form.spec == done.spec
-    assert form.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "bf16"
+    assert form.compiled[0].get_property("INFERENCE_PRECISION_HINT").to_string() == "bf16"
 
 
 @pytest.mark.slow
