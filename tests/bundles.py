@@ -2,28 +2,14 @@
 
 from typing import Any
 
+from small_bundles import PROVENANCE
+
 from chiron.classifier import Classifier, build_network
 from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.decision import Decision
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
-from chiron.spec.provenance import Provenance
 
-PROVENANCE = Provenance(
-    created="2026-01-01T00:00:00+00:00",
-    chiron_version="0",
-    library_versions={"torch": "x"},
-    recipe={},
-    data_digest="0" * 64,
-    data_counts={"train": {"images": 2, "groups": 1}},
-    grouping="none",
-    accepted_leaks=0,
-    init="scratch",
-    num_parameters=1,
-    best_epoch=1,
-    selected_by="val_auroc",
-    selection_value=None,
-)
 THREE = LabelSpace(names=("a", "b", "c"))
 PAIR = LabelSpace(names=("a", "b"), positive="b")
 ONE_LOGIT = LabelSpace(names=("a", "b"), positive="b", one_logit=True)
