@@ -20,7 +20,6 @@ from chiron.spec.decision import Tta, Unit
 from chiron.spec.layout import Layout
 from chiron.spec.reading import read_recipe
 from chiron.workflows.evaluate_bundle import require_no_trained_bundle, score_other_data
-from chiron.workflows.evaluate_views import score_views
 from chiron.workflows.experience import keep_experience
 from chiron.workflows.explain_run import explain_run
 from chiron.workflows.external import External, WhenSeen, read_labels_map
@@ -131,7 +130,7 @@ def evaluate(
             raise SpecError(f"The split of a run to score must be {', '.join(RUN_SPLITS)}. Got {chosen!r}.")
         refuse_sanity_run(run.path, read_recipe(str(run.recipe)), chosen)
         if tta != "none":
-            scored = score_views(run, chosen, tta, device=device, threads=threads)
+            scored = score_run(run, chosen, tta=tta, unit=unit, device=device, threads=threads)
             made = world.by_main(lambda: evaluate_table(scored, scored.parent, asked=asked))
             return made or _evaluated_elsewhere(scored.parent)
         if world.any(world.is_main and not run.is_scored(chosen)):
@@ -203,14 +202,17 @@ def score_run(
     split: str,
     *,
     unit: Unit | None = None,
+    tta: Tta = "none",
     device: str = "auto",
     threads: int | None = None,
     hide: Sequence[Path | None] = (),
-) -> None:
-    """Scores one split with the run's bundle and stores the table; a look at the test split enters the ledger.
+) -> Path:
+    """Scores one split with the run's bundle, stores the table and returns its path; a look at test enters the ledger.
 
     Args:
         unit: what one answer will be for; by default what the bundle says.
+        tta: views whose probabilities are averaged; the table then is `RUN/tta_<views>/<split>.csv`, as calibration and
+            thresholds were fitted without.
         hide: paths of the command that the ledger must not name where the run keeps no names.
     Raises:
         DataError: images changed, or cannot be made units: they name none, or those of one have different labels.
@@ -231,10 +233,13 @@ def score_run(
     if split in {"test", "external"}:
         hidden = hide if is_private(manifest) else ()
         looks = runtime.world.by_main(lambda: enter_look(run.path, classifier.bundle_id, part, hidden))
-    table = score_manifest(classifier, part, runtime, batch_size=recipe.train.batch_size, seed=recipe.train.seed)
+    how: dict[str, Any] = {"batch_size": recipe.train.batch_size, "seed": recipe.train.seed}
+    table = score_manifest(classifier, part, runtime, tta=tta, **how)
+    path = run.predictions(split) if tta == "none" else run.by_views(tta) / f"{split}.csv"
     if runtime.world.is_main:
         facts = {"test_looks": looks, "leaks_accepted": accepted_leaks(manifest, recipe), "scored": now()}
-        table.with_facts(**facts).save(run.predictions(split))
+        table.with_facts(**facts).save(path)
+    return path
 
 
 def evaluate_run(

@@ -23,6 +23,8 @@ def test_a_run_keeps_its_numbers_and_the_others_say_what_they_are(trained_run, t
     assert "means over each image and its mirror image" in done.report.read_text()
     assert (run / "evaluation_metrics.json").read_bytes() == before
     table = Predictions.load(run / "tta_hflip" / "val.csv")
+    stored = Predictions.load(run / "predictions" / "test.csv")
+    assert table.facts["leaks_accepted"] == stored.facts["leaks_accepted"]  # told in every report
     rows = predict(run / "bundle", trained_run.path.parent / "data", tta="hflip", device="cpu")
     said = {Path(row.name).stem: row.prediction.probabilities for row in rows}
     expected = [[said[name][label] for label in table.classes] for name in table.frame["sample_id"]]
