@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from small_bundles import PROVENANCE
 
 from chiron.classifier import Classifier, build_network, class_logits, load
 from chiron.core.errors import BundleError, DataError
@@ -11,25 +12,10 @@ from chiron.spec.bundle_spec import NetworkSpec
 from chiron.spec.decision import Conformal, Decision, Threshold
 from chiron.spec.input_spec import InputSpec
 from chiron.spec.labels import LabelSpace
-from chiron.spec.provenance import Provenance, WeightsOrigin
+from chiron.spec.provenance import WeightsOrigin
 
 SPEC = InputSpec(img_size=32, in_chans=1)
 NETWORK = NetworkSpec(name="chiron_fair_cnn_nano", args={})
-PROVENANCE = Provenance(
-    created="2026-01-01T00:00:00+00:00",
-    chiron_version="0",
-    library_versions={"torch": "x"},
-    recipe={},
-    data_digest="0" * 64,
-    data_counts={"train": {"images": 2, "groups": 1}},
-    grouping="none",
-    accepted_leaks=0,
-    init="scratch",
-    num_parameters=1,
-    best_epoch=1,
-    selected_by="val_auroc",
-    selection_value=None,
-)
 
 
 def make(labels: LabelSpace, members: int = 1) -> Classifier:
