@@ -31,9 +31,9 @@ from torchvision.transforms import v2  # noqa: E402
 
 from chiron.classifier import Classifier, build_network  # noqa: E402
 from chiron.core.registry import load_leaf  # noqa: E402
-from chiron.export.graph import example_images  # noqa: E402
-from chiron.export.trace import trace  # noqa: E402
-from chiron.export.write import FORMATS  # noqa: E402
+from chiron.exporting.graph import example_images  # noqa: E402
+from chiron.exporting.trace import trace  # noqa: E402
+from chiron.exporting.write import FORMATS  # noqa: E402
 from chiron.loading import load  # noqa: E402
 from chiron.predictor import Predictor, find_inputs  # noqa: E402
 from chiron.spec.bundle_spec import NetworkSpec  # noqa: E402

@@ -14,5 +14,6 @@ __getattr__, __dir__ = lazy_attributes(
         "evaluate": "chiron.workflows.evaluate",
         "predict": "chiron.workflows.predict",
         "explain": "chiron.explanation.explain",
+        "export": "chiron.workflows.export",
     },
 )

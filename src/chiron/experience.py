@@ -12,13 +12,15 @@ __all__ = ["experience_with"]
 
 
 def experience_with(scorer: Scorer, prediction: Prediction) -> list[dict[str, Any]]:
-    """One entry for the class named and for each answer of a prediction, ready for JSON; empty without evidence.
+    """One entry for the class named and for each answer of a prediction, ready for JSON.
+
+    Empty without evidence, and of an image that is out of scope: test cases say nothing of it.
 
     Keys: `class` or `question`, `output`, `right`, `of`, `low`, `high` (null with fewer than 5 cases), `missed` beside
     an answer no, `population`, and `words`: one sentence.
     """
     known = scorer.experience
-    if known is None:
+    if known is None or (prediction.scope is not None and not prediction.scope.in_scope):
         return []
     return [*_of_class(known, prediction), *_of_answers(known, scorer, prediction)]
 

@@ -19,6 +19,7 @@ from chiron.core.errors import DataError, PreprocessError
 from chiron.data.image_names import is_image_name, unnamed_dicom
 from chiron.data.source import ImageSource
 from chiron.data.units import unit_names
+from chiron.experience import experience_with
 from chiron.prediction import Prediction
 from chiron.preprocess.canonical import CanonicalImage
 from chiron.scorer import ImageLike, Opened, Outputs, Scorer, decode_any
@@ -59,12 +60,14 @@ class Given:
 class Row:
     """What came of one input: a prediction with its logits, or the sentence why there is none.
 
-    `problem` is empty where there is a prediction; its `referral` may name problems all the same.
+    `problem` is empty where there is a prediction; its `referral` may name problems all the same. `experience` tells how
+    often test cases with such an output were right, see `chiron.experience`.
     """
 
     name: str
     prediction: Prediction | None = None
     outputs: Outputs | None = None
+    experience: tuple[dict[str, Any], ...] = ()
     problem: str = ""
 
 
@@ -76,6 +79,7 @@ class UnitRow:
     images: tuple[Row, ...]
     prediction: Prediction | None = None
     outputs: Outputs | None = None
+    experience: tuple[dict[str, Any], ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -206,7 +210,7 @@ class Predictor:
             done: Iterator[tuple[Prediction, Outputs]] = iter(())
             if usable:
                 outputs = self.scorer.outputs_of(usable, tta=self.tta)
-                done = iter(zip(self.scorer.read_out(outputs), outputs.rows(), strict=True))
+                done = iter(_read(self.scorer, outputs))
             for name, it in zip(names, opened, strict=True):
                 yield Row(name, *next(done)) if isinstance(it, Opened) else Row(name, problem=it)
 
@@ -254,5 +258,10 @@ def _unit_row(scorer: Scorer, name: str, images: tuple[Row, ...]) -> UnitRow:
     usable = [row.outputs for row in images if row.outputs]
     if not usable:
         return UnitRow(name, images)
-    combined = scorer.combined(Outputs.stacked(usable))
-    return UnitRow(name, images, scorer.read_out(combined)[0], combined)
+    return UnitRow(name, images, *_read(scorer, scorer.combined(Outputs.stacked(usable)))[0])
+
+
+def _read(scorer: Scorer, outputs: Outputs) -> list[tuple[Prediction, Outputs, tuple[dict[str, Any], ...]]]:
+    """What is said of each image or unit, what it was made of, and how often such an output was right."""
+    said = scorer.read_out(outputs)
+    return [(it, own, tuple(experience_with(scorer, it))) for it, own in zip(said, outputs.rows(), strict=True)]

@@ -6,10 +6,10 @@ from bundles import PAIR, classifier_of
 
 import chiron.models  # noqa: F401 - puts the families into the registry
 from chiron.core.registry import leaf_names
-from chiron.export.contract import check_exporter
-from chiron.export.graph import example_images
-from chiron.export.trace import trace
-from chiron.export.write import FORMATS
+from chiron.exporting.contract import check_exporter
+from chiron.exporting.graph import example_images
+from chiron.exporting.trace import trace
+from chiron.exporting.write import FORMATS
 from chiron.models.registry import chiron_model_names
 from chiron.spec.input_spec import InputSpec
 

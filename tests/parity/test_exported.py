@@ -9,7 +9,7 @@ from dicom_files import dicom_file
 from PIL import Image
 
 import chiron
-from chiron.export.write import write_export
+from chiron.exporting.write import write_export
 from chiron.predictor import Predictor, find_inputs
 from chiron.spec.decision import Calibration, Decision
 from chiron.spec.input_spec import InputSpec

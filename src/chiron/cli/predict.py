@@ -117,14 +117,17 @@ def _say_units(units: "list[UnitRow]", out: Path | None, *, as_json: bool, top_k
 
 def _as_json(row: "Row | UnitRow", called: str, top_k: int | None) -> dict[str, Any]:
     said = row.prediction
-    return {called: row.name, **({"problem": row.problem} if said is None else said.to_dict(top_k=top_k))}
+    if said is None:
+        return {called: row.name, "problem": row.problem}
+    return {called: row.name, **said.to_dict(top_k=top_k), "experience": list(row.experience)}
 
 
 def _say_rows(rows: "Sequence[Row | UnitRow]", *, insist: bool) -> None:
     """The class named and its probability; where an image can have several classes, the probability of each.
 
     Answers to clinical questions follow, and why a person must decide. Of an image that is out of scope nothing else is
-    told but on request. The images of a unit are indented below it.
+    told but on request. The images of a unit are indented below it. Below the table: how often test cases with such
+    outputs were right, each sentence once.
     """
     first = next(row.prediction for row in rows if row.prediction)
     if first.predicted_class is None:
@@ -150,3 +153,8 @@ def _say_rows(rows: "Sequence[Row | UnitRow]", *, insist: bool) -> None:
         else:
             shown.append((name, said.predicted_class, f"{said.confidence:.4f}", *answers))
     say_table(header, shown)
+    told = [entry for row in rows for entry in row.experience]
+    for place in dict.fromkeys(entry["population"] for entry in told):
+        say(f"How often such outputs were right ({place}):")
+        for words in dict.fromkeys(entry["words"] for entry in told if entry["population"] == place):
+            say(f"  {words}")

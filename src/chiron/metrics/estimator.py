@@ -13,10 +13,12 @@ from chiron.metrics.intervals.auroc import auroc_interval
 from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval, left_out_weights, resampled_weights
 from chiron.metrics.intervals.precision_mean import precision_mean_interval
+from chiron.metrics.intervals.proportion import ShareMethod
 from chiron.metrics.intervals.ratio import Rate, ratio_interval
 from chiron.metrics.intervals.table import Rule, region_note, requested_methods, rule_for
 from chiron.metrics.means import Rows, share_estimate
 from chiron.metrics.metric import Basis, Family, Metric
+from chiron.metrics.ranking import Ranking
 from chiron.metrics.statistics import StatisticKey, Statistics
 
 
@@ -77,7 +79,7 @@ class Estimator:
         rule, what = rule_for(metric, average=True), f"{self._unit} of the rarest class"
         smallest, value = min(self.groups_by_class), float(self._values[key, None][0])
         note = region_note(rule, smallest, what)
-        of_class = [self.one_class(metric, index) for index in range(self.cases.num_classes)]
+        of_class = [self.part_of_mean(metric, index) for index in range(self.cases.num_classes)]
         is_resampled = ("micro", key) in metric.averages or Family.RESAMPLED in self._requested
         if is_resampled or np.isnan(value) or any(estimate.low is None for estimate in of_class):
             return self._resampled_estimate((key, None), metric, rule, smallest, note)
@@ -106,9 +108,8 @@ class Estimator:
         what = f"{self._unit} of class {name!r}" if groups <= others else f"{self._unit} of other classes than {name!r}"
         smallest = min(groups, others)
         if metric.family in (Family.RESAMPLED, Family.PRECISION_MEAN):
-            return self._resampled_estimate(
-                (metric.key, index), metric, rule, smallest, region_note(rule, smallest, what), groups
-            )
+            note = region_note(rule, smallest, what) or self._jump(metric, index)
+            return self._resampled_estimate((metric.key, index), metric, rule, smallest, note, groups)
         reason = self.undefined_reason(metric, index)
         if reason:
             return self._estimate(np.nan, Interval(None, None, rule.method), self._all_rows(), groups, reason)
@@ -116,13 +117,27 @@ class Estimator:
         interval = self._ratio(metric, index) if metric.family == Family.RATIO else self._auroc(metric, index, smallest)
         return self._estimate(value, interval, self._all_rows(), groups, region_note(rule, smallest, what))
 
+    def part_of_mean(self, metric: Metric, index: int) -> Estimate:
+        """The estimate of one class as the interval of a mean over classes takes it: proportions by mid-P."""
+        if metric.family == Family.PROPORTION:
+            return self._class_proportion(metric, index, "mid_p")
+        return self.one_class(metric, index)
+
     def proportion(
-        self, success: Bool[np.ndarray, "n"], counted: Bool[np.ndarray, "n"], positive_groups: int | None = None
+        self,
+        success: Bool[np.ndarray, "n"],
+        counted: Bool[np.ndarray, "n"],
+        positive_groups: int | None = None,
+        method: ShareMethod = "wilson",
     ) -> Estimate:
-        """The share of `success` among the rows that count (at least one), with its interval."""
-        exact = self._requested.get(Family.PROPORTION) == "clopper_pearson"
+        """The share of `success` among the rows that count (at least one), with its interval.
+
+        Args:
+            method: unless another was requested.
+        """
+        asked: ShareMethod = "clopper_pearson" if Family.PROPORTION in self._requested else method
         rows = self._rows.part(counted)
-        return share_estimate(success[counted], rows, exact=exact, positive_groups=positive_groups)
+        return share_estimate(success[counted], rows, method=asked, positive_groups=positive_groups)
 
     def undefined_reason(self, metric: Metric, index: int) -> str | None:
         """Why a metric is undefined for a class; None where it is defined."""
@@ -130,7 +145,7 @@ class Estimator:
         unmet = [need for need in metric.needs if not need.is_met(counts)]
         return unmet[0].reason(self.cases.classes[index]) if unmet else None
 
-    def _class_proportion(self, metric: Metric, index: int) -> Estimate:
+    def _class_proportion(self, metric: Metric, index: int, method: ShareMethod = "wilson") -> Estimate:
         groups = self.groups_by_class[index]
         is_true, is_predicted = self.cases.y_true == index, self.cases.y_pred == index
         one_row = Counts(
@@ -141,11 +156,18 @@ class Estimator:
         if reason:
             no_limits = Interval(None, None, rule_for(metric).method)
             return self._estimate(np.nan, no_limits, counted > 0, groups, reason)
-        share = self.proportion(success > 0, counted > 0, groups)
+        share = self.proportion(success > 0, counted > 0, groups, method)
         if metric.of_share is None or share.value is None or share.low is None or share.high is None:
             return share
         value, low, high = (metric.of_share(limit) for limit in (share.value, share.low, share.high))
         return replace(share, value=value, low=low, high=high)
+
+    def _jump(self, metric: Metric, index: int) -> str | None:
+        """Why the value of a rank metric jumps between equal scores, so that no resample is like the next."""
+        if metric.jump is None:
+            return None
+        ranking = Ranking(self.cases.y_true == index, self.cases.y_prob[:, index])
+        return metric.jump(ranking.plain_counts())
 
     def _groups_that_carry(self, values: Float[np.ndarray, "n"]) -> int:
         """Effective number of groups behind a sum, (sum L)^2 / sum L^2: few where few images lose nearly everything."""

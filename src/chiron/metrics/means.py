@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from chiron.metrics.cases import number_groups
 from chiron.metrics.estimate import Estimate, Interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval, left_out_weights, resampled_weights
-from chiron.metrics.intervals.proportion import proportion_interval
+from chiron.metrics.intervals.proportion import ShareMethod, proportion_interval
 from chiron.metrics.intervals.table import RULES, region_note
 from chiron.metrics.metric import Family
 
@@ -81,14 +81,14 @@ def share_estimate(
     success: Bool[np.ndarray, "n"],
     rows: Rows,
     *,
-    exact: bool = False,
+    method: ShareMethod = "wilson",
     positive_groups: int | None = None,
     if_empty: str = "no image to count",
 ) -> Estimate:
-    """The share of rows that succeed: Wilson, with groups on their effective number.
+    """The share of rows that succeed, with groups on their effective number.
 
     Args:
-        exact: Clopper-Pearson in place of Wilson.
+        method: of the interval.
         positive_groups: groups with an image of the class, where the share is of one.
         if_empty: why there is no share where there are no rows.
     """
@@ -97,7 +97,7 @@ def share_estimate(
         return rows.estimate(np.nan, no_limits, if_empty, positive_groups)
     totals = np.bincount(rows.group_index)
     successes = np.bincount(rows.group_index[success], minlength=len(totals))
-    interval = proportion_interval(successes, totals, confidence=rows.confidence, exact=exact)
+    interval = proportion_interval(successes, totals, confidence=rows.confidence, method=method)
     note = region_note(RULES[Family.PROPORTION], rows.num_groups, f"{rows.unit} counted")
     return rows.estimate(success.mean(), interval, note, positive_groups)
 

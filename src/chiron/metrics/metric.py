@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from chiron.core.registry import leaf_names, load_leaf
 from chiron.metrics.confusion import Counts
+from chiron.metrics.ranking import RankedCounts
 
 SCORES_PACKAGE = "chiron.metrics.scores"
 
@@ -81,6 +82,7 @@ class Metric:
     `mean_of` names the metric whose mean over classes this one is, and `of_share` makes the metric of a share of rows,
     where it is not that share itself: both take the interval from there.
     `min_groups` raises the family's least number of groups a class for a reliable interval.
+    `jump` says of a rank metric's counts why its value jumps between equal scores; None where it does not.
     `from_classes` is the least number of classes that it says something about; `ordinal` asks for classes in order.
     """
 
@@ -101,6 +103,7 @@ class Metric:
     lower_bound: float = 0.0
     upper_bound: float = 1.0
     min_groups: int = 0
+    jump: Callable[[RankedCounts], str | None] | None = None
     from_classes: int = 2
     ordinal: bool = False
 

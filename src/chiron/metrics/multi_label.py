@@ -17,7 +17,7 @@ from chiron.metrics.estimator import Estimator
 from chiron.metrics.evaluation import Evaluation, calibration_of, ece_estimate, require_settings, roc_of
 from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import bootstrap_interval
-from chiron.metrics.intervals.proportion import proportion_interval
+from chiron.metrics.intervals.proportion import ShareMethod, proportion_interval
 from chiron.metrics.intervals.table import RULES, Rule, region_note, requested_methods, rule_for
 from chiron.metrics.metric import Family, Metric, metrics_for
 
@@ -215,7 +215,7 @@ def _macro(metric: Metric, names: Sequence[str], asked: Mapping[str, _Question],
     key = (metric.key, _PRESENT if metric.per_class else None)
     values, resampled, left_out = zip(*(question.estimator.resampled(key) for question in used), strict=True)
     of_class = [
-        question.estimator.one_class(metric, _PRESENT) if metric.per_class else question.estimator.overall(metric)
+        question.estimator.part_of_mean(metric, _PRESENT) if metric.per_class else question.estimator.overall(metric)
         for question in used
     ]
     one_sided = [name for name, question in asked.items() if not question.has_both]
@@ -311,8 +311,8 @@ class _Whole:
         count: Callable[[np.ndarray], np.ndarray] = lambda rows: np.bincount(  # noqa: E731
             self.group_index[rows], minlength=int(self.group_index.max()) + 1
         )
-        exact = self.requested.get(Family.PROPORTION) == "clopper_pearson"
-        interval = proportion_interval(count(whole & right), count(whole), confidence=self.confidence, exact=exact)
+        asked: ShareMethod = "clopper_pearson" if Family.PROPORTION in self.requested else "wilson"
+        interval = proportion_interval(count(whole & right), count(whole), confidence=self.confidence, method=asked)
         unit = "groups counted" if self.groups_given else "images counted"
         note = region_note(RULES[Family.PROPORTION], int((count(whole) > 0).sum()), unit) or ""
         return self.estimate(float(right[whole].mean()), interval, note, whole)

@@ -8,8 +8,8 @@ from chiron.core.errors import SpecError
 from chiron.core.files import require_new
 from chiron.core.registry import load_leaf
 from chiron.engine.runtime import start_runtime
-from chiron.export.agreement import TOLERANCE
-from chiron.export.write import FORMATS, write_export
+from chiron.exporting.agreement import TOLERANCE
+from chiron.exporting.write import FORMATS, write_export
 from chiron.spec.export_spec import ExportSpec, Precision
 from chiron.spec.provenance import DISCLAIMER
 from chiron.workflows.export_quality import real_images

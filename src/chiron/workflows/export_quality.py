@@ -18,7 +18,7 @@ from chiron.data.reading import read_dataset
 from chiron.data.source import ImageSource
 from chiron.engine.runtime import Runtime
 from chiron.engine.scoring import score_manifest
-from chiron.export.agreement import Run
+from chiron.exporting.agreement import Run
 from chiron.metrics.comparison.keeps_quality import QualityKept, keeps_quality
 from chiron.scorer import StoredImages
 from chiron.spec.export_spec import QualityCheck

@@ -10,6 +10,7 @@ from chiron.audit.sharing_key import sharing_key
 from chiron.classifier import build_network
 from chiron.core.errors import SpecError
 from chiron.core.files import require_new, require_outside, write_text
+from chiron.data.depth import depth_warning
 from chiron.data.manifest import Manifest, is_manifest
 from chiron.data.private import is_private
 from chiron.data.reading import image_root
@@ -50,7 +51,8 @@ def start_run(
     manifest, labels = prepare(settings, data, layout)
     if settings.train.overfit_images is None:
         require_decision(settings, manifest, labels)
-    for warning in recipe_warnings(settings) + notes:
+    lost = depth_warning(manifest, settings.input)
+    for warning in [*recipe_warnings(settings), *notes, *([lost] if lost else [])]:
         log.warning("warning: %s", warning)
     if settings.train.overfit_images is not None:
         manifest = pick_images(manifest, settings.train.overfit_images, seed=settings.train.seed)

@@ -17,7 +17,7 @@ from small_bundles import pictures, small_classifier
 
 import chiron
 from chiron.core.errors import BundleError, SpecError
-from chiron.export.write import write_export
+from chiron.exporting.write import write_export
 from chiron.exported.openvino import GRAPH, SPEC
 from chiron.loading import load
 from chiron.spec.decision import Calibration, Decision, Threshold

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chiron.metrics.cases import BinaryLabels, check_scores
-from chiron.metrics.fixed_rates import sensitivity_at
+from chiron.metrics.fixed_rates import jump_at_specificity, sensitivity_at
 from chiron.metrics.metric import Basis, Family, Metric, Need
 from chiron.metrics.ranking import Ranking
 
@@ -39,4 +39,5 @@ METRIC = Metric(
     per_class=True,
     positive_key="sensitivity_at_specificity_90",
     min_groups=50,  # five of either side beyond the threshold
+    jump=functools.partial(jump_at_specificity, specificity=SPECIFICITY),
 )

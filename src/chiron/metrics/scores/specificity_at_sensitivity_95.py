@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chiron.metrics.cases import BinaryLabels, check_scores
-from chiron.metrics.fixed_rates import specificity_at
+from chiron.metrics.fixed_rates import jump_at_sensitivity, specificity_at
 from chiron.metrics.metric import Basis, Family, Metric, Need
 from chiron.metrics.ranking import Ranking
 
@@ -39,4 +39,5 @@ METRIC = Metric(
     per_class=True,
     positive_key="specificity_at_sensitivity_95",
     min_groups=100,  # five of either side beyond the threshold
+    jump=functools.partial(jump_at_sensitivity, sensitivity=SENSITIVITY),
 )

@@ -17,11 +17,11 @@ COMPARED = ("sensitivity", "specificity", "auroc")
 
 
 def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
-    """A table an attribute and question; None without any."""
+    """Two tables an attribute and question, numbers and differences; None without any."""
     entries = evaluation.get("subgroups") or []
     if not entries:
         return None
-    tables = [_table(evaluation, entry) for entry in entries if "groups" in entry]
+    told = [entry for entry in entries if "groups" in entry]
     absent = [f"{it['attribute']} was planned: {it['note']}." for it in entries if "groups" not in it]
     return Section(
         "subgroups",
@@ -32,26 +32,34 @@ def section(evaluation: Evaluation, context: ReportContext) -> Section | None:
             "only. Missing values are a group. What was not named before the results were seen is exploratory.",
             *absent,
         ],
-        tables,
-        folded=len(tables) > MOST_OPEN,
+        [table for entry in told for table in (_numbers(evaluation, entry), _differences(entry))],
+        folded=len(told) > MOST_OPEN,
     )
 
 
-def _table(evaluation: Evaluation, entry: Mapping[str, Any]) -> Table:
+def _numbers(evaluation: Evaluation, entry: Mapping[str, Any]) -> Table:
     columns = [*_counted(evaluation), *(word(key).name for key in METRICS)]
-    columns += [f"{word(key).name.split(' (')[0]}, difference" for key in COMPARED]
-    rows: list[tuple[str, str, list[Given]]] = []
-    for name, part in entry["groups"].items():
-        gaps = part.get("difference_to_rest", {})
-        rows.append((name, "", [*_part(part), *(gaps.get(key) for key in COMPARED)]))
-    kind = "planned" if entry["planned"] else "exploratory"
+    rows = [(name, "", _part(part)) for name, part in entry["groups"].items()]
+    return estimates_table(f"{_title(entry)}.", columns, rows, first=entry["attribute"])
+
+
+def _differences(entry: Mapping[str, Any]) -> Table:
+    gaps = {name: part.get("difference_to_rest", {}) for name, part in entry["groups"].items()}
     return estimates_table(
-        f"{entry['attribute']}, question {entry['question']} ({kind}).",
-        columns,
-        rows,
+        f"{_title(entry)}: difference to all others.",
+        [word(key).name for key in COMPARED],
+        [(name, "", [own.get(key) for key in COMPARED]) for name, own in gaps.items()],
         first=entry["attribute"],
-        below=[" ".join([_interaction(entry["interaction"], kind), *map(_gap, entry["cannot_be_excluded"])])],
+        below=[" ".join([_interaction(entry["interaction"], _kind(entry)), *map(_gap, entry["cannot_be_excluded"])])],
     )
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    return f"{entry['attribute']}, question {entry['question']} ({_kind(entry)})"
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    return "planned" if entry["planned"] else "exploratory"
 
 
 def _gap(sentence: str) -> str:

@@ -6,7 +6,7 @@ from jaxtyping import Float, UInt
 from torch import Tensor, nn
 
 from chiron.classifier import Classifier, class_logits
-from chiron.export.calibration import Probabilities
+from chiron.exporting.calibration import Probabilities
 from chiron.spec.input_spec import InputSpec
 
 INPUT, OUTPUTS = "images", ("logits", "probabilities", "distances")  # the last of bundles with an out-of-scope score

@@ -11,8 +11,8 @@ from torch.export import Dim, ExportedProgram
 
 from chiron.classifier import Classifier
 from chiron.core.errors import ExportError, reason_of
-from chiron.export.graph import INPUT, Graph, example_images
-from chiron.export.to_onnx import to_onnx
+from chiron.exporting.graph import INPUT, Graph, example_images
+from chiron.exporting.to_onnx import to_onnx
 from chiron.scorer import StoredImages
 
 

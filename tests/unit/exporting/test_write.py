@@ -6,9 +6,9 @@ import torch
 from bundles import ONE_LOGIT, PAIR, classifier_of
 
 from chiron.core.errors import ChironError, ExportError, SpecError
-from chiron.export import agreement, graph
-from chiron.export.golden import golden_images
-from chiron.export.write import format_names, write_export
+from chiron.exporting import agreement, graph
+from chiron.exporting.golden import golden_images
+from chiron.exporting.write import format_names, write_export
 from chiron.loading import load
 from chiron.spec.export_spec import ExportSpec
 from chiron.spec.input_spec import InputSpec

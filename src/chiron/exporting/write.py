@@ -8,13 +8,13 @@ from chiron.classifier import Classifier
 from chiron.core.errors import SpecError
 from chiron.core.files import output_error
 from chiron.core.registry import leaf_names, load_leaf
-from chiron.export.agreement import Run, agreement
-from chiron.export.graph import example_images
-from chiron.export.trace import trace
+from chiron.exporting.agreement import Run, agreement
+from chiron.exporting.graph import example_images
+from chiron.exporting.trace import trace
 from chiron.scorer import StoredImages
 from chiron.spec.export_spec import ExportSpec, Precision, QualityCheck
 
-FORMATS = "chiron.export.formats"
+FORMATS = "chiron.exporting.formats"
 
 Judge = Callable[[Run], QualityCheck]  # raises ExportError where quality is not kept
 

@@ -7,9 +7,9 @@ import torch
 from torch.export import ExportedProgram
 
 from chiron.core.files import move_into_place
-from chiron.export.agreement import Run
-from chiron.export.graph import OUTPUTS
-from chiron.export.trace import Traced
+from chiron.exporting.agreement import Run
+from chiron.exporting.graph import OUTPUTS
+from chiron.exporting.trace import Traced
 from chiron.scorer import StoredImages
 from chiron.spec.export_spec import ExportSpec, Precision
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from chiron.core.files import write_bytes
 from chiron.core.lazy import require_package
-from chiron.export.agreement import Run
-from chiron.export.trace import Traced
+from chiron.exporting.agreement import Run
+from chiron.exporting.trace import Traced
 from chiron.exported.onnx import SPEC, OnnxScorer, sealed
 from chiron.spec.export_spec import ExportSpec, Precision
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from chiron.classifier import Classifier
 from chiron.core.errors import BundleError, ExportError
 from chiron.core.registry import load_leaf
-from chiron.export.agreement import agreement
-from chiron.export.trace import Traced
-from chiron.export.write import FORMATS
+from chiron.exporting.agreement import agreement
+from chiron.exporting.trace import Traced
+from chiron.exporting.write import FORMATS
 from chiron.loading import is_exported, load
 from chiron.spec.export_spec import Agreement, ExportSpec
 

@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 
 from chiron.core.errors import ExportError, reason_of
 from chiron.core.lazy import require_package
-from chiron.export.graph import INPUT, OUTPUTS
+from chiron.exporting.graph import INPUT, OUTPUTS
 from chiron.exported.telemetry import without_telemetry
 
 _MOST_BYTES = 2**31 - 1  # of a serialized protocol buffer

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from chiron.classifier import Classifier
 from chiron.core.errors import ExportError
-from chiron.export.golden import golden_images
+from chiron.exporting.golden import golden_images
 from chiron.scorer import StoredImages
 from chiron.spec.export_spec import Agreement
 

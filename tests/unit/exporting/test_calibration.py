@@ -7,7 +7,7 @@ import torch
 from chiron.core.errors import ExportError
 from chiron.decide.calibrate import fit_calibration
 from chiron.decide.members import probabilities
-from chiron.export.calibration import Probabilities
+from chiron.exporting.calibration import Probabilities
 from chiron.spec.decision import Calibration
 
 CASES = 1200
