@@ -60,8 +60,8 @@ class Given:
 class Row:
     """What came of one input: a prediction with its logits, or the sentence why there is none.
 
-    `problem` is empty where there is a prediction; its `referral` may name problems all the same. `experience` tells how
-    often test cases with such an output were right, see `chiron.experience`.
+    `problem` is empty where there is a prediction; its `referral` may name problems all the same. `experience` tells
+    how often test cases with such an output were right, see `chiron.experience`.
     """
 
     name: str

@@ -1,13 +1,17 @@
 """What `chiron predict` prints, and what it refuses."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_bundles import pictures, small_bundle
 
+import chiron
+from chiron.bundle import write_experience
 from chiron.cli.main import run
+from chiron.spec.experience import ClassOutcome, Experience, Share
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,40 @@ def test_an_image_out_of_scope_gets_no_probability_until_the_user_insists(bundle
     assert "not a medical device" in disclaimer
     assert run(["predict", str(bundle), *images, "-q", "--insist", "--device", "cpu"]) == 0
     assert " 0." in lines(capsys)[2]
+
+
+def test_how_often_such_outputs_were_right_is_told_once_and_not_of_images_out_of_scope(tmp_path, images, capsys):
+    bundle = small_bundle(tmp_path / "b")
+    right = Share(count=8, total=10, low=0.49, high=0.94)
+    kept = Experience(
+        split="test",
+        unit="image",
+        num_units=30,
+        num_groups=30,
+        population="adults",
+        classes=tuple(
+            ClassOutcome(class_name=name, from_confidence=0.0, to_confidence=1.0, right=right) for name in "abc"
+        ),
+        answers=(),
+        created="2026-01-01T00:00:00+00:00",
+        chiron_version="0",
+    )
+    write_experience(bundle, chiron.load(bundle).bundle_id, kept)
+    known, noise = images
+    assert run(["predict", str(bundle), known, known, noise, "-q", "--device", "cpu"]) == 0
+    *_, place, words, disclaimer = lines(capsys)
+    assert place == "How often such outputs were right (test split, 30 images: adults):"
+    assert words.startswith("  of 10 test cases named ")
+    assert words.endswith(", 8 had it (49% to 94%).")
+    assert "not a medical device" in disclaimer
+    assert run(["predict", str(bundle), known, noise, "-q", "--json", "--device", "cpu"]) == 0
+    said, outside = json.loads(capsys.readouterr().out)
+    assert [(it["right"], it["of"]) for it in said["experience"]] == [(8, 10)]
+    assert outside["experience"] == []
+    (tmp_path / "unit").mkdir()
+    shutil.copy(known, tmp_path / "unit")
+    assert run(["predict", str(bundle), str(tmp_path / "unit"), "--by", "folder", "-q", "--device", "cpu"]) == 0
+    assert sum("8 had it" in line for line in lines(capsys)) == 1
 
 
 def test_json_tells_all_of_it(bundle, images, capsys):

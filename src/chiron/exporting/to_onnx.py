@@ -9,8 +9,8 @@ from torch.export import ExportedProgram
 
 from chiron.core.errors import ExportError, reason_of
 from chiron.core.lazy import require_package
-from chiron.exporting.graph import INPUT, OUTPUTS
 from chiron.exported.telemetry import without_telemetry
+from chiron.exporting.graph import INPUT, OUTPUTS
 
 _MOST_BYTES = 2**31 - 1  # of a serialized protocol buffer
 

@@ -28,6 +28,8 @@ def specificity_at(ranked: RankedCounts, sensitivity: float) -> Float[np.ndarray
 
 def jump_at_specificity(ranked: RankedCounts, specificity: float) -> str | None:
     """Why the sensitivity at this specificity jumps, where the next threshold adds many negatives of one score."""
+    if not ranked.has_both[0]:
+        return None
     allowed = np.floor((1 - specificity) * ranked.num_negative[0] + _ROUNDING)
     following = np.count_nonzero(ranked.fp[0] <= allowed)
     sharing = ranked.tied[0, ranked.tied_at == following].sum()  # none beyond the last threshold
@@ -36,6 +38,8 @@ def jump_at_specificity(ranked: RankedCounts, specificity: float) -> str | None:
 
 def jump_at_sensitivity(ranked: RankedCounts, sensitivity: float) -> str | None:
     """Why the specificity at this sensitivity jumps, where the threshold adds many positives of one score."""
+    if not ranked.has_both[0]:
+        return None
     needed = np.ceil(sensitivity * ranked.num_positive[0] - _ROUNDING)
     threshold = np.count_nonzero(ranked.tp[0] < needed)
     return _jump(int(ranked.weight[0, threshold]), int(ranked.num_positive[0]), sensitivity, "positive")

@@ -10,8 +10,8 @@ from chiron.bundle import read_bundle, read_explainer_checks, read_known_images
 from chiron.bundle_files import BUNDLE_FILES, CARD, BundleFiles, is_zip, pack
 from chiron.core.errors import BundleError, ChironError, SpecError
 from chiron.core.files import require_new, write_text
-from chiron.exporting.golden import golden_images
 from chiron.exported.base import ExportedScorer
+from chiron.exporting.golden import golden_images
 from chiron.loading import is_exported, is_onnx, load
 from chiron.model_card import NOT_STATED, model_card
 from chiron.scorer import Scorer

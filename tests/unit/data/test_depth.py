@@ -13,7 +13,9 @@ def folder_of(tmp_path, dtype):
     for name in ("sick", "well"):
         (tmp_path / name).mkdir()
         for k in range(3):
-            pixels = np.random.default_rng(k).integers(0, np.iinfo(dtype).max, (20, 20 + k + len(name)), dtype=dtype)
+            pixels = np.random.default_rng([k, len(name), name == "sick"]).integers(
+                0, np.iinfo(dtype).max, (20, 20), dtype=dtype
+            )
             Image.fromarray(pixels).save(tmp_path / name / f"{k}.png")
     return read_dataset(tmp_path)
 

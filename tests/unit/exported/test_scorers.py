@@ -17,8 +17,8 @@ from small_bundles import pictures, small_classifier
 
 import chiron
 from chiron.core.errors import BundleError, SpecError
-from chiron.exporting.write import write_export
 from chiron.exported.openvino import GRAPH, SPEC
+from chiron.exporting.write import write_export
 from chiron.loading import load
 from chiron.spec.decision import Calibration, Decision, Threshold
 from chiron.spec.export_spec import QualityCheck

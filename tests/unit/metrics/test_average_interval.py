@@ -1,12 +1,17 @@
 """The mean over classes: its equation by a loop, known special cases, and coverage where a bootstrap fails."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from chiron.metrics.cases import Cases
+from chiron.metrics.estimator import Estimator
 from chiron.metrics.intervals.average import average_interval
 from chiron.metrics.intervals.bootstrap import percentile_limits
-from chiron.metrics.intervals.proportion import wilson
+from chiron.metrics.intervals.proportion import clopper_pearson, mid_p, wilson
+from chiron.metrics.metric import metrics_for
 
 VALUES = np.array([0.9, 0.8, 0.6])
 LIMITS = np.array([(0.8, 0.95), (0.7, 0.9), (0.3, 0.8)])
@@ -77,3 +82,47 @@ def test_covers_a_balanced_accuracy_near_one_where_the_percentile_bootstrap_does
     error = np.sqrt(0.935 * 0.065 / sets)
     assert held / sets >= 0.935 - 3 * error
     assert by_percentile / sets < 0.935 - 3 * error
+
+
+def test_of_shares_near_one_mid_p_limits_cover_where_those_of_wilson_do_not():
+    rng, sets = np.random.default_rng(4), 1000
+    counts, share = np.array([1339, 222, 219, 103, 65, 29, 23]), 0.995
+    apart = np.eye(7, 100)  # resamples in which classes have nothing to do with each other
+    held = {mid_p: 0, wilson: 0}
+    limits_of = cache(lambda method, right, of: method(float(right), float(of), quantile=1.959964))
+    for _ in range(sets):
+        right = rng.binomial(counts, share)
+        for method in held:
+            limits = np.array([limits_of(method, k, n) for k, n in zip(right, counts, strict=True)])
+            interval = average_interval(right / counts, limits, apart, np.full(7, 1 / 7), method="m")
+            held[method] += interval.low <= share <= interval.high
+    error = np.sqrt(0.935 * 0.065 / sets)
+    assert held[mid_p] / sets >= 0.935 - 3 * error
+    assert held[wilson] / sets < 0.935 - 3 * error
+
+
+@pytest.mark.parametrize("methods", [None, {"proportion": "clopper_pearson"}])
+def test_a_mean_of_shares_takes_mid_p_limits_of_the_classes_unless_others_are_requested(methods):
+    rng = np.random.default_rng(2)
+    y_true = rng.integers(3, size=120)
+    y_prob = np.eye(3)[np.where(rng.random(120) < 0.9, y_true, rng.integers(3, size=120))] * 0.5 + 0.5 / 3
+    cases = Cases(
+        y_true=y_true,
+        y_prob=y_prob,
+        y_pred=y_prob.argmax(axis=1),
+        group_index=np.arange(120),
+        num_groups=120,
+        classes=("a", "b", "c"),
+        positive_index=None,
+        groups_given=False,
+    )
+    metrics = metrics_for(3)
+    it = Estimator(cases, metrics, num_resamples=300, confidence=0.95, seed=0, methods=methods)
+    counts = np.bincount(y_true)
+    right = np.bincount(y_true[cases.y_pred == y_true])
+    of_class = clopper_pearson if methods else lambda k, n: mid_p(k, n, quantile=stats.norm.ppf(0.975))
+    limits = np.array([of_class(float(k), float(n)) for k, n in zip(right, counts, strict=True)])
+    resampled = np.stack([it.resampled(("sensitivity", index))[1] for index in range(3)])
+    expected = average_interval(right / counts, limits, resampled, EQUAL, method="m")
+    found = it.overall(metrics["balanced_accuracy"])
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)

@@ -1,4 +1,5 @@
-"""Wilson and Clopper-Pearson against statsmodels and by exact enumeration; the clustered interval by coverage."""
+"""Wilson and Clopper-Pearson against statsmodels and by exact enumeration, mid-P against its definition; the clustered
+interval by coverage."""
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from chiron.core.errors import MetricError
-from chiron.metrics.intervals.proportion import clopper_pearson, design_effect, proportion_interval, wilson
+from chiron.metrics.intervals.proportion import clopper_pearson, design_effect, mid_p, proportion_interval, wilson
 
 Z95 = stats.norm.ppf(0.975)
 
@@ -22,6 +23,21 @@ def test_equal_to_statsmodels(total, confidence):
         np.testing.assert_allclose(mine, np.clip(reference, 0, 1), rtol=0, atol=1e-12)
         exact = proportion_confint(successes, total, alpha=1 - confidence, method="beta")
         np.testing.assert_allclose(clopper_pearson(successes, total, confidence=confidence), exact, atol=1e-12)
+
+
+@pytest.mark.parametrize(("successes", "total"), [(0, 1), (1, 7), (3, 10), (299, 300), (300, 300), (0, 40)])
+def test_at_a_mid_p_limit_so_many_or_more_have_half_of_five_percent_those_themselves_counted_half(successes, total):
+    low, high = mid_p(successes, total, quantile=Z95)
+    here = stats.binom(total, [low, high]).pmf(successes) / 2
+    beyond = (stats.binom.sf(successes, total, low), stats.binom.cdf(successes - 1, total, high))
+    if successes > 0:
+        assert beyond[0] + here[0] == pytest.approx(0.025, abs=1e-9)
+    if successes < total:
+        assert beyond[1] + here[1] == pytest.approx(0.025, abs=1e-9)
+    assert (low == 0) == (successes == 0)
+    assert (high == 1) == (successes == total)
+    exact = clopper_pearson(successes, total)
+    assert exact[0] <= low <= successes / total <= high <= exact[1]
 
 
 def covered_share(limits, total, share):
@@ -57,12 +73,16 @@ def test_design_effect_against_the_textbook_formula():
     assert design_effect(np.array([1, 1, 1]), np.array([2, 2, 2])) == 1  # less variable than independent images
 
 
-def test_clustered_limits_are_wilson_on_effective_numbers_with_t():
+def test_clustered_limits_of_each_method_are_on_effective_numbers_with_t():
     successes, totals = np.array([3, 0, 2, 1]), np.array([3, 2, 2, 4])
     effect = design_effect(successes, totals)
     interval = proportion_interval(successes, totals)
     assert interval.method == "clustered Wilson"
     expected = wilson(6 / effect, 11 / effect, quantile=stats.t.ppf(0.975, 3))
+    assert (interval.low, interval.high) == pytest.approx(expected, rel=1e-12)
+    interval = proportion_interval(successes, totals, method="mid_p")
+    assert interval.method == "clustered mid-P"
+    expected = mid_p(6 / effect, 11 / effect, quantile=stats.t.ppf(0.975, 3))
     assert (interval.low, interval.high) == pytest.approx(expected, rel=1e-12)
 
 
@@ -110,7 +130,9 @@ def test_value_lies_inside_and_width_is_never_zero(data):
     assert interval.low < interval.high
 
 
-@pytest.mark.parametrize("limits", [lambda k, n: wilson(k, n, quantile=Z95), clopper_pearson])
+@pytest.mark.parametrize(
+    "limits", [lambda k, n: wilson(k, n, quantile=Z95), clopper_pearson, lambda k, n: mid_p(k, n, quantile=Z95)]
+)
 def test_impossible_counts_are_refused(limits):
     with pytest.raises(MetricError, match="Got 5 of 4"):
         limits(5, 4)

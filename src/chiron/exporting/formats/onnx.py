@@ -4,9 +4,9 @@ from pathlib import Path
 
 from chiron.core.files import write_bytes
 from chiron.core.lazy import require_package
+from chiron.exported.onnx import SPEC, OnnxScorer, sealed
 from chiron.exporting.agreement import Run
 from chiron.exporting.trace import Traced
-from chiron.exported.onnx import SPEC, OnnxScorer, sealed
 from chiron.spec.export_spec import ExportSpec, Precision
 
 PRECISIONS = ("fp32",)

@@ -9,11 +9,11 @@ import numpy as np
 
 from chiron.core.files import new_folder
 from chiron.core.lazy import require_package
+from chiron.exported.openvino import NETWORKS, SCOPE, SPEC, OpenVinoScorer, load_openvino, sealed
+from chiron.exported.telemetry import without_telemetry
 from chiron.exporting.agreement import Run
 from chiron.exporting.graph import INPUT, OUTPUTS
 from chiron.exporting.trace import Traced
-from chiron.exported.openvino import NETWORKS, SCOPE, SPEC, OpenVinoScorer, load_openvino, sealed
-from chiron.exported.telemetry import without_telemetry
 from chiron.spec.export_spec import ExportSpec, Precision
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
