@@ -47,7 +47,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "chiron.workflows.predict.predict_stream",
         "chiron.workflows.predict.predict_units",
         "chiron.predictor.Predictor",
-        "chiron.workflows.export.export",
+        "chiron.export",
     ),
     "Read, audit and split data": (
         "chiron.data.reading.read_dataset",

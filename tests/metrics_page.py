@@ -101,7 +101,8 @@ FAMILIES: dict[Family, str] = {
     "images, of which the value is a mean of shares",
     Family.RESAMPLED: "Cluster bootstrap: the wider of BCa, with the acceleration of leaving out groups, and the "
     "bootstrap's standard error with t on the logit (or log) scale. Over 5 % of resamples without a class: null. A "
-    "mean over classes is joined from the classes' own intervals (Zou and Donner 2008)",
+    "mean over classes is joined from the classes' own intervals (Zou and Donner 2008), shares by mid-P. A rate at a "
+    "fixed other rate lies outside its region where many images have the score at the threshold",
     Family.CALIBRATION: "None: in its place the 5 to 95 % range that a calibrated model would show on as many cases",
 }
 

@@ -207,10 +207,7 @@ class Predictor:
         """One row an input, in order."""
         for names, opened in self._opened(inputs):
             usable = [it for it in opened if isinstance(it, Opened)]
-            done: Iterator[tuple[Prediction, Outputs]] = iter(())
-            if usable:
-                outputs = self.scorer.outputs_of(usable, tta=self.tta)
-                done = iter(_read(self.scorer, outputs))
+            done = iter(_read(self.scorer, self.scorer.outputs_of(usable, tta=self.tta)) if usable else [])
             for name, it in zip(names, opened, strict=True):
                 yield Row(name, *next(done)) if isinstance(it, Opened) else Row(name, problem=it)
 
