@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
 from chiron.core.errors import MetricError
 from chiron.metrics.evaluation import evaluate
+from chiron.metrics.intervals.proportion import mid_p
 from chiron.metrics.multi_label import evaluate_multi_label
 from chiron.report.plots import reliability
 from chiron.report.sentences import calibration
@@ -186,3 +188,13 @@ def test_the_order_of_rows_and_classes_changes_no_number(seed):
 def test_what_is_refused(y_true, y_prob, names, message):
     with pytest.raises(MetricError, match=message):
         evaluated(np.array(y_true), np.array(y_prob), names)
+
+
+def test_a_mean_of_shares_takes_mid_p_limits_of_the_classes():
+    y_true = np.zeros((60, 2))
+    y_true[:30] = 1
+    y_prob = np.where(y_true == 1, 0.9, 0.1)
+    y_prob[0, 0] = 0.2  # 29 and all 30 found: what is always the same goes with nothing
+    found = evaluated(y_true, y_prob, names=("a", "b"))["overall"]["macro_sensitivity"]
+    below = [hits / 30 - mid_p(hits, 30, quantile=stats.norm.ppf(0.975))[0] for hits in (29, 30)]
+    assert found["low"] == pytest.approx(found["value"] - np.hypot(*below) / 2, abs=1e-12)

@@ -229,6 +229,29 @@ def test_no_more_is_decoded_than_a_few_batches_ahead(bundle):
     assert next(rows, None) is None
 
 
+def test_many_images_and_units_get_the_same_views_and_rule_as_one(bundle, images):
+    classifier = load(bundle)
+    paths = [images / "02.png", images / "03.png", images / "05.png"]
+    for row, path in zip(predict(bundle, paths, tta="dihedral", device="cpu"), paths, strict=True):
+        alone = classifier.predict(path, tta="dihedral")
+        assert row.prediction.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+        assert alone.probabilities != pytest.approx(classifier.predict(path).probabilities, abs=1e-6)
+    unit = predict_units(bundle, paths, by="folder", tta="dihedral", device="cpu")[0].prediction
+    together = classifier.predict_unit(paths, tta="dihedral")
+    assert unit.probabilities == pytest.approx(together.probabilities, abs=1e-6)
+    assert unit.scope.distance == pytest.approx(together.scope.distance, abs=1e-6)
+
+
+def test_a_file_that_vanishes_after_it_was_found_stops_nothing(bundle, tmp_path):
+    for k, pixels in enumerate(pictures(3)):
+        Image.fromarray(pixels[..., 0]).save(tmp_path / f"{k}.png")
+    inputs = find_inputs(tmp_path)
+    (tmp_path / "1.png").unlink()
+    rows = list(Predictor(load(bundle), batch_size=2).rows(inputs))
+    assert [bool(row.prediction) for row in rows] == [True, False, True]
+    assert "1.png" in rows[1].problem
+
+
 def test_units_can_be_written_as_lines(bundle, images, tmp_path):
     units = predict_units(bundle, images, by="folder", out=tmp_path / "u.jsonl", device="cpu")
     told = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().splitlines()]
