@@ -171,6 +171,7 @@ def test_predict_prints_json_with_all_keys(trained_run, class_folders, result):
         "calibrated",
         "scope",
         "referral",
+        "experience",
         "disclaimer",
     }
 
