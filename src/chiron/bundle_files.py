@@ -58,7 +58,7 @@ class BundleFiles:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(name)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            reason = "no such file" if isinstance(error, KeyError) else reason_of(error)
+            reason = f"no {name}" if isinstance(error, KeyError | FileNotFoundError) else reason_of(error)
             raise BundleError(
                 f"A bundle must be a folder with {name}, or one zip. Got {reason} at {self.path}. "
                 "Give the folder `bundle` of a run, or copy it again."

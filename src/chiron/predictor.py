@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -247,7 +247,7 @@ def by_unit(scorer: Scorer, rows: Sequence[Row], units: Sequence[str | None]) ->
     names, _ = unit_names([row.name for row in rows], units)
     images: dict[str, list[Row]] = {}
     for name, row in zip(names, rows, strict=True):
-        images.setdefault(name, []).append(row)
+        images.setdefault(name, []).append(replace(row, experience=()))  # test cases were units as well
     return [_unit_row(scorer, name, tuple(own)) for name, own in images.items()]
 
 

@@ -165,6 +165,18 @@ def test_existing_output_is_kept(tmp_path, class_folders, tiny_recipe, fails):
     assert "--force" in fails(*train_arguments(tiny_recipe, class_folders, tmp_path))
     assert "replaces only a Chiron run" in fails(*train_arguments(tiny_recipe, class_folders, tmp_path), "--force")
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "run" / "recipe.yaml").write_text("mine")
+    assert "Go on with it by --resume" in fails(*train_arguments(tiny_recipe, class_folders, tmp_path))
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("verb", [[], ["data"], ["bundle"]])
+def test_without_a_verb_the_help_is_shown_as_it_is(verb, capsys):
+    assert run(verb) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith(f"Usage: {' '.join(['chiron', *verb])} ")
+    assert err == ""
 
 
 def test_wrong_options_are_the_users_mistake(fails):
@@ -496,6 +508,7 @@ def test_the_work_of_one_process_is_refused_under_torchrun(monkeypatch, capsys, 
         (["calibrate", "folder"], "A run folder must hold run.json and recipe.yaml. Got folder."),
         (["compare", "folder", "missing"], "predictions CSVs. Got folder. Check the path."),
         (["compare", "--methods", "a=missing"], "Got nothing at missing for a."),
+        (["bundle", "show", "folder"], "must be a folder with bundle.json, or one zip. Got no bundle.json at folder."),
         (["evaluate", "folder"], "chiron evaluate takes a run folder, a bundle or a predictions CSV. Got folder."),
         (["evaluate", "missing.csv"], "table must be a readable CSV file. Got no such file at missing.csv."),
         (["evaluate", "folder.csv"], "table must be a readable CSV file. Got a folder at folder.csv."),

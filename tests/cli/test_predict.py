@@ -76,8 +76,12 @@ def test_how_often_such_outputs_were_right_is_told_once_and_not_of_images_out_of
     assert outside["experience"] == []
     (tmp_path / "unit").mkdir()
     shutil.copy(known, tmp_path / "unit")
-    assert run(["predict", str(bundle), str(tmp_path / "unit"), "--by", "folder", "-q", "--device", "cpu"]) == 0
+    command = ["predict", str(bundle), str(tmp_path / "unit"), "--by", "folder", "-q", "--device", "cpu"]
+    assert run(command) == 0
     assert sum("8 had it" in line for line in lines(capsys)) == 1
+    assert run([*command, "--json"]) == 0
+    unit = json.loads(capsys.readouterr().out)[0]
+    assert (len(unit["experience"]), unit["images"][0]["experience"]) == (1, [])
 
 
 def test_json_tells_all_of_it(bundle, images, capsys):

@@ -92,4 +92,5 @@ def _say_problems(described: dict[str, Any]) -> None:
         for pair in found[:10]:
             say(f"{kind}: {pair['kind']}: {pair['name']}")
         if found:
-            say(f"{kind}: {len(found):,} pairs in all" + ("; training refuses to start" if kind == "LEAK" else ""))
+            refuses = "; training refuses to start" if kind == "LEAK" else ""
+            say(f"{kind}: {len(found):,} across splits{refuses}")

@@ -131,12 +131,19 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        if hasattr(error, "format_message"):  # wrong options, told by click
-            return _fail(f"{error.format_message()} `chiron --help` shows the options.", EXIT_USER_MISTAKE)
+        if hasattr(error, "format_message"):  # told by click
+            return _wrong_options(error.format_message())
         return _fail(
             f"This should not happen: {type(error).__name__}: {error}. Run again with --debug and report it.",
             EXIT_COULD_NOT_FINISH,
         )
+
+
+def _wrong_options(message: str) -> int:
+    if message.startswith("Usage:"):  # the whole help, where no verb was given
+        say(message)
+        return EXIT_USER_MISTAKE
+    return _fail(f"{message} `chiron --help` shows the options.", EXIT_USER_MISTAKE)
 
 
 def _fail(message: str, code: int) -> int:

@@ -170,7 +170,9 @@ def _open(root: Path) -> _Opened:
     if root.name == LOCAL_NAMES and root.is_file():
         return _Named(root)
     what = "another file" if root.exists() else "a path that does not exist"
-    raise DataError(f"A data source must be a folder, a .zip or an .npz file. Got {what}: {root}. Check the path.")
+    raise DataError(
+        f"A data source must be a folder, a table, a .zip or an .npz file. Got {what}: {root}. Check the path."
+    )
 
 
 class _Named:

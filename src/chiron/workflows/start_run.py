@@ -32,7 +32,7 @@ from chiron.workflows.data import prepare
 from chiron.workflows.decision import require_decision
 from chiron.workflows.overfit import overfit_settings, pick_images, refuse_overfit_check
 from chiron.workflows.privacy import as_kept_with_recipe, recipe_as_kept
-from chiron.workflows.run_folder import RunFolder, new_run, open_run
+from chiron.workflows.run_folder import RunFolder, is_run, new_run, open_run
 from chiron.workflows.sanity import sanity_facts, sanity_settings
 from chiron.workflows.weights import with_input_of_weights
 
@@ -44,7 +44,12 @@ def start_run(
 ) -> tuple[RunFolder, Recipe, Manifest]:
     """A new run folder with recipe and manifest, from which every process can go on."""
     settings, notes = _settings(recipe)
-    require_new(folder, force=force)  # what cannot work is told before a large data set is read
+    if is_run(folder) and not force:  # what cannot work is told before a large data set is read
+        raise SpecError(
+            f"The output must not exist yet. Got the run {folder}. Go on with it by --resume, choose another --out, or "
+            "add --force to replace it."
+        )
+    require_new(folder, force=force)
     require_outside(folder, data)
     _require_network(settings)
     layout = replace(layout, id_key=partial(sharing_key, project_folder(folder)))
