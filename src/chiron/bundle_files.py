@@ -58,10 +58,11 @@ class BundleFiles:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(name)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            reason = f"no {name}" if isinstance(error, KeyError | FileNotFoundError) else reason_of(error)
+            is_missing = isinstance(error, KeyError | FileNotFoundError)
+            reason = reason_of(error) if not is_missing else f"no {name}" if self.path.exists() else "nothing"
             raise BundleError(
                 f"A bundle must be a folder with {name}, or one zip. Got {reason} at {self.path}. "
-                "Give the folder `bundle` of a run, or copy it again."
+                "Give a run or its folder `bundle`, or copy it again."
             ) from error
 
     def _names(self) -> list[str]:

@@ -46,7 +46,7 @@ def _of_answers(known: Experience, scorer: Scorer, prediction: Prediction) -> It
             missed = _shown(found.missed)
             told["missed"] = {"missed": missed.pop("right"), **missed}
             with_it = _said(found.missed, f"with {question}", "were answered no")
-            words = f"This answer does not rule out {question}: {with_it} {words[0].upper()}{words[1:]}"
+            words = f"An answer no does not rule out {question}: {with_it} {words[0].upper()}{words[1:]}"
         yield told | _place(known) | {"words": words}
 
 

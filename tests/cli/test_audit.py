@@ -122,3 +122,20 @@ def test_strict_stops_at_alarms(tmp_path):
 def test_an_audit_looks_at_images(tmp_path, class_folders, capsys):
     assert run(["data", "audit", str(class_folders), "--out", str(class_folders / "inside")]) == 2
     assert "must lie outside the images" in capsys.readouterr().err
+
+
+def test_images_that_cannot_be_read_stop_a_training_and_are_named(tmp_path, capsys):
+    for name in ("sick", "well"):
+        (tmp_path / name).mkdir()
+        for k in range(8):
+            pixels = np.random.default_rng([k, name == "sick"]).integers(0, 255, (64, 64), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{k}.png")
+    assert run(["data", "audit", str(tmp_path), "-q"]) == 0
+    (tmp_path / "sick" / "3.png").write_bytes(b"no picture")
+    capsys.readouterr()
+    assert run(["data", "audit", str(tmp_path), "-q"]) == 1
+    out = capsys.readouterr().out.replace("\xa0", " ")
+    assert "STOPS  1 image cannot be read: training stops without data.unreadable=exclude." in out
+    assert "unreadable: sick/3.png" in out
+    assert run(["data", "inspect", str(tmp_path), "-q"]) == 1
+    assert "--set data.unreadable=exclude" in capsys.readouterr().out

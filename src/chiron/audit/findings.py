@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from chiron.audit.facts import ImageFacts, measure_images
 from chiron.audit.fingerprint import Fingerprint, fingerprint
 from chiron.audit.label_suspects import (
@@ -28,7 +30,7 @@ from chiron.data.split import split_sizes
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found. Leaks and conflicts stop a training; everything else is told."""
+    """What an audit found. Leaks, conflicts and unreadable images stop a training; everything else is told."""
 
     manifest: Manifest  # with a column `quality`
     leaks: LeakReport
@@ -45,7 +47,12 @@ class Audit:
     @property
     def stops(self) -> bool:
         """Whether a training would refuse this data."""
-        return bool(self.leaks.leaks or self.conflicts)
+        return bool(self.leaks.leaks or self.conflicts or self.unreadable)
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Paths of images that cannot be decoded; a recipe may leave them out."""
+        return self.manifest.frame.filter(pl.col("status") == "unreadable")["path"].to_list()
 
     @property
     def copies(self) -> tuple[CopyPair, ...]:

@@ -80,6 +80,8 @@ def audit_command(
 
 def _say_lists(audit: "Audit") -> None:
     """The first few of everything that has a name."""
+    for path in audit.unreadable[:10]:
+        say(f"unreadable: {path}")
     for leak in audit.leaks.leaks[:10]:
         say(f"leak: {leak.kind}: {leak.name}")
     for conflict in audit.conflicts[:10]:

@@ -86,7 +86,8 @@ def _say_problems(described: dict[str, Any]) -> None:
     for name, groups in described["too_few_groups"].items():
         say(f"TOO FEW: class {name} has {groups} group{'s' * (groups != 1)}; train and val need one each")
     if described["unreadable"] or described["label_conflicts"] or described["too_few_groups"]:
-        say("training refuses to start until these are mended")
+        left_out = "; or leave unreadable images out with --set data.unreadable=exclude" * bool(described["unreadable"])
+        say(f"training refuses to start until these are mended{left_out}")
     for kind, key in (("LEAK", "leaks"), ("suspect", "suspects")):
         found = described["leaks"][key]
         for pair in found[:10]:

@@ -88,6 +88,9 @@ def verdicts(audit: Audit) -> list[tuple[str, str]]:
         if audit.possible_copies
         else ("clear", "No pair of images is suspected to be a copy."),
     ]
+    if unreadable := len(audit.unreadable):
+        said = f"{plural(unreadable, 'image')} cannot be read: training stops without data.unreadable=exclude."
+        told.append(("stops", said))
     if audit.copies_with_other_labels:
         told.append(("look", f"{plural(len(audit.copies_with_other_labels), 'pair')} of copies have different labels."))
     if torn:

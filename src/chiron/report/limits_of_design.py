@@ -8,6 +8,7 @@ from chiron.report.format import cases, count, is_multi_label, listed, plural, t
 from chiron.report.sentences import recalibration
 
 MOST_NAMED = 5
+NEARLY_EQUAL = 1.1  # of the largest to the smallest class, below which weights change next to nothing
 
 Evaluation = Mapping[str, Any]
 
@@ -140,7 +141,9 @@ def probabilities_shifted(evaluation: Evaluation, context: ReportContext) -> str
         if value != "none"
     ]
     method = (evaluation.get("calibration_fit") or {}).get("method", "none")
-    if not told or method not in ("none", "temperature"):
+    trained = [counts["images"] for counts in context.splits.get("train", {}).values()]
+    is_equal = not is_multi_label(evaluation) and bool(trained) and max(trained) <= NEARLY_EQUAL * min(trained)
+    if not told or method not in ("none", "temperature") or is_equal:
         return None
     since = "without calibration since" if method == "none" else "and one temperature cannot mend that"
     if is_multi_label(evaluation):

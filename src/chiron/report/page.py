@@ -151,7 +151,8 @@ def _first_page(evaluation: Mapping[str, Any], context: ReportContext) -> dict[s
         "beside": question["companions"] if question else headline_companions(evaluation),
         "comparison": comparison_rows(evaluation, context),
         "per_thousand": question["per_thousand"] if question else sentences.per_thousand(evaluation),
-        "per_thousand_at": f"at the threshold of {question['name']}" if question else "at the highest output",
+        "per_thousand_at": (f"at the threshold of {question['name']}" if question else "at the highest output")
+        + "; the intervals of these shares stand above",
     }
 
 

@@ -171,8 +171,9 @@ def label_space(recipe: Recipe, manifest: Manifest) -> LabelSpace:
         )
     if labels.positive is not None and len(names) > 2:
         raise DataError(
-            f"labels.positive belongs to two classes. Got {labels.positive!r} with {len(names)} classes. "
-            "Add --set labels.positive=null"
+            f"labels.positive belongs to two classes. Got {labels.positive!r} with {len(names)} classes "
+            f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}). Correct a misspelt class, or add --set "
+            "labels.positive=null"
         )
     if labels.positive is not None and labels.positive not in names:
         raise DataError(

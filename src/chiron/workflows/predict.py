@@ -244,7 +244,7 @@ class Predicting:
         started = said
         for row in self.predictor.rows(self._stream):
             self._count(row.problem)
-            if row.problem:
+            if row.problem and self.num_images > 1:  # of one alone it is the error
                 log.warning("%s", row.problem)
             now = time.monotonic()
             if now - said > _SECONDS_BETWEEN_WORDS:

@@ -27,19 +27,10 @@ def row(**changes):
     return Simulated(**(values | changes))
 
 
-# Found with 2,000 sets, told on the page of intervals, and to be mended: few errors, and a limit too near the value.
-MISSES = {
-    ("specificity_at_sensitivity_95", 600, "two"),
-    ("balanced_accuracy", 300, "three"),
-    ("macro_specificity", 300, "three"),
-}
-
-
-def test_every_default_inside_its_region_passes_but_those_that_are_told():
-    missed = [one for one in simulated() if one.method == "default" and one.inside and not one.passes]
-    assert {(one.metric, one.size, one.classes) for one in missed} == MISSES
-    assert {one.level for one in missed} == {"near 1"}
-    assert min(one.coverage for one in missed) > 0.88
+def test_every_default_inside_its_region_passes():
+    inside = [one for one in simulated() if one.method == "default" and one.inside]
+    assert len(inside) > 1800
+    assert [one for one in inside if not one.passes] == []
 
 
 def test_the_table_has_the_metrics_of_an_evaluation_at_several_sizes():

@@ -32,7 +32,10 @@ BY_CONTEXT = {
     "reference_not_described": ({"reference_standard": ""}, "normal and opacity"),
     "random_init": ({"init": "scratch"}, "780 training images alone"),
     "imbalance_corrected_twice": ({"sampler": "balanced", "class_weights": "balanced"}, "class_weights: balanced)"),
-    "probabilities_shifted": ({"class_weights": "balanced"}, "equally frequent (class_weights: balanced)"),
+    "probabilities_shifted": (
+        {"class_weights": "balanced", "splits": {"train": cells(600, 180)}},
+        "equally frequent (class_weights: balanced)",
+    ),
     "characteristics_not_recorded": (
         {"columns": ["age_approx", "image"]},
         "Sex and skin tone are not recorded with these 240 images (recorded: age)",
@@ -140,8 +143,14 @@ def test_rule_follows_the_numbers(rule, evaluation_of, context_of):
     assert words in plain(rules_of(on, context_of())[rule])
 
 
+@pytest.mark.parametrize(("images", "is_told"), [((400, 200), True), ((210, 200), False), ((200, 200), False)])
+def test_weights_shift_nothing_where_classes_are_equally_frequent(binary, context_of, images, is_told):
+    context = context_of(class_weights="balanced", splits={"train": cells(*images)})
+    assert ("probabilities_shifted" in rules_of(binary, context)) == is_told
+
+
 def test_calibration_with_an_intercept_mends_shifted_probabilities(binary, context_of):
-    context = context_of(class_weights="balanced")
+    context = context_of(class_weights="balanced", splits={"train": cells(600, 180)})
     for method, words in (("temperature", "one temperature cannot mend that"), ("platt", None)):
         binary["calibration_fit"] = {"method": method, "fitted_on": "cal", "by_class": {}}
         found = rules_of(binary, context).get("probabilities_shifted")

@@ -150,7 +150,7 @@ def test_a_no_does_not_rule_out_and_tells_the_miss_rate():
     assert (of_answer["right"], of_answer["of"]) == (18, 20)
     assert (of_answer["missed"]["missed"], of_answer["missed"]["of"]) == (2, 9)
     assert of_answer["words"].startswith(
-        "This answer does not rule out malignant: of 9 test cases with malignant, 2 were answered no ("
+        "An answer no does not rule out malignant: of 9 test cases with malignant, 2 were answered no ("
     )
     assert of_answer["population"] == "test split, 30 images: adults in a clinic"
     few = experience_with(scorer, Prediction("bkl", "", 0.95, {}, decisions=answers))[0]

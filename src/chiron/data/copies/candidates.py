@@ -77,12 +77,12 @@ def _nearest(thumbnails: UInt8[np.ndarray, "n 16 16 3"]) -> list[tuple[int, int,
         query, image, similarity = cells.search(views, owners)
         for a, b, view, near in _best_of_each(owners[query], image, query // len(asked), similarity):
             # Asked as b, an image turned by 90 degrees is found turned back by 270.
-            key, way = ((a, b), _INVERSE[view]) if a < b else ((b, a), view)
+            key, way = ((a, b), INVERSE[view]) if a < b else ((b, a), view)
             best[key] = max(best.get(key, (-1.0, 0)), (near, -way))
     return [(a, b, -way) for (a, b), (_, way) in best.items()]
 
 
-_INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)  # the view that undoes each view
+INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)  # the view that undoes each view
 
 
 def _best_of_each(

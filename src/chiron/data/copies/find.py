@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from chiron.data.copies.candidates import Candidate, find_candidates
-from chiron.data.copies.pairs import CopyPair
+from chiron.data.copies.candidates import INVERSE, Candidate, find_candidates
+from chiron.data.copies.pairs import CopyPair, ordered
 from chiron.data.copies.registration import Plane, agreement, plane
 from chiron.data.copies.thumbnail import VIEWS, turned
 from chiron.preprocess.decode import CanonicalImage
 
-METHOD = "planes-1"  # a search is repeated where it was made in another way
+METHOD = "planes-2"  # a search is repeated where it was made in another way
 # Fitted on planted copies: docs/reference/near-duplicates.md
 SURE_FROM, CONFIRMED_FROM, LEAST_MARGIN = 0.9, 0.8, 0.15
 SUSPECT_FROM = 0.5
@@ -35,7 +35,9 @@ class ScoredPair:
 def find_copies(
     sample_ids: Sequence[str], thumbnails: UInt8[np.ndarray, "n 16 16 3"], load: Callable[[int], CanonicalImage]
 ) -> list[CopyPair]:
-    """Confirmed pairs, then suspects, each with the highest score first; the same whatever the order of the rows.
+    """Confirmed pairs, then suspects, each with the highest score first.
+
+    The same whatever the order of the rows and the ids, which are other ones in each project that hides names.
 
     Confirmed: a score of at least 0.9, or 0.8 where nothing else comes near it. Suspect: a score from 0.5 on, at most
     20 pairs to 1,000 images. A picture that is there m times gives a chain of m - 1 pairs. Blank images give none.
@@ -46,7 +48,7 @@ def find_copies(
         thumbnails: of the same images.
         load: decodes image number i again; called from several threads, once an image for sets up to 8,192.
     """
-    rows = sorted(range(len(sample_ids)), key=sample_ids.__getitem__)
+    rows = sorted(range(len(sample_ids)), key=lambda row: (thumbnails[row].tobytes(), sample_ids[row]))
     ids = [sample_ids[row] for row in rows]
     scored = score_pairs(thumbnails[rows], lambda i: load(rows[i]))
     return grade(ids, scored)
@@ -67,8 +69,9 @@ def grade(sample_ids: Sequence[str], scored: Sequence[ScoredPair]) -> list[CopyP
         stands_out = all(pair.score - _best_rival(rivals[row], pair) >= LEAST_MARGIN for row in (first, second))
         sure = pair.score >= SURE_FROM or (pair.score >= CONFIRMED_FROM and stands_out)
         if pair.score >= SUSPECT_FROM:
-            ids = (sample_ids[first], sample_ids[second])
-            (confirmed if sure else suspects).append(CopyPair(ids, sure, pair.score, VIEWS[pair.candidate.view]))
+            ids = ordered(sample_ids[first], sample_ids[second])
+            view = pair.candidate.view if ids[0] == sample_ids[first] else INVERSE[pair.candidate.view]
+            (confirmed if sure else suspects).append(CopyPair(ids, sure, pair.score, VIEWS[view]))
     return confirmed + suspects[: int(np.ceil(SUSPECTS_PER_IMAGE * len(sample_ids)))]
 
 

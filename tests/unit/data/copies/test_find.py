@@ -52,6 +52,21 @@ def test_order_of_rows_does_not_matter(planted, found):
     assert found_in([ids[k] for k in order], [images[k] for k in order]) == found
 
 
+def test_other_ids_find_the_same_pairs(planted, found):
+    """As in projects that hide names, where every search has ids of its own."""
+    ids, images = planted
+    rng = np.random.default_rng(6)
+    for _ in range(3):
+        hidden = dict(zip(rng.permutation([f"s-{k:03d}" for k in range(len(ids))]).tolist(), ids, strict=True))
+        told = {frozenset(hidden[name] for name in pair.sample_ids): pair for pair in found_in(list(hidden), images)}
+        assert {frozenset(pair.sample_ids) for pair in found} == set(told)
+        for pair in found:
+            again = told[frozenset(pair.sample_ids)]
+            assert (again.score, again.confirmed) == (pair.score, pair.confirmed)
+            if pair.sample_ids == tuple(hidden[name] for name in again.sample_ids):
+                assert again.view == pair.view
+
+
 def test_each_image_is_loaded_at_most_once():
     ids, images = list("abcdefgh"), [texture(seed) for seed in range(8)]
     loaded = []
