@@ -58,6 +58,12 @@ class BundleFiles:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(name)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
+            run = self.path.parent if self.path.name == "bundle" else self.path
+            if (run / "run.json").is_file() and not (self.path / SPEC).is_file():
+                raise BundleError(
+                    f"A run must be trained to its end before it is used. Got {run} without a bundle. Go on with "
+                    f"`chiron train --out {run} --resume`."
+                ) from error
             is_missing = isinstance(error, KeyError | FileNotFoundError)
             reason = reason_of(error) if not is_missing else f"no {name}" if self.path.exists() else "nothing"
             raise BundleError(

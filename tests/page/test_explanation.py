@@ -51,7 +51,7 @@ def test_it_stays_open_in_another_language_and_is_not_asked_for_again(server, re
 
 @pytest.mark.parametrize(
     ("method", "words"),
-    [("layer_cam", "the explainer did not pass its checks on this model"), (None, "this kind of model has none")],
+    [("layer_cam", "an explainer must first pass its checks on this model"), (None, "this kind of model has none")],
 )
 def test_a_map_that_may_not_be_shown_is_left_out_with_the_reason(server, result_page, method, words):
     explainer = {"may_be_shown": False, "method": method, "words": "experimental", "reasons": ["on 40 images: ROAD"]}

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from chiron.audit.ledger import project_folder
 from chiron.audit.sharing_key import sharing_key
@@ -90,12 +91,25 @@ def reopen_run(
     manifest = Manifest.load(run.path)
     again = _asked_again(recipe_as_kept(check_recipe(recipe, overrides), manifest, folder), kept) if recipe else kept
     if again != kept or (overrides and not recipe):
-        raise SpecError("A resumed run keeps its recipe. Got another one. Start a new run with another --out.")
+        other = _first_difference(again.model_dump(), kept.model_dump()) or overrides[0].partition("=")[0]
+        raise SpecError(
+            f"A resumed run keeps its recipe. Got another one (first in {other}). Start a new run with another --out."
+        )
     if data is not None and not is_manifest(Path(data)) and not is_private(manifest):
         # Images may have moved; their content decides.
         manifest = replace(manifest, root=image_root(Path(data), layout))
     require_unchanged(manifest)
     return run, kept, manifest
+
+
+def _first_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The first key, with dots, whose values differ; empty where none does."""
+    for key, value in one.items():
+        if value != other.get(key):
+            inner = other.get(key)
+            deeper = _first_difference(value, inner) if isinstance(value, dict) and isinstance(inner, dict) else ""
+            return f"{key}.{deeper}" if deeper else key
+    return ""
 
 
 def _asked_again(recipe: Recipe, kept: Recipe) -> Recipe:

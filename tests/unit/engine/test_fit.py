@@ -352,8 +352,10 @@ def test_resume_takes_the_same_command_but_no_other(fitted, tiny_recipe, class_f
     run = fitted()
     again = train(str(tiny_recipe), class_folders, run.path, resume=True, device="cpu")
     assert again.path == run.path
-    with pytest.raises(SpecError, match="keeps its recipe"):
+    with pytest.raises(SpecError, match=r"keeps its recipe\. Got another one \(first in train\.lr\)"):
         train(str(tiny_recipe), class_folders, run.path, overrides=("train.lr=1.0",), resume=True, device="cpu")
+    with pytest.raises(SpecError, match=r"Got another one \(first in train\.lr\)"):
+        train("", None, run.path, overrides=("train.lr=1.0",), resume=True, device="cpu")
 
 
 def test_an_automatic_batch_size_is_resumed_by_the_same_command(fitted, tiny_recipe, class_folders):

@@ -252,6 +252,14 @@ def test_a_file_that_vanishes_after_it_was_found_stops_nothing(bundle, tmp_path)
     assert "1.png" in rows[1].problem
 
 
+@pytest.mark.parametrize("place", ["run", "run/bundle"])
+def test_a_run_that_was_stopped_says_how_to_go_on(tmp_path, place):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"before it is used\. Got \S+run without a bundle\. .*run --resume`"):
+        load(tmp_path / place)
+
+
 def test_units_can_be_written_as_lines(bundle, images, tmp_path):
     units = predict_units(bundle, images, by="folder", out=tmp_path / "u.jsonl", device="cpu")
     told = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().splitlines()]
