@@ -47,6 +47,7 @@ def assert_equal_steps(one, several, *, atol):
             assert result["finite"]
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(tmp_path):
     """In parts and mixed; with a batch for which there are too few images; sharded, where an average is kept."""
     folder = folder_of(tmp_path, RECIPE.replace("epochs: 2", "epochs: 1"))

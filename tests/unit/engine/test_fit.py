@@ -109,6 +109,7 @@ def test_bf16_trains_and_is_scored_in_fp32(fitted):
     assert json.loads((checkpoint / "state.json").read_text())["progress"]["setting"]["precision"] == "bf16"
 
 
+@pytest.mark.slow
 def test_every_key_reaches_the_weights(quick_fit):
     import shutil
 

@@ -69,7 +69,7 @@ def test_a_form_says_what_its_bundle_says(form, forms, classifier, image):
     assert loaded.spec.agreement.largest_difference <= 1e-4
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_lower_precision_leaves_the_out_of_scope_score_as_it_is(precision, classifier, tmp_path):
     kept = QualityCheck(words="", split="val", num_images=1, num_flipped=0)
     write_export(classifier, tmp_path / "low", to="openvino", precision=precision, judge=lambda run: kept)
