@@ -46,6 +46,16 @@ def test_an_image_out_of_scope_gets_no_probability_until_the_user_insists(bundle
     assert " 0." in lines(capsys)[2]
 
 
+def test_a_table_is_told_with_how_many_are_out_of_scope(bundle, images, tmp_path, capsys):
+    for given, told in (
+        (images, "2 of 2 images predicted, 1 of them out of scope"),
+        (images[:1], "1 of 1 images predicted"),
+    ):
+        out = tmp_path / f"{len(given)}.csv"
+        assert run(["predict", str(bundle), *given, "--out", str(out), "-q", "--device", "cpu"]) == 0
+        assert lines(capsys) == [f"{told}: {out}"]
+
+
 def test_how_often_such_outputs_were_right_is_told_once_and_not_of_images_out_of_scope(tmp_path, images, capsys):
     bundle = small_bundle(tmp_path / "b")
     right = Share(count=8, total=10, low=0.49, high=0.94)

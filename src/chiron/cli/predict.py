@@ -77,9 +77,9 @@ def predict_command(
         raise SpecError("A table says which unit an image is of. Got --table without --by. Add --by COLUMN.")
     stream = predict_stream(bundle, paths, resume=resume, **how)
     if out is not None and not as_json:
-        for _ in stream:
-            pass  # written as they come, and not held
-        say(f"{stream.num_done - stream.num_failed} of {stream.num_done} images predicted: {out}")
+        outside = sum(_is_outside(row) for row in stream)  # written as they come, and not held
+        told = f", {outside} of them out of scope" if outside and not resume else ""  # rows from before are not read
+        say(f"{stream.num_done - stream.num_failed} of {stream.num_done} images predicted{told}: {out}")
     else:
         rows = list(stream)
         if as_json:
@@ -115,6 +115,10 @@ def _say_units(units: "list[UnitRow]", out: Path | None, *, as_json: bool, top_k
         raise typer.Exit(EXIT_USER_MISTAKE)
 
 
+def _is_outside(row: "Row | UnitRow") -> bool:
+    return row.prediction is not None and row.prediction.scope is not None and not row.prediction.scope.in_scope
+
+
 def _as_json(row: "Row | UnitRow", called: str, top_k: int | None) -> dict[str, Any]:
     said = row.prediction
     if said is None:
@@ -144,7 +148,7 @@ def _say_rows(rows: "Sequence[Row | UnitRow]", *, insist: bool) -> None:
             shown.append((name, "unreadable", *[""] * (len(header) - 2)))
             continue
         reasons = " ".join(said.referral.reasons)
-        if said.scope is not None and not said.scope.in_scope and not insist:
+        if _is_outside(row) and not insist:
             shown.append((name, "out of scope", *[""] * (len(header) - 3), reasons))
             continue
         answers = [*[f"{it.answer} ({it.score:.4f})" for it in said.decisions.values()], reasons]
