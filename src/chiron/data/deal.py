@@ -3,9 +3,11 @@
 Large groups first, each goes where it lowers most the sum over parts and classes of (have - want)^2 / want, counted in
 images and, with a small weight, in groups. For groups of one image of one class this is the best possible deal.
 Where parts are equally good the emptiest one gets the group. Groups of one size come in the order of hashes of
-(seed, group_id), so that the order of rows has no influence.
+(seed, group_id), so that the order of rows has no influence. Ids that are keyed, as those of DICOM headers, are other
+ones in each project; the pixels of the group's images take their place, so that the same data are dealt alike.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from jaxtyping import Float, Int
 from chiron.core.hashing import seed_of
 from chiron.data.manifest import Manifest
 
+_KEYED = re.compile(r"(?:[a-z]-)*[0-9a-f]{12}")  # an id of `core.hashing.keyed_hash`
 GROUP_WEIGHT = 0.01  # shares of images come first; among equal deals the one with fair shares of groups wins
 
 
@@ -22,6 +25,14 @@ def class_counts(manifest: Manifest, frame: pl.DataFrame) -> Int[np.ndarray, "n 
     """1 where a row shows the class."""
     labels = replace(manifest, frame=frame.with_columns(pl.lit(None, pl.String).alias("split"))).labels
     return (labels == 1).astype(int) if labels.ndim == 2 else (labels[:, None] == np.arange(len(manifest.classes))) * 1
+
+
+def _lasting_names(frame: pl.DataFrame) -> dict[str, str]:
+    """group_id -> what names the group in every project: an id that is keyed there gives way to the group's pixels."""
+    if "pixels_sha256" not in frame.columns:
+        return {name: name for name in frame["group_id"].unique()}
+    pixels = frame.group_by("group_id").agg(pl.col("pixels_sha256").min())
+    return {name: digest if digest and _KEYED.fullmatch(name) else name for name, digest in pixels.iter_rows()}
 
 
 @dataclass
@@ -37,7 +48,8 @@ class Deal:
     @classmethod
     def of(cls, manifest: Manifest, frame: pl.DataFrame, shares: Float[np.ndarray, "_parts"], seed: int) -> "Deal":
         """The groups of `frame`, rows of `manifest`; `shares` sum to 1, one a part."""
-        names = sorted(set(frame["group_id"]), key=lambda name: (seed_of("split", seed, name), name))
+        said = _lasting_names(frame)
+        names = sorted(said, key=lambda name: (seed_of("split", seed, said[name]), said[name], name))
         place = {name: index for index, name in enumerate(names)}
         shown = class_counts(manifest, frame)
         if manifest.is_multi_label:  # all images count as one more class, as some show none

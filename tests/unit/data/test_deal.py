@@ -1,6 +1,7 @@
 """Dealing groups to parts: as good as it can be up to one group, and even where parts are equal."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from chiron.core.hashing import keyed_hash, sha256_bytes
 from chiron.data.deal import Deal, class_counts
 from chiron.data.manifest import Manifest
 
@@ -74,3 +76,18 @@ def test_equal_parts_of_single_images_are_even_in_every_class_and_in_all(sizes, 
 def test_a_row_counts_for_the_classes_that_it_shows():
     manifest = of_counts(np.array([[2, 0, 1]]))
     np.testing.assert_array_equal(class_counts(manifest, manifest.frame), [[1, 0, 0], [1, 0, 0], [0, 0, 1]])
+
+
+def test_ids_of_another_project_deal_the_same_images_alike():
+    manifest = of_counts(np.array([[2, 0], [0, 2], [2, 0], [0, 2], [2, 0], [0, 2], [1, 0], [0, 1], [1, 0], [0, 1]]))
+    digests = [sha256_bytes(str(k).encode()) for k in range(manifest.frame.height)]
+    frame = manifest.frame.with_columns(pl.Series("pixels_sha256", digests))
+    dealt = []
+    for key in (b"one", b"other"):
+        keyed = {name: f"g-d-{keyed_hash(key, name)}" for name in frame["group_id"].unique()}
+        there = frame.with_columns(pl.col("group_id").replace_strict(keyed)).sort("group_id")
+        deal = Deal.of(replace(manifest, frame=there), there, np.array([0.6, 0.2, 0.2]), seed=0)
+        part_of = dict(zip(deal.groups, deal.solve(), strict=True))
+        dealt.append({name: part_of[hidden] for name, hidden in keyed.items()})
+    assert dealt[0] == dealt[1]
+    assert len(set(dealt[0].values())) == 3
