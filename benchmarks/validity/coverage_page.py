@@ -45,11 +45,11 @@ coverage of any such interval swings with the true share. Their cells below must
 - Calibrated: labels drawn with the model's own probabilities, for the calibration error's band (its upper limit).
 - Net benefit at a threshold probability of .2. PPV and NPV at a stated prevalence rise or fall with a likelihood ratio
   and take their limits from its limits, so that they hold the true value as often.
-
 - A rate at a fixed other rate lies outside its region where many images have the score at its threshold (tied).
 
-No method was chosen by these sets, and every cell has its own. An earlier table, of other sets, found means over classes
-of shares near 1 held in 90 to 91 % by Wilson limits of the classes; they take mid-P limits since then. 1,000 resamples a set. A cell lies inside a region when
+No method was chosen by these sets, and every cell has its own. An earlier table, of other sets, found means over
+classes of shares near 1 held in 90 to 91 % by Wilson limits of the classes; they take mid-P limits since then. 1,000
+resamples a set. A cell lies inside a region when
 nine of ten of its sets do. Coverages are in percent.{NOT_YET}
 
     python benchmarks/validity/coverage.py run RESULTS.jsonl --sets 400
