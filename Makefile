@@ -12,8 +12,8 @@ PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help
 help:
-	@echo "make demo       draw phantom radiographs, train two models, evaluate, write a report (under 4 minutes)"
-	@echo "make test       all default tests and checks (under 10 minutes)"
+	@echo "make demo       draw phantom radiographs, train two models, evaluate, write a report (about 4 minutes)"
+	@echo "make test       all default tests and checks (about 12 minutes on two cores)"
 	@echo "make test-fast  unit tests alone (under 2 minutes)"
 	@echo "make test-slow  kill-and-resume, coverage simulations, real data (needs CHIRON_DATA or ../shared/data)"
 	@echo "make docs       the site of the documentation in build/site (seconds)"
